@@ -1,0 +1,3 @@
+from ray_import.terminal.app import main
+
+main()

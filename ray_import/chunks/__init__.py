@@ -1,0 +1,1 @@
+"""From a conversation's messages to the chunks that are stored (extraction.md §6)."""

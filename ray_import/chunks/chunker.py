@@ -1,0 +1,157 @@
+"""Threads to chunks: nothing lost, no chunk over its limit, time linear in the text (extraction.md §6).
+
+A thread is its messages' rendered texts end to end. A chunk shows a range of that, [first, end): the
+fresh part [fresh, end) follows where the chunk before ended, and what lies before `fresh` repeats that
+one's end. So the overlap needs no text of its own, and the fresh parts, joined, are the thread.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ray_import.chunks.boundary import first_boundary, last_boundary
+from ray_import.records import Chunk, Conversation, Message, Span
+from ray_import.settings import BYTES_PER_TOKEN, ChunkSettings
+
+TITLE_SHARE = 4
+"""At most a quarter of a chunk is its title."""
+
+_GAP = "\n\n"
+_CONTINUED = " (continued)"
+_ROLES = {"user": "User", "assistant": "Assistant"}
+
+
+def estimate_tokens(size_bytes: int) -> int:
+    """UTF-8 bytes / 4, rounded up: never less for text in any script than a tokenizer's usual count."""
+    return -(-size_bytes // BYTES_PER_TOKEN)
+
+
+def chunk_conversation(conversation: Conversation, settings: ChunkSettings) -> Iterator[Chunk]:
+    """The chunks of each thread in turn, in the order in which the threads begin."""
+    header = _header(conversation.title, settings.target_tokens * BYTES_PER_TOKEN // TITLE_SHARE)
+    for messages in _by_thread(conversation.messages):
+        yield from _Thread(messages, header, settings).chunks()
+
+
+def rendered_text(message: Message) -> str:
+    """What a chunk shows of a message, and what cuts and spans refer to: its attachments, then its text."""
+    if not message.attachments:
+        return message.text
+    return f"[attached: {', '.join(message.attachments)}]\n{message.text}"
+
+
+def _by_thread(messages: Iterable[Message]) -> list[list[Message]]:
+    threads: dict[str, list[Message]] = {}
+    for message in messages:
+        threads.setdefault(message.thread, []).append(message)
+    return list(threads.values())
+
+
+def _header(title: str, max_bytes: int) -> str:
+    header = f"# {title or 'Untitled'}"
+    raw = header.encode()
+    if len(raw) > max_bytes:
+        header = raw[: max_bytes - len("…".encode())].decode(errors="ignore").rstrip() + "…"
+    return header
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in a thread: `offset` bytes into the text of its message number `message`."""
+
+    message: int
+    offset: int
+
+
+class _Thread:
+    def __init__(self, messages: list[Message], header: str, settings: ChunkSettings) -> None:
+        self._messages = messages
+        self._texts = [rendered_text(message).encode() for message in messages]
+        self._labels = [_ROLES[message.role] for message in messages]
+        self._header = header
+        self._room = settings.target_tokens * BYTES_PER_TOKEN - len(header.encode())
+        self._overlap = settings.overlap_tokens * BYTES_PER_TOKEN
+
+    def chunks(self) -> Iterator[Chunk]:
+        ranges = list(self._ranges())
+        for index, (first, fresh, end) in enumerate(ranges):
+            spans = tuple(self._spans(first, fresh, end))
+            content = self._header + "".join(self._render(first, end))
+            yield Chunk(
+                thread=self._messages[0].thread,
+                index=index,
+                count=len(ranges),
+                content=content,
+                tokens=estimate_tokens(len(content.encode())),
+                spans=spans,
+                created_at=self._messages[fresh.message].create_time,
+            )
+
+    def _ranges(self) -> Iterator[tuple[_Place, _Place, _Place]]:
+        """Each chunk as (first, fresh, end); a fresh place is never at a message's end."""
+        fresh = _Place(0, 0)
+        while fresh.message < len(self._texts):
+            first = self._overlap_before(fresh)
+            end = self._end_of_chunk(first, fresh)
+            yield first, fresh, end
+            fresh = end if end.offset < len(self._texts[end.message]) else _Place(end.message + 1, 0)
+
+    def _label_bytes(self, message: int, offset: int) -> int:
+        continued = len(_CONTINUED) if offset else 0
+        return len(_GAP) + len(self._labels[message]) + continued + len(": ")
+
+    def _overlap_before(self, fresh: _Place) -> _Place:
+        """Goes back over whole messages while they fit, then into the one before, up to a boundary."""
+        left = self._overlap
+        if fresh.offset:
+            begin = first_boundary(self._texts[fresh.message], fresh.offset - left, fresh.offset)
+            if begin:
+                return _Place(fresh.message, begin)
+            left -= fresh.offset
+        message = fresh.message
+        while message > 0:
+            text = self._texts[message - 1]
+            left -= self._label_bytes(message - 1, 0)
+            if len(text) > left:
+                left -= len(_CONTINUED)
+                begin = first_boundary(text, len(text) - left, len(text)) if left > 0 else len(text)
+                return _Place(message - 1, begin) if begin < len(text) else _Place(message, 0)
+            left -= len(text)
+            message -= 1
+        return _Place(message, 0)
+
+    def _end_of_chunk(self, first: _Place, fresh: _Place) -> _Place:
+        left = self._room
+        message, offset = first.message, first.offset
+        while True:
+            text = self._texts[message]
+            left -= self._label_bytes(message, offset)
+            if len(text) - offset > left:
+                break
+            left -= len(text) - offset
+            message, offset = message + 1, 0
+            if message == len(self._texts):
+                return _Place(message - 1, len(text))
+        at_start_of_fresh = message == fresh.message
+        if not at_start_of_fresh and (self._fits_alone(message) or left < self._room // 8):
+            return _Place(message - 1, len(self._texts[message - 1]))
+        start = fresh.offset if at_start_of_fresh else offset
+        return _Place(message, last_boundary(text, start, offset + left))
+
+    def _fits_alone(self, message: int) -> bool:
+        """Whether a message would be whole in the next chunk, so that it need not be cut in this one."""
+        needed = self._label_bytes(message, 0) + len(self._texts[message])
+        return needed + self._overlap <= self._room
+
+    def _spans(self, first: _Place, fresh: _Place, end: _Place) -> Iterator[Span]:
+        for message in range(first.message, end.message + 1):
+            start = first.offset if message == first.message else 0
+            stop = end.offset if message == end.message else len(self._texts[message])
+            new_from = stop if message < fresh.message else fresh.offset if message == fresh.message else 0
+            yield Span(self._messages[message].node_id, start, max(new_from, start), stop)
+
+    def _render(self, first: _Place, end: _Place) -> Iterator[str]:
+        for message in range(first.message, end.message + 1):
+            start = first.offset if message == first.message else 0
+            stop = end.offset if message == end.message else len(self._texts[message])
+            continued = _CONTINUED if start else ""
+            yield f"{_GAP}{self._labels[message]}{continued}: {self._texts[message][start:stop].decode()}"

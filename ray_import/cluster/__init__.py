@@ -1,0 +1,1 @@
+"""Ray, and nothing but: the only package that knows it."""

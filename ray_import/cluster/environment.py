@@ -1,0 +1,23 @@
+"""What has to be in the environment before Ray is imported, since Ray reads it then. Imports no Ray."""
+
+import os
+import secrets
+
+
+def joins_cluster() -> bool:
+    """Whether a cluster is named, by the user or by the job that this runs in."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def prepare_environment() -> None:
+    """For a Ray of this import's own: nothing is reported home, and nobody else on this machine gets in.
+
+    By default Ray would leave a token file in the home directory, readable by all, which changes how
+    every later `ray start` behaves. A token of this process's own leaves nothing behind, and needs no home.
+    """
+    if joins_cluster():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

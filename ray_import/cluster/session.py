@@ -1,0 +1,82 @@
+"""Joining the cluster that is there, or starting one for this import alone."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+
+from ray_import.cluster.environment import joins_cluster
+from ray_import.errors import ClusterError
+
+OBJECT_STORE_BYTES = 80 * 1024 * 1024
+"""Ray's least, nearly. The batches in flight need a few MB of it; what is free is no use to anyone."""
+
+BUDGET_SHARE = 0.3
+"""Of the smallest object store, so much may be batches in flight. Spilling begins at 0.8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A Ray that is up. `cpus` and `node_id` are this machine's; `budget_bytes` bounds what is in flight."""
+
+    local: bool
+    cpus: int
+    node_id: str
+    budget_bytes: int
+
+
+@contextmanager
+def ray_session(workers: int | None) -> Iterator[Session]:
+    """Joins the cluster that RAY_ADDRESS names (as inside a submitted job), else starts a local one.
+
+    A local one has a CPU for each of `workers` (default: this machine's), and is gone afterwards.
+    `prepare_environment` has to be called before this module is imported. Raises ClusterError.
+    """
+    local = not joins_cluster()
+    try:
+        if local:
+            _start_local(workers or available_cpus())
+        else:
+            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
+        what = "could not be started" if local else f"at {os.environ['RAY_ADDRESS']} cannot be reached"
+        raise ClusterError(f"Ray {what} ({type(error).__name__}).", _hint(local)) from None
+    try:
+        yield _describe(local)
+    finally:
+        ray.shutdown()
+
+
+def available_cpus() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _start_local(workers: int) -> None:
+    ray.init(
+        address="local",
+        num_cpus=workers,
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+
+
+def _hint(local: bool) -> str:
+    if local:
+        return "Is there room in /tmp and /dev/shm? Run it with --debug for Ray's own words."
+    return "Start it, or unset RAY_ADDRESS to let one be started; with token authentication on, set RAY_AUTH_TOKEN."
+
+
+def _describe(local: bool) -> Session:
+    here = ray.get_runtime_context().get_node_id()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    resources = next(node["Resources"] for node in nodes if node["NodeID"] == here)
+    stores = [node["Resources"].get("object_store_memory", OBJECT_STORE_BYTES) for node in nodes]
+    return Session(local, int(resources.get("CPU", 0)), here, int(min(stores) * BUDGET_SHARE))

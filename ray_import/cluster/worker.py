@@ -1,0 +1,36 @@
+"""The actor: opens the destination once, then works on batch after batch."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+
+from ray_import.importing.work import Work, import_batch
+from ray_import.records import BatchResult, Frame
+from ray_import.sink.destination import Destination
+from ray_import.sink.port import Sink
+
+
+class ImportWorker:
+    """One worker process. Rows go from here to the destination; only counts go back."""
+
+    def __init__(self, number: int, work: Work, destination: Destination) -> None:
+        self._number = number
+        self._work = work
+        self._destination = destination
+
+    @cached_property
+    def _sink(self) -> Sink:
+        # Not in the constructor: an error there reaches the driver without its type.
+        return self._destination.open(create=False)
+
+    def __repr__(self) -> str:
+        return f"ImportWorker({self._number}, import {self._work.of.id})"
+
+    def ready(self) -> int:
+        """Answers, with the process id, once the worker can work. Raises SinkError where it cannot."""
+        self._sink.known(self._work.of.user_id, "", [])
+        return os.getpid()
+
+    def import_batch(self, payload: bytes, number: int, frames: Sequence[Frame], replay: bool) -> BatchResult:
+        """See `ray_import.importing.work.import_batch`."""
+        return import_batch(payload, number, frames, self._work, self._sink, replay=replay)

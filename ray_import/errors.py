@@ -1,0 +1,70 @@
+"""Everything that can end an import, or one conversation, in one small tree.
+
+    ImporterError                exit code 3
+    ├─ ConfigError               exit code 2: an option, a setting or a path that cannot be
+    ├─ SourceError               the export cannot be read
+    │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
+    │  └─ UnsafeArchive          encrypted, or made to exhaust who opens it
+    ├─ RecordError               one conversation cannot be read: it becomes a reject
+    ├─ SinkError                 the destination refuses for good
+    │  └─ SinkBusy               it is taken for the moment: worth another try
+    ├─ ClusterError              Ray cannot be reached, or gives no workers
+    └─ Interrupted               somebody asked to stop
+
+An error carries ids and places, never the words of a conversation. It is made of positional
+strings alone, so that it crosses process borders whole; a foreign error is translated where it
+is met and cut off there (`from None`), because its text may hold what a user wrote.
+"""
+
+from typing import ClassVar
+
+
+class ImporterError(Exception):
+    """What happened and where (`message`), and what to do about it (`hint`, may be empty)."""
+
+    exit_code: ClassVar[int] = 3
+    retry: ClassVar[bool] = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ConfigError(ImporterError):
+    exit_code = 2
+
+
+class SourceError(ImporterError):
+    pass
+
+
+class NotAnExport(SourceError):
+    pass
+
+
+class UnsafeArchive(SourceError):
+    pass
+
+
+class RecordError(ImporterError):
+    """`message` is the reject's reason: one word that can be counted."""
+
+
+class SinkError(ImporterError):
+    pass
+
+
+class SinkBusy(SinkError):
+    retry = True
+
+
+class ClusterError(ImporterError):
+    pass
+
+
+class Interrupted(ImporterError):
+    pass

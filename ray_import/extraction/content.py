@@ -1,0 +1,99 @@
+"""The polymorphic content of a message, as far as a person sees it as text (format.md §4).
+
+Files hold every wrong type at every place. So nothing here is ever invalid: what is not understood
+is empty, and what is empty is counted by whoever asked (extraction.md §4).
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag, TypeAdapter
+
+MAX_PART_DEPTH = 32
+"""Parts within parts: one level was seen. A bound, because pydantic's own recursion has one."""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _parts(value: object) -> list[object]:
+    return [part for part in value if isinstance(part, str | dict)] if isinstance(value, list) else []
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, defer_build=True)
+
+
+class PartObject(_Lenient):
+    """An object among the parts: a transcription has `text`, pictures and sounds have none."""
+
+    text: Text = ""
+    parts: "Parts" = []
+
+
+Parts = Annotated[list[str | PartObject], BeforeValidator(_parts)]
+
+
+class ProseContent(_Lenient):
+    """`text`, `multimodal_text`, no type at all, and types that are not known yet."""
+
+    text: Text = ""
+    parts: Parts = []
+
+    def as_text(self) -> str:
+        """The strings of the parts, one a line; where there are none, the `text`."""
+        return "\n".join(filter(None, _strings(self.parts))) or self.text
+
+
+class CodeContent(_Lenient):
+    """`code`: a program that the assistant shows, or hands to a tool."""
+
+    language: Text = ""
+    text: Text = ""
+
+    def as_text(self) -> str:
+        """A fenced block, its fence longer than any in the code."""
+        if not self.text.strip():
+            return ""
+        fence = "```"
+        while fence in self.text:
+            fence += "`"
+        language = "" if self.language == "unknown" else self.language.strip()
+        return f"{fence}{language}\n{self.text}\n{fence}"
+
+
+def _strings(parts: list[str | PartObject]) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        else:
+            yield part.text
+            yield from _strings(part.parts)
+
+
+def _kind(content: Any) -> Literal["code", "prose"]:
+    return "code" if isinstance(content, dict) and content.get("content_type") == "code" else "prose"
+
+
+Content = Annotated[Annotated[ProseContent, Tag("prose")] | Annotated[CodeContent, Tag("code")], Discriminator(_kind)]
+_CONTENT: TypeAdapter[ProseContent | CodeContent] = TypeAdapter(Content)
+
+
+def visible_text(content: object) -> str:
+    """The text of a message's `content`, before marks are taken out; "" where there is none."""
+    if not isinstance(content, dict) or _too_deep(content):
+        return ""
+    return _CONTENT.validate_python(content).as_text()
+
+
+def _too_deep(content: dict[str, Any]) -> bool:
+    level: list[Any] = [content]
+    for _ in range(MAX_PART_DEPTH):
+        level = [part for value in level for part in _parts(value.get("parts")) if isinstance(part, dict)]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,40 @@
+"""Raw bytes to values, mended only where the rules say how (extraction.md §5, format.md §7)."""
+
+import re
+from typing import Any
+
+import orjson
+
+from ray_import.errors import RecordError
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
+)
+_LONE_LENGTH = len(b"\\ud83d")
+
+
+def decode(raw: bytes | memoryview) -> Any:
+    """The JSON value of `raw`.
+
+    Lone surrogates become U+FFFD, and surrogate pairs written as CESU-8 are joined. Whatever else is
+    not JSON (NaN, control characters, bad UTF-8) raises RecordError("invalid_json").
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return orjson.loads(_ESCAPE.sub(_mend_escape, _join_surrogates(bytes(raw))))
+    except (orjson.JSONDecodeError, UnicodeDecodeError):
+        raise RecordError("invalid_json") from None
+
+
+def _mend_escape(found: re.Match[bytes]) -> bytes:
+    escape = found.group()
+    return b"\\ufffd" if len(escape) == _LONE_LENGTH else escape
+
+
+def _join_surrogates(raw: bytes) -> bytes:
+    """Valid UTF-8 stays as it is; surrogates as three bytes each are joined, or replaced when alone."""
+    text = raw.decode("utf-8", "surrogatepass")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -1,0 +1,174 @@
+"""The mapping as a tree: order, active path, threads (extraction.md §3).
+
+`children` is not trusted and not read: it is wrong or absent in many files. Nothing recurses, since
+conversations are thousands of levels deep. All steps are linear but the heap, which is n log n.
+"""
+
+import heapq
+from dataclasses import dataclass
+from math import inf
+
+MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the graph has to know of a node. `time` is its own, in seconds; `parent` may be missing or wrong."""
+
+    key: str
+    parent: str | None
+    time: float | None
+    has_message: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Positions are places in the list of nodes that was given.
+
+    `order` has every position once, no child before its parent. `parents` has the position of each
+    node's parent, None for a root. `times` are effective times. `cycles` were cut.
+    """
+
+    order: list[int]
+    parents: list[int | None]
+    times: list[float | None]
+    active: list[bool]
+    threads: list[str]
+    cycles: int
+
+
+def build_graph(nodes: list[Node], current: str | None, conversation_time: float | None) -> Graph:
+    """Orders `nodes` (keys unique, in the mapping's order) and tells their threads apart."""
+    parents, cycles = _parents(nodes)
+    children = _children(parents)
+    times = _effective_times(nodes, parents, children, conversation_time)
+    order = _order(parents, children, times)
+    newest_leaf = _newest_leaves(order, parents, times)
+    active = _active(nodes, parents, children, newest_leaf, current)
+    threads = _threads(nodes, order, parents, children, newest_leaf, active)
+    return Graph(order, parents, times, active, threads, cycles)
+
+
+def _parents(nodes: list[Node]) -> tuple[list[int | None], int]:
+    position = {node.key: i for i, node in enumerate(nodes)}
+    parents = [position.get(node.parent) if node.parent is not None else None for node in nodes]
+    cycles = 0
+    seen_in_walk = [-1] * len(nodes)
+    for start in range(len(nodes)):
+        walk: int | None = start
+        while walk is not None and seen_in_walk[walk] == -1:
+            seen_in_walk[walk] = start
+            walk = parents[walk]
+        if walk is not None and seen_in_walk[walk] == start:
+            parents[_first_of_cycle(walk, parents)] = None
+            cycles += 1
+    return parents, cycles
+
+
+def _first_of_cycle(member: int, parents: list[int | None]) -> int:
+    """Where to cut: at the node that comes first in the mapping, whichever way the cycle was entered."""
+    first = member
+    walk = parents[member]
+    while walk is not None and walk != member:
+        first = min(first, walk)
+        walk = parents[walk]
+    return first
+
+
+def _children(parents: list[int | None]) -> list[list[int]]:
+    children: list[list[int]] = [[] for _ in parents]
+    for child, parent in enumerate(parents):
+        if parent is not None:
+            children[parent].append(child)
+    return children
+
+
+def _effective_times(
+    nodes: list[Node], parents: list[int | None], children: list[list[int]], conversation_time: float | None
+) -> list[float | None]:
+    times = [node.time for node in nodes]
+    down = [i for i, parent in enumerate(parents) if parent is None]
+    while down:
+        i = down.pop()
+        if times[i] is None:
+            parent = parents[i]
+            times[i] = conversation_time if parent is None else times[parent]
+        down.extend(children[i])
+    return times
+
+
+def _order(parents: list[int | None], children: list[list[int]], times: list[float | None]) -> list[int]:
+    """Kahn's algorithm: of the nodes whose parent is out, the one with the least time, then position."""
+
+    def entry(i: int) -> tuple[float, int]:
+        time = times[i]
+        return (-inf if time is None else time, i)
+
+    ready = [entry(i) for i, parent in enumerate(parents) if parent is None]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, i = heapq.heappop(ready)
+        order.append(i)
+        for child in children[i]:
+            heapq.heappush(ready, entry(child))
+    return order
+
+
+def _newest_leaves(order: list[int], parents: list[int | None], times: list[float | None]) -> list[tuple[float, int]]:
+    """For each node its subtree's newest leaf as (time, position): ties go to the last in the mapping."""
+    newest: list[tuple[float, int]] = [(-inf, -1)] * len(order)
+    for i in reversed(order):
+        if newest[i][1] < 0:
+            time = times[i]
+            newest[i] = (-inf if time is None else time, i)
+        parent = parents[i]
+        if parent is not None:
+            newest[parent] = max(newest[parent], newest[i])
+    return newest
+
+
+def _active(
+    nodes: list[Node],
+    parents: list[int | None],
+    children: list[list[int]],
+    newest_leaf: list[tuple[float, int]],
+    current: str | None,
+) -> list[bool]:
+    if _is_flat(nodes, parents):
+        return [True] * len(nodes)
+    active = [False] * len(nodes)
+    walk = next((i for i, node in enumerate(nodes) if node.key == current), None)
+    if walk is None and nodes:
+        walk = max(newest_leaf[i] for i in range(len(nodes)) if not children[i])[1]
+    while walk is not None:
+        active[walk] = True
+        walk = parents[walk]
+    return active
+
+
+def _is_flat(nodes: list[Node], parents: list[int | None]) -> bool:
+    with_message = [i for i, node in enumerate(nodes) if node.has_message]
+    return sum(parents[i] is None for i in with_message) * 2 > len(with_message)
+
+
+def _threads(
+    nodes: list[Node],
+    order: list[int],
+    parents: list[int | None],
+    children: list[list[int]],
+    newest_leaf: list[tuple[float, int]],
+    active: list[bool],
+) -> list[str]:
+    threads = [MAIN] * len(nodes)
+    goes_on = [max(below, key=lambda child: newest_leaf[child]) if below else -1 for below in children]
+    for i in order:
+        if active[i]:
+            continue
+        parent = parents[i]
+        if parent is not None and not active[parent] and goes_on[parent] == i:
+            threads[i] = threads[parent]
+        else:
+            # A node may be called "main"; its thread must not run into the main one.
+            threads[i] = nodes[i].key if nodes[i].key != MAIN else f"node:{MAIN}"
+    return threads

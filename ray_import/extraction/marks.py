@@ -1,0 +1,92 @@
+"""What the model emits into its prose and the app never shows (extraction.md §5, format.md §5).
+
+Private-use marks: U+E200 opens and U+E201 closes a span whose fields U+E202 parts, U+E203 and U+E204
+stand around cited words. Only what lies inside such marks is touched: "cited" and "linked" are words.
+"""
+
+import re
+
+import orjson
+
+_SPAN = re.compile("\ue200([^\ue200\ue201\n]{0,20000})\ue201")
+_STRAY = re.compile("[\ue200-\ue206]")
+_BARE_CITE = re.compile(r"(?:file)?cite(?:turn\d+[a-z]+\d+)+")
+_REFERENCE = re.compile(r"turn\d+[a-z]+\d+")
+_LENTICULAR = re.compile(r"【[^【】\n]{0,2000}†[^【】\n]{0,2000}】")
+_SANDBOX = re.compile(r"!?\[([^\[\]\n]*)\]\(\s*<?sandbox:(?:[^()\n]|\([^()\n]*\))*\)")
+_FENCE = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+]|\d+[.)])[ \t]+)?(`{3,}|~{3,})([^\n]*)")
+_WRITING = re.compile(r"[ \t]*:::writing[ \t]*(?:\{[^\n]*\})?[ \t]*\r?")
+_WRITING_END = re.compile(r"[ \t]*:::[ \t]*\r?")
+_DATA_URI = re.compile(r"data:[A-Za-z0-9.+/-]*(?:;[A-Za-z0-9._=+-]*)*;base64,[A-Za-z0-9+/_=%-]+")
+
+MAX_NESTED_SPANS = 4
+"""Spans within spans were not seen; a few levels are undone, so that no text takes quadratic time."""
+
+
+def strip_marks(text: str) -> str:
+    """`text` without marks, frames, dead links and inline data; fenced code is left alone."""
+    if not _may_hold_marks(text):
+        return text
+    pieces = []
+    prose: list[str] = []
+    fence = ""
+    in_frame = False
+    for line in text.splitlines(keepends=True) if "\n" in text else [text]:
+        found = _FENCE.match(line)
+        if fence:
+            pieces.append(line)
+            if found and found[1].startswith(fence) and not found[2].strip():
+                fence = ""
+        elif found and not ("`" in found[1] and "`" in found[2]):
+            pieces.append(_clean_prose("".join(prose)))
+            prose.clear()
+            pieces.append(line)
+            fence = found[1]
+        elif _WRITING.fullmatch(line.rstrip("\n")):
+            in_frame = True
+        elif in_frame and _WRITING_END.fullmatch(line.rstrip("\n")):
+            in_frame = False
+        else:
+            prose.append(line)
+    pieces.append(_clean_prose("".join(prose)))
+    return "".join(pieces)
+
+
+def _may_hold_marks(text: str) -> bool:
+    """Most texts hold none, and looking for these is much cheaper than the work."""
+    if not text.isascii() and (_STRAY.search(text) or "†" in text):
+        return True
+    return "sandbox:" in text or "base64," in text or "citeturn" in text or ":::writing" in text
+
+
+def _clean_prose(text: str) -> str:
+    for _ in range(MAX_NESTED_SPANS):
+        text, spans = _SPAN.subn(_visible_words, text)
+        if not spans:
+            break
+    text = _STRAY.sub("", text)
+    text = _BARE_CITE.sub("", text)
+    text = _LENTICULAR.sub("", text)
+    text = _SANDBOX.sub(r"\1", text)
+    return _DATA_URI.sub("[data]", text)
+
+
+def _visible_words(span: re.Match[str]) -> str:
+    """What the app shows in a span's place: an entity's name, a link's title, of others nothing."""
+    kind, *fields = span[1].split("\ue202")
+    if kind == "entity" and fields:
+        return _entity_name("\ue202".join(fields))
+    if kind in ("link_title", "url") and fields and not _REFERENCE.fullmatch(fields[0]):
+        return fields[0]
+    return ""
+
+
+def _entity_name(payload: str) -> str:
+    """`["company","Name","hint"]` shows Name; a payload that is no such list is shown as it is."""
+    try:
+        entity = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return payload
+    if isinstance(entity, list):
+        return entity[1] if len(entity) > 1 and isinstance(entity[1], str) else ""
+    return entity if isinstance(entity, str) else ""

@@ -1,0 +1,24 @@
+"""A message's text: clean, readable prose, what the person saw (extraction.md §5)."""
+
+import re
+
+from ray_import.extraction.marks import strip_marks
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def clean_text(text: str) -> str:
+    """`text` with the marks taken out, and with no character that a database refuses."""
+    return strip_marks(storable(text).replace("\r\n", "\n"))
+
+
+def storable(text: str) -> str:
+    """`text` without NUL, lone surrogates as U+FFFD."""
+    if not text.isascii():
+        text = _SURROGATE.sub("\ufffd", text)
+    return text.replace("\0", "")
+
+
+def one_line(text: str) -> str:
+    """`text` with every run of white space as one space: for titles and file names."""
+    return " ".join(storable(text).split())

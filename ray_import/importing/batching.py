@@ -1,0 +1,41 @@
+"""Raw conversations to batches, by bytes."""
+
+from collections.abc import Iterable, Iterator
+
+from ray_import.records import Batch, Frame, RawConversation
+
+
+def batches_of(conversations: Iterable[RawConversation], batch_bytes: int) -> Iterator[Batch]:
+    """Groups neighbours until a batch holds `batch_bytes`; a larger conversation is a batch of its own."""
+    held: list[RawConversation] = []
+    size = 0
+    number = 0
+    for conversation in conversations:
+        if held and size + len(conversation.data) > batch_bytes:
+            yield _batch(number, held)
+            held, size, number = [], 0, number + 1
+        held.append(conversation)
+        size += len(conversation.data)
+    if held:
+        yield _batch(number, held)
+
+
+def split_batch(batch: Batch, first_number: int) -> tuple[Batch, Batch]:
+    """The two halves of a batch of at least two conversations."""
+    middle = len(batch.frames) // 2
+    parts = [[_raw(batch, frame) for frame in half] for half in (batch.frames[:middle], batch.frames[middle:])]
+    return _batch(first_number, parts[0]), _batch(first_number + 1, parts[1])
+
+
+def _batch(number: int, conversations: list[RawConversation]) -> Batch:
+    frames = []
+    start = 0
+    for raw in conversations:
+        frames.append(Frame(raw.member, raw.position, start, len(raw.data), raw.damage))
+        start += len(raw.data)
+    return Batch(number, b"".join(raw.data for raw in conversations), tuple(frames))
+
+
+def _raw(batch: Batch, frame: Frame) -> RawConversation:
+    data = batch.payload[frame.start : frame.start + frame.length]
+    return RawConversation(frame.member, frame.position, frame.start, data, frame.damage)

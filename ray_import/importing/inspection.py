@@ -1,0 +1,114 @@
+"""What an export holds and what an import would do with it, found by doing all but the writing."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray_import.chunks.chunker import chunk_conversation
+from ray_import.chunks.rows import iso_time
+from ray_import.errors import RecordError
+from ray_import.extraction.extract import NotAConversation, extract
+from ray_import.extraction.graph import MAIN
+from ray_import.importing.sources import Sources
+from ray_import.records import Conversation, Problem, RawConversation
+from ray_import.settings import ImportSettings
+
+
+@dataclass(slots=True)
+class Inspection:
+    """An export in numbers. `seen` is the sum of the other conversation counts; `types` counts all
+    messages by role and content type; `first` and `last` are times of kept messages, ISO 8601 in UTC."""
+
+    source: str
+    seen: int = 0
+    to_import: int = 0
+    empty: int = 0
+    rejected: int = 0
+    not_a_conversation: int = 0
+    nodes: int = 0
+    without_message: int = 0
+    kept: int = 0
+    threads: int = 0
+    side_threads: int = 0
+    chunks: int = 0
+    types: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    first: str | None = None
+    last: str | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `inspect --json` prints."""
+        return {
+            "source": self.source,
+            "conversations": {
+                "seen": self.seen, "to_import": self.to_import, "empty": self.empty, "rejected": self.rejected,
+                "not_a_conversation": self.not_a_conversation,
+            },
+            "nodes": {"all": self.nodes, "without_message": self.without_message},
+            "messages": {
+                "kept": self.kept, "left_out": dict(self.left_out.most_common()),
+                "by_role_and_type": dict(self.types.most_common()),
+            },
+            "threads": {"all": self.threads, "side": self.side_threads},
+            "dates": {"first": self.first, "last": self.last},
+            "chunks": self.chunks,
+            "notes": dict(self.notes.most_common()),
+            "problems": [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in self.problems],
+        }  # fmt: skip
+
+
+def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
+    """Goes through `sources` as an import would, writing nothing."""
+    found = Inspection(sources.label)
+    for outcome in extracted(sources, settings):
+        found.seen += 1
+        if isinstance(outcome, Problem):
+            found.rejected += 1
+            found.problems.append(outcome)
+        elif isinstance(outcome, NotAConversation):
+            found.not_a_conversation += 1
+        else:
+            _add(found, outcome, settings)
+    found.problems[:0] = sources.problems
+    return found
+
+
+def extracted(sources: Sources, settings: ImportSettings) -> Iterator[Conversation | NotAConversation | Problem]:
+    """Every item of `sources` after the rules; one that cannot be read is a problem of kind `reject`."""
+    for raw in sources.conversations():
+        try:
+            if raw.damage:
+                raise RecordError(raw.damage)
+            yield extract(raw.data, settings.branches)
+        except RecordError as error:
+            yield _rejected(raw, error.message)
+        except Exception as error:  # noqa: BLE001 - as in an import, a fault costs one conversation
+            yield _rejected(raw, f"fault:{type(error).__name__}")
+
+
+def _rejected(raw: RawConversation, reason: str) -> Problem:
+    return Problem("reject", f"{raw.member}, item {raw.position}", reason)
+
+
+def _add(found: Inspection, conversation: Conversation, settings: ImportSettings) -> None:
+    if conversation.messages:
+        found.to_import += 1
+    else:
+        found.empty += 1
+    found.nodes += conversation.nodes
+    found.without_message += conversation.without_message
+    found.kept += len(conversation.messages)
+    found.types.update(conversation.seen_types)
+    found.left_out.update(conversation.left_out)
+    found.notes.update(conversation.notes)
+    threads = {message.thread for message in conversation.messages}
+    found.threads += len(threads)
+    found.side_threads += len(threads - {MAIN})
+    found.chunks += sum(1 for _ in chunk_conversation(conversation, settings.chunks))
+    times = [time for m in conversation.messages if (time := iso_time(m.create_time)) is not None]
+    if times:
+        found.first = min(filter(None, (found.first, min(times))))
+        found.last = max(filter(None, (found.last, max(times))))

@@ -1,0 +1,138 @@
+"""An import from its sources to its summary: read, hand out, count, and say how it ended."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from ray_import.errors import ImporterError, Interrupted, NotAnExport
+from ray_import.importing.batching import batches_of
+from ray_import.importing.executor import Executor
+from ray_import.importing.progress import Progress, Reporter
+from ray_import.importing.sources import Sources
+from ray_import.importing.summary import Summary, counts_as_dict
+from ray_import.importing.work import Work
+from ray_import.records import BatchResult, Counts, Problem
+from ray_import.sink.port import JobStatus, Sink
+
+TELL_EVERY_SECONDS = 0.2
+JOB_ROW_EVERY_SECONDS = 2.0
+REJECTS_TOLD = 20
+"""Rejects that are named in the summary; all of them are counted and kept in the destination."""
+
+
+def run_import(
+    sources: Sources,
+    work: Work,
+    sink: Sink,
+    destination: str,
+    make_executor: Callable[[], Executor],
+    reporter: Reporter,
+) -> Summary:
+    """Imports `sources`. However that ends, the job's row says so before this returns.
+
+    Errors that are expected (ImporterError, Ctrl-C) end as a summary with status `failed` and the error
+    in it: what was committed until then stays. A fault of ours is raised.
+    """
+    sink.start_job(work.of, sources.label)
+    run = _Run(sources, work, sink, reporter)
+    workers = 0
+    error: ImporterError | None = None
+    try:
+        with closing(make_executor()) as executor:
+            workers = executor.workers
+            run.to_the_end(executor)
+            run.refuse_nothing_found()
+    except ImporterError as expected:
+        error = expected
+    except KeyboardInterrupt:
+        error = Interrupted("The import was interrupted.", "What was in stays; run it again to go on from there.")
+    except BaseException as fault:
+        run.end_job("failed", type(fault).__name__)
+        raise
+    summary = run.summary(destination, workers, error)
+    run.end_job(summary.status, None if error is None else _in_a_word(error))
+    return summary
+
+
+def _in_a_word(error: ImporterError) -> str:
+    return "interrupted" if isinstance(error, Interrupted) else error.message
+
+
+class _Run:
+    def __init__(self, sources: Sources, work: Work, sink: Sink, reporter: Reporter) -> None:
+        self._sources = sources
+        self._work = work
+        self._sink = sink
+        self._reporter = reporter
+        self._counts = Counts()
+        self._rejects: list[Problem] = []
+        self._began = self._told = self._job_told = time.monotonic()
+
+    def to_the_end(self, executor: Executor) -> None:
+        """Reads no further than there is room for: so a slow destination stalls the reading."""
+        self._began = time.monotonic()
+        for batch in batches_of(self._sources.conversations(), self._work.settings.flow.batch_bytes):
+            while not executor.has_room(len(batch.payload)):
+                self._collect(executor.wait(TELL_EVERY_SECONDS))
+            executor.submit(batch)
+            self._collect(executor.wait(0))
+        while executor.in_flight:
+            self._collect(executor.wait(TELL_EVERY_SECONDS))
+        self._told = 0.0
+        self._collect([])
+
+    def _collect(self, results: list[BatchResult]) -> None:
+        for result in results:
+            self._counts.add(result.counts)
+            for reject in result.rejects[: REJECTS_TOLD - len(self._rejects)]:
+                where = f"{reject.member}, item {reject.position}"
+                self._rejects.append(Problem("reject", where, reject.reason))
+        now = time.monotonic()
+        if now - self._told >= TELL_EVERY_SECONDS:
+            self._told = now
+            seconds = now - self._began
+            self._reporter.show(Progress(self._sources.bytes_read, self._sources.bytes_total, seconds, self._counts))
+        if now - self._job_told >= JOB_ROW_EVERY_SECONDS:
+            self.tell_job()
+
+    def tell_job(self) -> None:
+        """Brings the running job's row up to date."""
+        self._sink.update_job(self._work.of.id, counts_as_dict(self._counts))
+        self._job_told = time.monotonic()
+
+    def end_job(self, status: JobStatus, error: str | None) -> None:
+        """Says in the job's row how the import ended. Where it failed, that matters more than if this does."""
+        try:
+            self._sink.update_job(self._work.of.id, counts_as_dict(self._counts), status, error)
+        except ImporterError:
+            if status != "failed":
+                raise
+
+    def refuse_nothing_found(self) -> None:
+        """An export without a single conversation is an error, not a success with nothing in it."""
+        counts = self._counts
+        if counts.seen == counts.not_a_conversation:
+            what = f"{counts.seen} items, none with a mapping" if counts.seen else "nothing in it"
+            problems = "".join(f"; {p.kind}: {p.detail}" for p in self._sources.problems[:1])
+            raise NotAnExport(
+                f"{self._sources.label} holds no conversations ({what}{problems}).",
+                "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
+            )
+
+    def summary(self, destination: str, workers: int, error: ImporterError | None) -> Summary:
+        """How the import ended."""
+        problems = (*self._sources.problems, *self._rejects)
+        status: JobStatus = "failed" if error else "partial" if problems else "complete"
+        return Summary(
+            import_id=self._work.of.id,
+            user_id=self._work.of.user_id,
+            source=self._sources.label,
+            destination=destination,
+            status=status,
+            counts=self._counts,
+            bytes_read=self._sources.bytes_read,
+            seconds=time.monotonic() - self._began,
+            workers=workers,
+            problems=problems,
+            error=error,
+        )

@@ -1,0 +1,91 @@
+"""All the exports of a run as one stream of raw conversations, and what was wrong with them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ray_import.errors import ConfigError, NotAnExport, RecordError, SourceError
+from ray_import.extraction.decode import decode
+from ray_import.reader.conversations import read_conversations
+from ray_import.records import Problem, RawConversation
+from ray_import.settings import ReadLimits
+from ray_import.source.containers import Export, open_export
+from ray_import.source.products import is_conversation, other_product
+
+LOOK_AT_ITEMS = 20
+"""How many items decide that an export is another product's: some begin with items of other kinds."""
+
+
+@dataclass(slots=True)
+class Sources:
+    """The exports of a run. While they are read, `bytes_read` and `problems` grow."""
+
+    exports: tuple[Export, ...]
+    limits: ReadLimits
+    problems: list[Problem] = field(default_factory=list)
+    bytes_read: int = 0
+
+    @property
+    def bytes_total(self) -> int | None:
+        """The JSON's bytes, None where a gzip hides them."""
+        sizes = [member.size for export in self.exports for member in export.members]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def label(self) -> str:
+        """How the run's source is called in its job and summary."""
+        return ", ".join(export.path for export in self.exports)
+
+    def conversations(self) -> Iterator[RawConversation]:
+        """Every item of every export, in order; problems are put aside."""
+        for export in self.exports:
+            for member in export.members:
+                before = self.bytes_read
+                for item in read_conversations(member, self.limits):
+                    if isinstance(item, Problem):
+                        self.problems.append(item)
+                    else:
+                        self.bytes_read = before + item.offset + len(item.data)
+                        yield item
+                if member.size is not None:
+                    self.bytes_read = before + member.size
+
+
+def open_sources(paths: Sequence[Path], limits: ReadLimits) -> Sources:
+    """Looks into every path. Of several, a bad one is a problem and the rest go on; if none is good,
+    the first one's error is raised (ConfigError, SourceError and its kinds)."""
+    exports: list[Export] = []
+    problems: list[Problem] = []
+    errors: list[ConfigError | SourceError] = []
+    for path in paths:
+        try:
+            export = open_export(path)
+            _refuse_other_products(export, limits)
+            exports.append(export)
+            problems.extend(export.problems)
+        except (ConfigError, SourceError) as error:
+            errors.append(error)
+            problems.append(Problem("source_failed", str(path), error.message))
+    if not exports:
+        raise errors[0]
+    return Sources(tuple(exports), limits, problems)
+
+
+def _refuse_other_products(export: Export, limits: ReadLimits) -> None:
+    """Raises NotAnExport where the first items are of another product and none is a ChatGPT conversation."""
+    product = None
+    for looked_at, item in enumerate(read_conversations(export.members[0], limits)):
+        if isinstance(item, Problem):
+            continue
+        try:
+            value = decode(item.data)
+        except RecordError:
+            return
+        found = other_product(value)
+        if found is None and is_conversation(value):
+            return
+        product = product or found
+        if looked_at >= LOOK_AT_ITEMS:
+            break
+    if product is not None:
+        raise NotAnExport(f"{export.path} looks like a {product} export; this imports ChatGPT's.")

@@ -1,0 +1,65 @@
+"""What an import came to: for a person, for `--json`, and for the job's row."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ray_import.errors import ImporterError
+from ray_import.records import Counts, Problem
+from ray_import.sink.port import JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of an import. `seconds` begin when the workers are up; `bytes_read` are of JSON."""
+
+    import_id: str
+    user_id: str
+    source: str
+    destination: str
+    status: JobStatus
+    counts: Counts
+    bytes_read: int
+    seconds: float
+    workers: int
+    problems: tuple[Problem, ...]
+    error: ImporterError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete, 1 partial, else the error's own."""
+        if self.error is not None:
+            return self.error.exit_code
+        return 0 if self.status == "complete" else 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "import_id": self.import_id,
+            "user_id": self.user_id,
+            "source": self.source,
+            "destination": self.destination,
+            "status": self.status,
+            **counts_as_dict(self.counts),
+            "bytes_read": self.bytes_read,
+            "seconds": round(self.seconds, 3),
+            "workers": self.workers,
+            "problems": [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in self.problems],
+            "error": None if self.error is None else str(self.error),
+        }
+
+
+def counts_as_dict(counts: Counts) -> dict[str, Any]:
+    """The counts as the summary and the job's row have them."""
+    return {
+        "conversations": {
+            "seen": counts.seen,
+            "imported": counts.imported,
+            "unchanged": counts.unchanged,
+            "empty": counts.empty,
+            "rejected": counts.rejected,
+            "not_a_conversation": counts.not_a_conversation,
+        },
+        "messages": {"kept": counts.kept, "left_out": dict(counts.left_out.most_common())},
+        "chunks": {"written": counts.chunks_written, "deleted": counts.chunks_deleted},
+        "notes": dict(counts.notes.most_common()),
+    }

@@ -1,0 +1,118 @@
+"""What is done with a batch, wherever that is: hash, skip, extract, chunk, write, count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ray_import.chunks.chunker import chunk_conversation
+from ray_import.chunks.rows import ConversationRows, Import, rows_of
+from ray_import.errors import RecordError
+from ray_import.extraction.extract import NotAConversation, content_hash, extract
+from ray_import.records import BatchResult, Conversation, Counts, Frame, Reject, RejectRef
+from ray_import.settings import ImportSettings
+from ray_import.sink.port import Known, Replaced, Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What holds for every batch of an import."""
+
+    of: Import
+    settings: ImportSettings
+
+
+def import_batch(
+    payload: bytes, number: int, frames: Sequence[Frame], work: Work, sink: Sink, *, replay: bool = False
+) -> BatchResult:
+    """Imports the conversations that `frames` finds in `payload`, in one transaction of the sink.
+
+    With `replay` the batch was handed out before and may be in: what this import wrote itself then
+    counts as imported, not as unchanged.
+    """
+    return _BatchWork(payload, work, sink, replay).run(number, frames)
+
+
+class _BatchWork:
+    def __init__(self, payload: bytes, work: Work, sink: Sink, replay: bool) -> None:
+        self._payload = memoryview(payload)
+        self._work = work
+        self._sink = sink
+        self._replay = replay
+        self._counts = Counts()
+        self._rows: list[ConversationRows] = []
+        self._rejects: list[Reject] = []
+
+    def run(self, number: int, frames: Sequence[Frame]) -> BatchResult:
+        settings_hash = self._work.settings.rows_hash
+        hashes = [content_hash(self._raw(frame)) for frame in frames]
+        known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
+        for frame, raw_hash in zip(frames, hashes, strict=True):
+            self._take(frame, raw_hash, known.get(raw_hash))
+        replaced = self._sink.write(self._work.of, settings_hash, self._rows, self._rejects)
+        for rows, outcome in zip(self._rows, replaced, strict=True):
+            self._count_written(rows, outcome)
+        references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
+        return BatchResult(number, self._counts, references)
+
+    def _raw(self, frame: Frame) -> memoryview:
+        return self._payload[frame.start : frame.start + frame.length]
+
+    def _take(self, frame: Frame, raw_hash: str, known: Known | None) -> None:
+        self._counts.seen += 1
+        if known is not None and not (self._replay and known.import_id == self._work.of.id):
+            if known.message_count:
+                self._counts.unchanged += 1
+            else:
+                self._counts.empty += 1
+            return
+        try:
+            if frame.damage:
+                raise RecordError(frame.damage)
+            self._extract(self._raw(frame), raw_hash)
+        except RecordError as error:
+            self._reject(frame, error.message)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, too, costs one conversation
+            self._reject(frame, f"fault:{type(error).__name__}")
+
+    def _extract(self, raw: memoryview, raw_hash: str) -> None:
+        conversation = extract(raw, self._work.settings.branches)
+        if isinstance(conversation, NotAConversation):
+            self._counts.not_a_conversation += 1
+            return
+        chunks = list(chunk_conversation(conversation, self._work.settings.chunks))
+        self._rows.append(rows_of(conversation, raw_hash, chunks, self._work.of))
+        self._count_messages(conversation)
+
+    def _count_messages(self, conversation: Conversation) -> None:
+        self._counts.kept += len(conversation.messages)
+        self._counts.left_out.update(conversation.left_out)
+        self._counts.notes.update(conversation.notes)
+
+    def _count_written(self, rows: ConversationRows, outcome: Replaced) -> None:
+        self._counts.chunks_written += outcome.written
+        self._counts.chunks_deleted += outcome.deleted
+        if outcome.older:
+            self._counts.notes["older_copy"] += 1
+            self._counts.unchanged += 1
+        elif outcome.again:
+            # Of two copies in one export one stays, whichever came first: the other is the older one.
+            self._counts.notes["older_copy"] += 1
+            self._counts.unchanged += 1
+        elif rows.message_count:
+            self._counts.imported += 1
+        else:
+            self._counts.empty += 1
+
+    def _reject(self, frame: Frame, reason: str) -> None:
+        self._counts.rejected += 1
+        raw = bytes(self._raw(frame))
+        self._rejects.append(Reject(frame.member, frame.position, None, reason, raw))
+
+
+def reject_whole(
+    payload: bytes, number: int, frames: Sequence[Frame], reason: str, work: Work, sink: Sink
+) -> BatchResult:
+    """Keeps all of a batch as rejects: what is done with a conversation that no worker survives."""
+    rejects = [Reject(f.member, f.position, None, reason, payload[f.start : f.start + f.length]) for f in frames]
+    sink.write(work.of, work.settings.rows_hash, [], rejects)
+    counts = Counts(seen=len(rejects), rejected=len(rejects))
+    return BatchResult(number, counts, tuple(RejectRef(r.member, r.position, r.reason) for r in rejects))

@@ -1,0 +1,72 @@
+"""The part of a stream that is being looked at."""
+
+import re
+from typing import BinaryIO
+
+_NOT_BLANK = re.compile(rb"[^ \t\r\n,]")
+
+
+class Window:
+    """Bytes of a stream from `at` on, grown on demand and let go of when `at` moves past them.
+
+    A stream that fails is at its end: `failure` then holds the kind of error, so that whatever was
+    read before is still used.
+    """
+
+    def __init__(self, stream: BinaryIO, window_bytes: int, failures: tuple[type[Exception], ...]) -> None:
+        self._stream = stream
+        self._window_bytes = window_bytes
+        self._failures = failures
+        self._before = 0
+        self.data = bytearray()
+        self.at = 0
+        self.ended = False
+        self.failure = ""
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the stream lie before `at`."""
+        return self._before + self.at
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are there from `at` on."""
+        return len(self.data) - self.at
+
+    def grow(self) -> bool:
+        """Reads on, as much again as is held (so that looking again from `at` stays linear).
+
+        False at the stream's end. Every view of `data` has to be released before.
+        """
+        if self.ended:
+            return False
+        if self.at:
+            self._before += self.at
+            del self.data[: self.at]
+            self.at = 0
+        try:
+            more = self._stream.read(max(self._window_bytes, len(self.data)))
+        except self._failures as error:
+            self.failure = type(error).__name__
+            more = b""
+        self.data += more
+        self.ended = not more
+        return not self.ended
+
+    def skip_blank(self) -> bytes:
+        """Moves `at` to the next byte that is neither white space nor a comma, and gives it; b"" at the end."""
+        while True:
+            found = _NOT_BLANK.search(self.data, self.at)
+            if found:
+                self.at = found.start()
+                return found.group()
+            self.at = len(self.data)
+            if not self.grow():
+                return b""
+
+    def skip_byte_order_mark(self) -> None:
+        """Leaves out a UTF-8 BOM at the start."""
+        while self.held_bytes < 3 and self.grow():
+            pass
+        if self.data.startswith(b"\xef\xbb\xbf"):
+            self.at = 3

@@ -1,0 +1,176 @@
+"""The values that move between the steps: an export's bytes, conversations, messages, chunks, counts."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about a source that its user has to know: it makes the import `partial`.
+
+    `kind` is a word that can be counted (`truncated`, `missing_shard` …), `where` a member or path.
+    """
+
+    kind: str
+    where: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawConversation:
+    """One item of an export as its bytes lie there, not yet looked at.
+
+    `position` counts the member's items from 0, `offset` its bytes. `damage` says why the bytes
+    cannot be one JSON value; it is empty for a proven cut.
+    """
+
+    member: str
+    position: int
+    offset: int
+    data: bytes
+    damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where one raw conversation lies in a batch's payload (`start`, `length` in bytes)."""
+
+    member: str
+    position: int
+    start: int
+    length: int
+    damage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is handed to a worker at once: raw conversations end to end, and where each one lies.
+
+    The payload is one flat `bytes` because Ray moves that without pickling it.
+    """
+
+    number: int
+    payload: bytes
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A kept message. `create_time` is the node's effective time in seconds since 1970, UTC."""
+
+    node_id: str
+    parent_id: str | None
+    thread: str
+    on_active_path: bool
+    role: str
+    create_time: float | None
+    text: str
+    attachments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation after the rules: `nodes = without_message + len(messages) + sum(left_out)`.
+
+    `messages` are in the order of the graph (extraction.md §3). `notes` counts what was met on the
+    way and is worth telling (`cycle`, `unknown_type:<name>`).
+    """
+
+    id: str
+    title: str
+    create_time: float | None
+    update_time: float | None
+    nodes: int
+    without_message: int
+    messages: tuple[Message, ...]
+    left_out: Counter[str]
+    notes: Counter[str]
+    seen_types: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The piece `[start, end)` of a message's rendered text, in UTF-8 bytes, that a chunk shows.
+
+    `[start, fresh)` repeats the end of the chunk before (the overlap); `[fresh, end)` is new. The
+    fresh pieces of a thread's chunks, joined, are its messages.
+    """
+
+    node_id: str
+    start: int
+    fresh: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk of one thread. `created_at` is the time of the first message that is new in it."""
+
+    thread: str
+    index: int
+    count: int
+    content: str
+    tokens: int
+    spans: tuple[Span, ...]
+    created_at: float | None
+
+    @property
+    def node_ids(self) -> list[str]:
+        """The messages of which something is new in this chunk."""
+        return [span.node_id for span in self.spans if span.end > span.fresh]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """An item that could not be imported, kept as it was."""
+
+    member: str
+    position: int
+    conversation_id: str | None
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RejectRef:
+    """What travels of a reject: its place and its reason, never its bytes."""
+
+    member: str
+    position: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of what. `seen` is the sum of the other conversation counts."""
+
+    seen: int = 0
+    imported: int = 0
+    unchanged: int = 0
+    empty: int = 0
+    rejected: int = 0
+    not_a_conversation: int = 0
+    kept: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    chunks_written: int = 0
+    chunks_deleted: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Adds `other` to these counts."""
+        for name in (
+            "seen", "imported", "unchanged", "empty", "rejected", "not_a_conversation",
+            "kept", "chunks_written", "chunks_deleted",
+        ):  # fmt: skip
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.left_out.update(other.left_out)
+        self.notes.update(other.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What a worker tells of a batch: numbers and places, never rows."""
+
+    number: int
+    counts: Counts
+    rejects: tuple[RejectRef, ...]

@@ -1,0 +1,71 @@
+"""What a user may choose, checked once at the border and handed down whole."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ray_import.errors import ConfigError
+
+RULES_VERSION = "1"
+"""Raised whenever extraction or chunking gives other rows for the same export, so that unchanged
+conversations are imported again."""
+
+BYTES_PER_TOKEN = 4
+MIN_CHUNK_TOKENS = 50
+"""Below this a chunk has no room for title, label, overlap and at least one character."""
+
+Branches = Literal["all", "active"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSettings:
+    """The size of a chunk in tokens, estimated as UTF-8 bytes / 4; title and overlap are within it."""
+
+    target_tokens: int = 2000
+    overlap_tokens: int = 200
+
+    def __post_init__(self) -> None:
+        if self.target_tokens < MIN_CHUNK_TOKENS:
+            raise ConfigError(f"A chunk of {self.target_tokens} tokens is too small: {MIN_CHUNK_TOKENS} at least.")
+        if not 0 <= self.overlap_tokens <= self.target_tokens // 2:
+            raise ConfigError(
+                f"An overlap of {self.overlap_tokens} tokens does not fit chunks of {self.target_tokens}: "
+                f"0 to {self.target_tokens // 2} (half a chunk)."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """How much of an export is held at a time."""
+
+    window_bytes: int = 512 * 1024
+    max_conversation_bytes: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """How much raw conversation travels to the workers at a time."""
+
+    batch_bytes: int = 1024 * 1024
+    batches_per_worker: int = 2
+    """One is worked on while the next waits: more only takes memory."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_bytes <= 32 * 1024 * 1024:
+            raise ConfigError(f"A batch of {self.batch_bytes} bytes cannot be: 1 to 33554432 (32 MiB).")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSettings:
+    """All that decides which rows an export becomes, and how it flows there."""
+
+    branches: Branches = "all"
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    read: ReadLimits = field(default_factory=ReadLimits)
+    flow: FlowLimits = field(default_factory=FlowLimits)
+
+    @property
+    def rows_hash(self) -> str:
+        """Equal for two imports that make the same rows of the same conversation."""
+        what = f"{RULES_VERSION} {self.branches} {self.chunks.target_tokens} {self.chunks.overlap_tokens}"
+        return hashlib.sha256(what.encode()).hexdigest()[:16]

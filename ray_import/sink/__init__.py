@@ -1,0 +1,1 @@
+"""Where the rows go, and what a destination remembers of imports."""

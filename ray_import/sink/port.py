@@ -1,0 +1,80 @@
+"""What the import asks of a destination. `tests/contract/test_sinks.py` holds every one to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.records import Reject
+
+JobStatus = Literal["running", "complete", "partial", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of a conversation with some content hash."""
+
+    import_id: str
+    message_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What came of replacing one conversation: `older` means that a newer copy was there and stays;
+    `again`, that this import had another copy in, which is gone now."""
+
+    written: int
+    deleted: int
+    older: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One import as the destination remembers it; times are ISO 8601 in UTC."""
+
+    id: str
+    user_id: str
+    source: str
+    status: JobStatus
+    counts: dict[str, Any]
+    error: str | None
+    started_at: str
+    updated_at: str
+    finished_at: str | None
+
+
+class Sink(Protocol):
+    """A destination. All methods raise SinkError, and SinkBusy where trying again may help."""
+
+    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
+        """Which of the content hashes are in, made with these settings."""
+
+    def write(
+        self,
+        of: Import,
+        settings_hash: str,
+        conversations: Sequence[ConversationRows],
+        rejects: Sequence[Reject],
+    ) -> list[Replaced]:
+        """Puts a batch in as one transaction, and tells for each conversation what became of it.
+
+        For each conversation the old chunks go, the new ones come and the ledger row is set. Of two
+        copies the one with the greater update time stays, then the one with more nodes, then the later
+        import's, then (within one import, where batches have no order) the one with the greater hash.
+        A reject that is already kept is not kept twice.
+        """
+
+    def start_job(self, of: Import, source: str) -> None:
+        """Remembers that an import runs; imports of the same user that died without a word are marked."""
+
+    def update_job(
+        self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
+    ) -> None:
+        """Sets the counts and, at the end, the status."""
+
+    def jobs(self) -> list[Job]:
+        """All imports, newest first."""
+
+    def close(self) -> None:
+        """Lets go of the destination."""

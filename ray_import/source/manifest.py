@@ -1,0 +1,38 @@
+"""The export's own list of its files, used for one thing: to notice a shard that is missing."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import orjson
+
+from ray_import.source.names import is_conversations
+
+NAME = "export_manifest.json"
+MAX_BYTES = 16 * 1024 * 1024
+
+
+def missing_shards(manifest: bytes, present: list[str]) -> list[str]:
+    """Base names of the shards that `manifest` lists and `present` (member names) lacks.
+
+    Three shapes of the manifest are known (format.md §1.1); in all of them shards are string values.
+    The logical name `conversations.json` stands beside them and is no file where shards are listed.
+    """
+    try:
+        listed = {PurePosixPath(s).name for s in _strings(orjson.loads(manifest)) if is_conversations(s)}
+    except orjson.JSONDecodeError:
+        return []
+    if len(listed) > 1:
+        listed.discard("conversations.json")
+    return sorted(listed - {PurePosixPath(name).name for name in present})
+
+
+def _strings(value: object) -> Iterator[str]:
+    open_values = [value]
+    while open_values:
+        match open_values.pop():
+            case str() as text:
+                yield text
+            case dict() as mapping:
+                open_values.extend(mapping.values())
+            case list() as items:
+                open_values.extend(items)

@@ -1,0 +1,1 @@
+"""What a person meets: commands, options, bars, tables, exit codes."""

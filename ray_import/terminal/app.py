@@ -1,0 +1,149 @@
+"""The commands."""
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import asdict
+from typing import Annotated
+
+import orjson
+import typer
+
+from ray_import import __version__
+from ray_import.errors import ImporterError
+from ray_import.importing.inspection import extracted, inspect_sources
+from ray_import.importing.sources import open_sources
+from ray_import.records import Conversation, Problem
+from ray_import.sink.destination import parse_destination
+from ray_import.terminal import options as o
+from ray_import.terminal.run import import_with_ray, look_command
+from ray_import.terminal.streams import print_json, stderr, stdout
+from ray_import.terminal.tables import show_inspection, show_jobs, show_summary
+
+app = typer.Typer(
+    help="ChatGPT exports become clean, searchable chunks in a database, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """The console script `ray-import`."""
+    app(prog_name="ray-import")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        stdout.print(f"ray-import {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version_asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+    if debug:
+        os.environ["RAY_IMPORT_DEBUG"] = "1"
+
+
+@app.command()
+def run(
+    sources: o.SourcesArgument,
+    to: o.ToOption = o.DEFAULT_DESTINATION,
+    user_id: o.UserOption = "local",
+    branches: o.BranchesOption = "all",
+    chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
+    overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
+    ] = None,
+    batch_bytes: Annotated[
+        int,
+        typer.Option("--batch-bytes", metavar="N", help="How much raw JSON a worker is handed at a time."),
+    ] = o.FLOW.batch_bytes,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Import exports: read, extract, chunk and store them."""
+    with o.errors_told():
+        try:
+            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes)
+            summary = import_with_ray(sources, to, user_id, settings, workers)
+        except ImporterError as error:
+            if as_json:
+                print_json({"status": "failed", "error": str(error)})
+            raise
+        if as_json:
+            print_json(summary.as_dict())
+        else:
+            show_summary(stderr, summary)
+        if summary.error is not None:
+            raise summary.error
+        if not as_json:
+            stderr.print(f"\nLook at it: {look_command(to)}", soft_wrap=True, markup=False)
+        raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def inspect(
+    source: o.SourceArgument,
+    branches: o.BranchesOption = "all",
+    chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
+    overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Show what an export holds and what an import would do with it; writes nothing."""
+    with o.errors_told():
+        settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+        found = inspect_sources(open_sources([source], settings.read), settings)
+        if as_json:
+            print_json(found.as_dict())
+        else:
+            show_inspection(stdout, found)
+        raise typer.Exit(1 if found.problems else 0)
+
+
+@app.command()
+def extract(source: o.SourceArgument, branches: o.BranchesOption = "all") -> None:
+    """Print the kept messages, one JSON object a line, in order."""
+    with o.errors_told():
+        settings = o.settings_from(branches, o.CHUNKS.target_tokens, o.CHUNKS.overlap_tokens)
+        opened = open_sources([source], settings.read)
+        problems = []
+        for outcome in extracted(opened, settings):
+            if isinstance(outcome, Conversation):
+                _print_messages(outcome)
+            elif isinstance(outcome, Problem):
+                problems.append(outcome)
+        sys.stdout.flush()
+        problems.extend(opened.problems)
+        _tell(problems)
+        raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def status(to: o.ToOption = o.DEFAULT_DESTINATION, as_json: o.JsonOption = False) -> None:
+    """Show the imports that a destination knows, newest first."""
+    with o.errors_told(), closing(parse_destination(to).open(create=False)) as sink:
+        jobs = sink.jobs()
+        if as_json:
+            print_json({"jobs": [asdict(job) for job in jobs]})
+        else:
+            show_jobs(stdout, jobs)
+
+
+def _print_messages(conversation: Conversation) -> None:
+    write = sys.stdout.buffer.write
+    for message in conversation.messages:
+        write(orjson.dumps({"conversation_id": conversation.id, **asdict(message)}) + b"\n")
+
+
+def _tell(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        stderr.print(f"{problem.kind}: {problem.where}: {problem.detail}", soft_wrap=True, markup=False)

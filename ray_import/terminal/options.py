@@ -1,0 +1,91 @@
+"""The options that commands share, and how errors become words and exit codes."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ray_import.errors import ConfigError, ImporterError
+from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings
+from ray_import.terminal.streams import stderr
+
+DEFAULT_DESTINATION = "sqlite:///chunks.db"
+
+SourceArgument = Annotated[
+    Path, typer.Argument(metavar="SOURCE", help="A ZIP, a folder, a .json, or one of these gzipped.")
+]
+SourcesArgument = Annotated[
+    list[Path], typer.Argument(metavar="SOURCE...", help="ZIPs, folders, .json files, or these gzipped.")
+]
+ToOption = Annotated[str, typer.Option("--to", metavar="URL", help="Where the chunks go: sqlite:///PATH.")]
+UserOption = Annotated[str, typer.Option("--user-id", metavar="ID", help="Whose conversations these are.")]
+BranchesOption = Annotated[
+    Branches,
+    typer.Option("--branches", help="All branches of a conversation, or only the one that the app shows."),
+]
+ChunkTokensOption = Annotated[int, typer.Option("--chunk-tokens", metavar="N", help="A chunk's most, in tokens.")]
+OverlapOption = Annotated[
+    int, typer.Option("--overlap-tokens", metavar="N", help="How much a chunk repeats of the one before.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+CHUNKS = ChunkSettings()
+FLOW = FlowLimits()
+
+
+def settings_from(
+    branches: Branches, chunk_tokens: int, overlap_tokens: int, batch_bytes: int | None = None
+) -> ImportSettings:
+    """The settings that these options mean. Raises ConfigError."""
+    flow = FLOW if batch_bytes is None else FlowLimits(batch_bytes=batch_bytes)
+    return ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), flow=flow)
+
+
+def checked_user(user_id: str) -> str:
+    """A user id that can be stored. Raises ConfigError."""
+    if not user_id.strip() or not user_id.isprintable():
+        raise ConfigError("--user-id is empty or has characters that cannot be printed.", "Name whose chats these are.")
+    return user_id
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Turns an error into its one or two lines on standard error and its exit code."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except ImporterError as error:
+        if _debugging():
+            raise
+        tell_error(error)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        stderr.print("interrupted")
+        raise typer.Exit(3) from None
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`extract … | head`): nothing is wrong, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except Exception as error:
+        if _debugging():
+            raise
+        stderr.print(f"[red]error:[/red] a fault in ray-import: {type(error).__name__}.", soft_wrap=True)
+        stderr.print("Run it again with --debug in front (ray-import --debug …) and report what it prints.")
+        raise typer.Exit(3) from None
+
+
+def tell_error(error: ImporterError) -> None:
+    """The one or two lines that a person gets."""
+    stderr.print(Text.assemble(("error: ", "red"), error.message), soft_wrap=True)
+    if error.hint:
+        stderr.print(Text(error.hint), soft_wrap=True)
+
+
+def _debugging() -> bool:
+    return os.environ.get("RAY_IMPORT_DEBUG") == "1"

@@ -1,0 +1,83 @@
+"""`ray-import run`: from options to a finished import."""
+
+import shlex
+import shutil
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from ray_import.chunks.rows import Import
+from ray_import.cluster.environment import prepare_environment
+from ray_import.errors import ConfigError
+from ray_import.importing.loop import run_import
+from ray_import.importing.sources import open_sources
+from ray_import.importing.summary import Summary
+from ray_import.importing.work import Work
+from ray_import.settings import ImportSettings
+from ray_import.sink.destination import parse_destination
+from ray_import.terminal.options import checked_user
+from ray_import.terminal.progress import progress_on
+from ray_import.terminal.streams import stderr
+
+
+def import_with_ray(
+    paths: Sequence[Path], to: str, user_id: str, settings: ImportSettings, workers: int | None
+) -> Summary:
+    """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
+
+    What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers {workers} cannot be: 1 at least.")
+    of = Import(str(uuid.uuid4()), checked_user(user_id), time.time())
+    destination = parse_destination(to)
+    sources = open_sources(paths, settings.read)
+    with closing(destination.open()) as sink, _terminated_like_interrupted():
+        # Ray takes half a second to import: not before all else is known to be right.
+        prepare_environment()
+        from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
+        from ray_import.cluster.session import ray_session  # noqa: PLC0415
+
+        work = Work(of, settings)
+        stderr.print("starting Ray …", style="dim")
+        with ray_session(workers) as session, progress_on(stderr) as reporter:
+            lanes = workers or max(session.cpus, 1)
+            if not session.local and session.cpus:
+                lanes = min(lanes, session.cpus)
+            return run_import(
+                sources,
+                work,
+                sink,
+                destination.url,
+                lambda: RayExecutor(session, lanes, work, destination, sink),
+                reporter,
+            )
+
+
+def look_command(to: str) -> str:
+    """A command that shows the newest chunk in destination `to`, with what this machine has."""
+    path = parse_destination(to).path
+    query = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
+    if shutil.which("sqlite3"):
+        return f'sqlite3 {shlex.quote(str(path))} "{query}"'
+    script = f"import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute('{query}')))"
+    return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(path))}'
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM (`ray job stop`, a shutdown) ends an import as Ctrl-C does: cleanly."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,104 @@
+"""Summaries, inspections and jobs as tables that a person can read."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ray_import.importing.inspection import Inspection
+from ray_import.importing.summary import Summary
+from ray_import.records import Problem
+from ray_import.sink.port import Job
+
+_STATUS_STYLE = {"complete": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
+
+
+def show_summary(console: Console, summary: Summary) -> None:
+    """The end of an import."""
+    counts = summary.counts
+    table = _facts()
+    style = _STATUS_STYLE[summary.status]
+    table.add_row("status", Text(summary.status, style=style))
+    table.add_row("conversations", _listed({
+        "seen": counts.seen, "imported": counts.imported, "unchanged": counts.unchanged, "empty": counts.empty,
+        "rejected": counts.rejected, "not a conversation": counts.not_a_conversation,
+    }))  # fmt: skip
+    table.add_row("messages", f"{counts.kept:,} kept")
+    table.add_row("left out", _listed(dict(counts.left_out.most_common())) or "none")
+    table.add_row("chunks", f"{counts.chunks_written:,} written, {counts.chunks_deleted:,} deleted")
+    if counts.notes:
+        table.add_row("noted", _listed(dict(counts.notes.most_common())))
+    megabytes = summary.bytes_read / 1e6
+    speed = megabytes / summary.seconds if summary.seconds else 0.0
+    table.add_row(
+        "read",
+        f"{megabytes:,.1f} MB in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {summary.workers} workers)",
+    )
+    table.add_row("written to", summary.destination)
+    console.print(table)
+    _show_problems(console, summary.problems)
+
+
+def show_inspection(console: Console, found: Inspection) -> None:
+    """What an export holds and what an import would do with it."""
+    table = _facts()
+    table.add_row("source", found.source)
+    table.add_row("conversations", _listed({
+        "seen": found.seen, "to import": found.to_import, "empty": found.empty, "rejected": found.rejected,
+        "not a conversation": found.not_a_conversation,
+    }))  # fmt: skip
+    table.add_row("from, to", f"{found.first or 'unknown'}, {found.last or 'unknown'}")
+    table.add_row("nodes", f"{found.nodes:,}, {found.without_message:,} without a message")
+    table.add_row("threads", f"{found.threads:,}, {found.side_threads:,} of them side branches")
+    table.add_row("chunks to expect", f"{found.chunks:,}")
+    if found.notes:
+        table.add_row("noted", _listed(dict(found.notes.most_common())))
+    console.print(table)
+    kept = Table("messages, by role and type", "count", box=None, header_style="bold", padding=(0, 2))
+    kept.columns[1].justify = "right"
+    for kind, count in found.types.most_common():
+        kept.add_row(Text(kind), f"{count:,}")
+    fate = Table("what becomes of them", "count", box=None, header_style="bold", padding=(0, 2))
+    fate.columns[1].justify = "right"
+    fate.add_row("kept", f"{found.kept:,}")
+    for reason, count in found.left_out.most_common():
+        fate.add_row(Text(f"left out, {reason}"), f"{count:,}")
+    console.print()
+    console.print(kept)
+    console.print()
+    console.print(fate)
+    _show_problems(console, found.problems)
+
+
+def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
+    """The imports of a destination."""
+    table = Table("started", "status", "user", "source", "imported", "chunks", "import", box=None, header_style="bold")
+    for job in jobs:
+        status = Text(job.status, style=_STATUS_STYLE[job.status])
+        if job.error:
+            status.append(f": {job.error}")
+        imported = job.counts.get("conversations", {}).get("imported", 0)
+        written = job.counts.get("chunks", {}).get("written", 0)
+        source = Text(job.source)
+        table.add_row(job.started_at[:19], status, Text(job.user_id), source, f"{imported:,}", f"{written:,}", job.id)
+    console.print(table if table.rows else "No imports yet.")
+
+
+def _facts() -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _listed(counts: dict[str, int]) -> Text:
+    return Text(", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "none")
+
+
+def _show_problems(console: Console, problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        console.print(
+            Text.assemble((f"{problem.kind}: ", "yellow"), f"{problem.where}: {problem.detail}"),
+            soft_wrap=True,
+        )
