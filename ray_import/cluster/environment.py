@@ -6,7 +6,12 @@ import secrets
 
 def joins_cluster() -> bool:
     """Whether a cluster is named, by the user or by the job that this runs in."""
-    return bool(os.environ.get("RAY_ADDRESS"))
+    return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
+
+
+def inside_job() -> bool:
+    """Whether this process was started by a submitted Ray job."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def prepare_environment() -> None:

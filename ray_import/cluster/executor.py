@@ -130,7 +130,8 @@ class RayExecutor:
         if self._silent[lane] >= MAX_SILENT:
             raise ClusterError(f"Worker {lane} does not come up again after {MAX_SILENT} tries.")
         self._silent[lane] += 1
-        self._calls[self._actors[lane].ready.remote()] = _Call(lane, None)
+        call = self._actors[lane].ready.options(name="worker_ready").remote()
+        self._calls[call] = _Call(lane, None)
 
     def _hold(self, batch: Batch, *, suspect: bool) -> None:
         load = Load(batch.number, len(batch.payload), len(batch.frames), suspect=suspect)
@@ -141,7 +142,9 @@ class RayExecutor:
         while (placed := self._dispatch.place()) is not None:
             lane, load = placed
             held = self._held_by_number[load.number]
-            call = self._actors[lane].import_batch.remote(held.payload, load.number, held.frames, held.tries > 0)
+            # One constant name a kind: names become labels of metrics, which Ray never lets go of.
+            method = self._actors[lane].import_batch.options(name="import_batch")
+            call = method.remote(held.payload, load.number, held.frames, held.tries > 0)
             held.tries += 1
             self._calls[call] = _Call(lane, held)
 

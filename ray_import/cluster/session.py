@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,13 @@ import ray
 from ray_import.cluster.environment import joins_cluster
 from ray_import.errors import ClusterError
 
-OBJECT_STORE_BYTES = 80 * 1024 * 1024
-"""Ray's least, nearly. The batches in flight need a few MB of it; what is free is no use to anyone."""
+OBJECT_STORE_BYTES = 75 * 1024 * 1024
+"""Ray's least. The batches in flight need a few MB of it; what is free is no use to anyone."""
+
+FREE_OBJECTS_EVERY_MS = 20
+"""Ray lets go of finished batches once a second by default: at 100 MB/s, 100 MB of memory for nothing."""
+
+REACH_TIMEOUT_SECONDS = 10
 
 BUDGET_SHARE = 0.3
 """Of the smallest object store, so much may be batches in flight. Spilling begins at 0.8."""
@@ -27,6 +33,11 @@ class Session:
     node_id: str
     budget_bytes: int
 
+    def lanes(self, workers: int | None) -> int:
+        """How many workers there can be: as many as asked for, but on a cluster no more than CPUs."""
+        most = max(self.cpus, 1)
+        return most if workers is None else workers if self.local else min(workers, most)
+
 
 @contextmanager
 def ray_session(workers: int | None) -> Iterator[Session]:
@@ -40,7 +51,7 @@ def ray_session(workers: int | None) -> Iterator[Session]:
         if local:
             _start_local(workers or available_cpus())
         else:
-            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+            _join(os.environ["RAY_ADDRESS"])
     except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
         what = "could not be started" if local else f"at {os.environ['RAY_ADDRESS']} cannot be reached"
         raise ClusterError(f"Ray {what} ({type(error).__name__}).", _hint(local)) from None
@@ -48,6 +59,19 @@ def ray_session(workers: int | None) -> Iterator[Session]:
         yield _describe(local)
     finally:
         ray.shutdown()
+
+
+def _join(address: str) -> None:
+    """Ray waits for minutes where nothing listens: so that is looked at first."""
+    if "://" in address:
+        raise ClusterError(
+            f"RAY_ADDRESS={address} is not where a program joins Ray.",
+            "Name the head as HOST:PORT (6379, mostly), or submit jobs/import_export.py with ray job submit.",
+        )
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_TIMEOUT_SECONDS).close()
+    ray.init(logging_level=logging.ERROR, log_to_driver=False)
 
 
 def available_cpus() -> int:
@@ -65,6 +89,7 @@ def _start_local(workers: int) -> None:
         include_dashboard=False,
         logging_level=logging.ERROR,
         log_to_driver=False,
+        _system_config={"free_objects_period_milliseconds": FREE_OBJECTS_EVERY_MS},
     )
 
 

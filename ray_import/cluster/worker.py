@@ -24,7 +24,7 @@ class ImportWorker:
         return self._destination.open(create=False)
 
     def __repr__(self) -> str:
-        return f"ImportWorker({self._number}, import {self._work.of.id})"
+        return f"ImportWorker({self._number})"
 
     def ready(self) -> int:
         """Answers, with the process id, once the worker can work. Raises SinkError where it cannot."""

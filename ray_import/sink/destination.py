@@ -22,6 +22,11 @@ class Destination:
         return SqliteSink(self.path, create=create)
 
 
+def is_absolute(url: str) -> bool:
+    """Whether the address means the same from every working directory."""
+    return Path(url.removeprefix(_SQLITE)).expanduser().is_absolute()
+
+
 def parse_destination(url: str) -> Destination:
     """Understands `sqlite:///relative.db` and `sqlite:////absolute.db`; raises ConfigError."""
     rest = url.removeprefix(_SQLITE)

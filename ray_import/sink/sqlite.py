@@ -9,8 +9,9 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
 from importlib.resources import files
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ BUSY_TIMEOUT_SECONDS = 60
 SILENT_SECONDS = 60
 """A running import says so every few seconds; one that was silent for this long is dead."""
 
+_CHUNK_VALUES = attrgetter(*(field.name for field in fields(ChunkRow)))
 _INSERT_CHUNK = f"INSERT INTO conversation_chunks VALUES ({', '.join('?' * len(fields(ChunkRow)))})"  # noqa: S608 - only marks
 _HINTS = {
     sqlite3.SQLITE_FULL: "The disk is full: make room and run the import again, it goes on where it stopped.",
@@ -147,7 +149,7 @@ class SqliteSink:
             deleted = self._db.execute(
                 "DELETE FROM conversation_chunks WHERE user_id = ? AND conversation_id = ?", key
             ).rowcount
-        self._db.executemany(_INSERT_CHUNK, map(astuple, rows.chunks))
+        self._db.executemany(_INSERT_CHUNK, map(_CHUNK_VALUES, rows.chunks))
         self._db.execute(
             "INSERT OR REPLACE INTO imported_conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.filesize import decimal
 from rich.progress import Progress as Bar
 
 from ray_import.importing.progress import Progress, Reporter
@@ -18,7 +20,7 @@ def described(progress: Progress) -> str:
     counts = progress.counts
     speed = progress.bytes_read / MEGABYTE / progress.seconds if progress.seconds else 0.0
     text = (
-        f"{progress.bytes_read / MEGABYTE:,.1f} MB, {counts.seen:,} conversations, "
+        f"{decimal(progress.bytes_read)}, {counts.seen:,} conversations, "
         f"{counts.chunks_written:,} chunks, {speed:,.0f} MB/s"
     )
     return f"{text}, {counts.rejected:,} rejects" if counts.rejected else text

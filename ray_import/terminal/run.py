@@ -12,14 +12,14 @@ from pathlib import Path
 from types import FrameType
 
 from ray_import.chunks.rows import Import
-from ray_import.cluster.environment import prepare_environment
-from ray_import.errors import ConfigError
+from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
+from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.loop import run_import
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
-from ray_import.sink.destination import parse_destination
+from ray_import.sink.destination import is_absolute, parse_destination
 from ray_import.terminal.options import checked_user
 from ray_import.terminal.progress import progress_on
 from ray_import.terminal.streams import stderr
@@ -36,19 +36,24 @@ def import_with_ray(
         raise ConfigError(f"--workers {workers} cannot be: 1 at least.")
     of = Import(str(uuid.uuid4()), checked_user(user_id), time.time())
     destination = parse_destination(to)
+    if inside_job() and not is_absolute(to):
+        raise ConfigError(
+            f"--to {to} is relative, and a job's working directory is a copy that is thrown away.",
+            "Name the destination absolutely: sqlite:////data/chunks.db, say.",
+        )
     sources = open_sources(paths, settings.read)
-    with closing(destination.open()) as sink, _terminated_like_interrupted():
-        # Ray takes half a second to import: not before all else is known to be right.
-        prepare_environment()
-        from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
-        from ray_import.cluster.session import ray_session  # noqa: PLC0415
+    # Ray takes half a second to import: not before all else is known to be right.
+    prepare_environment()
+    from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
+    from ray_import.cluster.session import ray_session  # noqa: PLC0415
 
-        work = Work(of, settings)
-        stderr.print("starting Ray …", style="dim")
-        with ray_session(workers) as session, progress_on(stderr) as reporter:
-            lanes = workers or max(session.cpus, 1)
-            if not session.local and session.cpus:
-                lanes = min(lanes, session.cpus)
+    work = Work(of, settings)
+    with closing(destination.open()) as sink, _interruptible():
+        stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
+        with ray_session(workers) as session, progress_on(stderr) as reporter, _terminated_like_interrupted():
+            lanes = session.lanes(workers)
+            if workers is not None and lanes < workers:
+                stderr.print(f"{lanes} workers instead of {workers}: the cluster has no more CPUs here.")
             return run_import(
                 sources,
                 work,
@@ -70,8 +75,20 @@ def look_command(to: str) -> str:
 
 
 @contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C while Ray is being started, when there is no import yet that could end with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted before the import began.") from None
+
+
+@contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM (`ray job stop`, a shutdown) ends an import as Ctrl-C does: cleanly."""
+    """SIGTERM (`ray job stop`, a shutdown) ends an import as Ctrl-C does: cleanly.
+
+    Only once Ray is up: `ray.init` sets a handler of its own.
+    """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -29,12 +30,9 @@ def show_summary(console: Console, summary: Summary) -> None:
     table.add_row("chunks", f"{counts.chunks_written:,} written, {counts.chunks_deleted:,} deleted")
     if counts.notes:
         table.add_row("noted", _listed(dict(counts.notes.most_common())))
-    megabytes = summary.bytes_read / 1e6
-    speed = megabytes / summary.seconds if summary.seconds else 0.0
-    table.add_row(
-        "read",
-        f"{megabytes:,.1f} MB in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {summary.workers} workers)",
-    )
+    speed = summary.bytes_read / 1e6 / summary.seconds if summary.seconds else 0.0
+    how = f"in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {summary.workers} workers)"
+    table.add_row("read", f"{decimal(summary.bytes_read)} {how}")
     table.add_row("written to", summary.destination)
     console.print(table)
     _show_problems(console, summary.problems)

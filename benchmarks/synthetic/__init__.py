@@ -1,0 +1,1 @@
+"""The parts of a made-up ChatGPT export: prose, metadata, turns, conversations."""

@@ -1,0 +1,67 @@
+"""Destinations with dials: real SQLite sinks whose process dies, or dawdles, at an exact moment."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.records import Reject
+from ray_import.sink.destination import Destination
+from ray_import.sink.port import Replaced, Sink
+from ray_import.sink.sqlite import SqliteSink
+
+
+@dataclass(frozen=True, slots=True)
+class Dials:
+    """When to fail. `once` files make a death happen a single time, in whichever process comes first."""
+
+    die_before_commit_once: Path | None = None
+    die_after_commit_once: Path | None = None
+    poison_conversation: str | None = None
+    seconds_per_write: float = 0.0
+
+
+class DialledSink(SqliteSink):
+    """A SQLite sink that does what its dials say."""
+
+    dials = Dials()
+
+    def write(
+        self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows], rejects: Sequence[Reject]
+    ) -> list[Replaced]:
+        if any(rows.conversation_id == self.dials.poison_conversation for rows in conversations):
+            _die()
+        _die_once(self.dials.die_before_commit_once)
+        time.sleep(self.dials.seconds_per_write)
+        replaced = super().write(of, settings_hash, conversations, rejects)
+        _die_once(self.dials.die_after_commit_once)
+        return replaced
+
+
+@dataclass(frozen=True, slots=True)
+class DialledDestination(Destination):
+    """Opens a sink with dials in the workers."""
+
+    dials: Dials = Dials()
+
+    def open(self, *, create: bool = True) -> Sink:
+        sink = DialledSink(self.path, create=create)
+        sink.dials = self.dials
+        return sink
+
+
+def _die_once(mark: Path | None) -> None:
+    if mark is None:
+        return
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,80 @@
+"""Imports as the tests make them, and what they leave behind."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from ray_import.chunks.rows import Import
+from ray_import.cluster.executor import RayExecutor
+from ray_import.cluster.session import Session
+from ray_import.importing.executor import Executor, InlineExecutor
+from ray_import.importing.loop import run_import
+from ray_import.importing.progress import NoReporter, Reporter
+from ray_import.importing.sources import open_sources
+from ray_import.importing.summary import Summary
+from ray_import.importing.work import Work
+from ray_import.settings import FlowLimits, ImportSettings
+from ray_import.sink.destination import Destination
+from ray_import.sink.port import Sink
+from tests.cluster import dials
+
+ray.cloudpickle.register_pickle_by_value(dials)  # workers need not find the tests
+
+STARTED_AT = 1_760_000_000.0
+MakeExecutor = Callable[[Work, Sink], Executor]
+
+
+def import_file(
+    export: Path,
+    destination: Destination,
+    make_executor: MakeExecutor,
+    *,
+    batch_bytes: int = 64 * 1024,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Imports `export` in small batches, so that there are many."""
+    settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes))
+    work = Work(Import(f"import-{time.monotonic_ns()}", "ada", STARTED_AT), settings)
+    with closing(destination.open()) as sink:
+        sources = open_sources([export], settings.read)
+        return run_import(
+            sources, work, sink, destination.url, lambda: make_executor(work, sink), reporter or NoReporter()
+        )
+
+
+def on_ray(session: Session, destination: Destination, workers: int = 2) -> MakeExecutor:
+    """Makes the executor over real actors."""
+    return lambda work, sink: RayExecutor(session, workers, work, destination, sink)
+
+
+def inline(work: Work, sink: Sink) -> Executor:
+    """Makes the executor of this process."""
+    return InlineExecutor(work, sink)
+
+
+def at(path: Path) -> Destination:
+    """The SQLite destination at `path`."""
+    return Destination(f"sqlite:///{path}", path)
+
+
+def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """What two imports of the same export have to leave alike: all but the import's own id and times."""
+    with closing(sqlite3.connect(path)) as db:
+        return {
+            "chunks": db.execute(
+                "SELECT id, user_id, conversation_id, thread, title, content, chunk_tier, chunk_index, chunk_count,"
+                " token_count, message_count, node_ids, created_at FROM conversation_chunks ORDER BY id"
+            ).fetchall(),
+            "ledger": db.execute(
+                "SELECT user_id, conversation_id, content_hash, settings_hash, title, create_time, update_time,"
+                " node_count, message_count, chunk_count FROM imported_conversations ORDER BY user_id, conversation_id"
+            ).fetchall(),
+            "rejects": db.execute(
+                "SELECT user_id, source_member, position, reason, raw FROM import_rejects ORDER BY source_member, position"
+            ).fetchall(),
+        }

@@ -1,0 +1,123 @@
+"""The job, submitted with the Ray Jobs CLI to a real head, with token authentication off and on."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from tests.cluster.imports import tables
+from tests.cluster.ray_head import Head, ray_head
+
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "examples" / "export"
+ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["no-token", "token"])
+def head(request: pytest.FixtureRequest) -> Iterator[Head]:
+    with ray_head(token=request.param) as up:
+        yield up
+
+
+def submit(head: Head, *arguments: str) -> str:
+    """Submits the job as the README does, and gives its id."""
+    job_id = f"test-{time.monotonic_ns()}"
+    command = [
+        str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head.dashboard, "--no-wait",
+        "--submission-id", job_id, "--working-dir", str(ROOT), "--", sys.executable, "jobs/import_export.py", *arguments,
+    ]  # fmt: skip
+    subprocess.run(command, env=head.environment, check=True, capture_output=True, cwd=ROOT)
+    return job_id
+
+
+def ask(head: Head, path: str) -> Any:
+    answer = httpx.get(f"{head.dashboard}{path}", headers=head.headers, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def ended(head: Head, job_id: str) -> dict[str, Any]:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        job: dict[str, Any] = ask(head, f"/api/jobs/{job_id}")
+        if job["status"] in ENDED:
+            return job
+        time.sleep(0.1)  # between two looks, not instead of one
+    raise AssertionError(f"{job_id} did not end")
+
+
+def log_of(head: Head, job_id: str) -> str:
+    return str(ask(head, f"/api/jobs/{job_id}/logs")["logs"])
+
+
+def test_a_job_imports_and_its_actors_have_names(head: Head, tmp_path: Path) -> None:
+    database = tmp_path / "chunks.db"
+    job_id = submit(head, str(SAMPLE), "--to", f"sqlite:///{database}", "--user-id", "ada")
+    job = ended(head, job_id)
+    log = log_of(head, job_id)
+    assert (job["status"], job["driver_exit_code"]) == ("SUCCEEDED", 0), log
+    assert "conversations" in log
+    assert "complete" in log
+    assert len(tables(database)["chunks"]) > 5
+
+    actors = ask(head, "/api/v0/actors?detail=1")["data"]["result"]["result"]
+    mine = [actor for actor in actors if actor["job_id"] == job["driver_info"]["id"]]
+    assert {actor["name"] for actor in mine} == {"import-worker-0", "import-worker-1"}
+    assert {actor["class_name"] for actor in mine} == {"ImportWorker"}
+    calls = ask(
+        head, f"/api/v0/tasks?detail=1&filter_keys=job_id&filter_predicates=%3D&filter_values={mine[0]['job_id']}"
+    )
+    names = {call["name"] for call in calls["data"]["result"]["result"]}
+    assert {name for name in names if not name.endswith("__init__")} == {"worker_ready", "import_batch"}
+
+
+def test_a_job_ends_with_the_exit_code_of_run(head: Head, tmp_path: Path) -> None:
+    cut = tmp_path / "conversations.json"
+    cut.write_bytes((SAMPLE / "conversations.json").read_bytes()[:-200])
+    to = f"sqlite:///{tmp_path / 'chunks.db'}"
+    for arguments, code in (([str(cut), "--to", to], 1), ([str(tmp_path / "none.zip"), "--to", to], 2)):
+        job_id = submit(head, *arguments)
+        job = ended(head, job_id)
+        assert (job["status"], job["driver_exit_code"]) == ("FAILED", code), log_of(head, job_id)
+
+
+def test_a_job_refuses_a_destination_that_would_be_thrown_away(head: Head) -> None:
+    job_id = submit(head, str(SAMPLE))
+    assert ended(head, job_id)["driver_exit_code"] == 2
+    assert "absolute" in log_of(head, job_id)
+
+
+def test_the_command_joins_the_cluster_that_is_named(head: Head, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ray_import",
+        "run",
+        str(SAMPLE),
+        "--to",
+        f"sqlite:///{tmp_path / 'c.db'}",
+        "--json",
+    ]
+    done = subprocess.run(command, env=head.environment | {"RAY_ADDRESS": head.gcs}, capture_output=True, check=True)
+    assert orjson.loads(done.stdout)["status"] == "complete"
+    assert b"joining" in done.stderr
+
+
+def test_the_wrong_token_is_an_error_in_words(head: Head, tmp_path: Path) -> None:
+    if head.environment["RAY_AUTH_MODE"] != "token":
+        pytest.skip("there is no token to be wrong")
+    command = [sys.executable, "-m", "ray_import", "run", str(SAMPLE), "--to", f"sqlite:///{tmp_path / 'c.db'}"]
+    environment = head.environment | {"RAY_ADDRESS": head.gcs, "RAY_AUTH_TOKEN": "0" * 64}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 3
+    assert b"cannot be reached" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert environment["RAY_AUTH_TOKEN"].encode() not in done.stderr
