@@ -89,7 +89,10 @@ def _start_local(workers: int) -> None:
         include_dashboard=False,
         logging_level=logging.ERROR,
         log_to_driver=False,
-        _system_config={"free_objects_period_milliseconds": FREE_OBJECTS_EVERY_MS},
+        _system_config={
+            "free_objects_period_milliseconds": FREE_OBJECTS_EVERY_MS,
+            "task_events_report_interval_ms": 0,  # 3 kB a call for a dashboard that is not there
+        },
     )
 
 

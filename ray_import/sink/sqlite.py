@@ -182,7 +182,8 @@ class SqliteSink:
         finished = None if status == "running" else now
         with self._translated():
             self._db.execute(
-                "UPDATE import_jobs SET status = ?, counts = ?, error = ?, updated_at = ?, finished_at = ? WHERE id = ?",
+                "UPDATE import_jobs SET status = ?, counts = ?, error = ?, updated_at = ?, finished_at = ?"
+                " WHERE id = ?",
                 (status, orjson.dumps(counts).decode(), error, now, finished, import_id),
             )
 

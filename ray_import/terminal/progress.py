@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.filesize import decimal
 from rich.progress import Progress as Bar
 
 from ray_import.importing.progress import Progress, Reporter

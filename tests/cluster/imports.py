@@ -75,6 +75,7 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
                 " node_count, message_count, chunk_count FROM imported_conversations ORDER BY user_id, conversation_id"
             ).fetchall(),
             "rejects": db.execute(
-                "SELECT user_id, source_member, position, reason, raw FROM import_rejects ORDER BY source_member, position"
+                "SELECT user_id, source_member, position, reason, raw FROM import_rejects"
+                " ORDER BY source_member, position"
             ).fetchall(),
         }

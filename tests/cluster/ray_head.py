@@ -58,6 +58,8 @@ def ray_head(*, token: bool) -> Iterator[Head]:
 def _environment(token: bool) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token" if token else "disabled"}
+    # As in an activated environment: a job's `python` is looked up in the head's PATH.
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     if token:
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     return environment
@@ -86,7 +88,7 @@ def _stop(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 def _free_ports(count: int) -> list[int]:
     """Ports above the range that Ray's workers take theirs from."""
-    sockets = []
+    sockets: list[socket.socket] = []
     while len(sockets) < count:
         candidate = socket.socket()
         try:

@@ -32,7 +32,8 @@ def submit(head: Head, *arguments: str) -> str:
     job_id = f"test-{time.monotonic_ns()}"
     command = [
         str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head.dashboard, "--no-wait",
-        "--submission-id", job_id, "--working-dir", str(ROOT), "--", sys.executable, "jobs/import_export.py", *arguments,
+        "--submission-id", job_id, "--working-dir", str(ROOT), "--",
+        "python", "jobs/import_export.py", *arguments,
     ]  # fmt: skip
     subprocess.run(command, env=head.environment, check=True, capture_output=True, cwd=ROOT)
     return job_id

@@ -103,7 +103,7 @@ class InFlight:
         self.executor: RayExecutor | None = None
         self.most_bytes = 0
 
-    def show(self, progress: Progress) -> None:
+    def show(self, _progress: Progress) -> None:
         assert self.executor is not None
         self.most_bytes = max(self.most_bytes, self.executor.bytes_in_flight)
 
