@@ -8,12 +8,15 @@ import re
 
 import orjson
 
+from ray_import.extraction.values import as_str
+
 _SPAN = re.compile("\ue200([^\ue200\ue201\n]{0,20000})\ue201")
 _STRAY = re.compile("[\ue200-\ue206]")
 _BARE_CITE = re.compile(r"(?:file)?cite(?:turn\d+[a-z]+\d+)+")
 _REFERENCE = re.compile(r"turn\d+[a-z]+\d+")
 _LENTICULAR = re.compile(r"【[^【】\n]{0,2000}†[^【】\n]{0,2000}】")
-_SANDBOX = re.compile(r"!?\[([^\[\]\n]*)\]\(\s*<?sandbox:(?:[^()\n]|\([^()\n]*\))*\)")
+_SANDBOX = re.compile(r"!?\[((?:[^\[\]\n]|\[[^\[\]\n]*+\])*+)\]\([ \t]*<?sandbox:(?:[^()\n]|\([^()\n]*+\))*+\)")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+]|\d+[.)])[ \t]+)?(`{3,}|~{3,})([^\n]*)")
 _WRITING = re.compile(r"[ \t]*:::writing[ \t]*(?:\{[^\n]*\})?[ \t]*\r?")
 _WRITING_END = re.compile(r"[ \t]*:::[ \t]*\r?")
@@ -31,7 +34,7 @@ def strip_marks(text: str) -> str:
     prose: list[str] = []
     fence = ""
     in_frame = False
-    for line in text.splitlines(keepends=True) if "\n" in text else [text]:
+    for line in _LINE.findall(text):
         found = _FENCE.match(line)
         if fence:
             pieces.append(line)
@@ -88,5 +91,5 @@ def _entity_name(payload: str) -> str:
     except orjson.JSONDecodeError:
         return payload
     if isinstance(entity, list):
-        return entity[1] if len(entity) > 1 and isinstance(entity[1], str) else ""
-    return entity if isinstance(entity, str) else ""
+        return as_str(entity[1]) if len(entity) > 1 else ""
+    return as_str(entity)

@@ -1,5 +1,6 @@
 """The conversations of one member, one after the other, as raw bytes."""
 
+import re
 from collections.abc import Iterator
 
 from ray_import.reader.damage import LONGEST_START_BYTES, next_start, resume_after
@@ -9,6 +10,8 @@ from ray_import.reader.window import Window
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source.containers import DAMAGE, Member
+
+_NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 
 SAMPLE_BYTES = 64 * 1024
 """Of what is too large to be kept, the first and the last bytes are, as many each."""
@@ -21,52 +24,72 @@ def read_conversations(member: Member, limits: ReadLimits) -> Iterator[RawConver
     for the extraction to say.
     """
     with member.open() as stream:
-        window = Window(stream, limits.window_bytes, DAMAGE)
+        window = Window(stream, limits.window_bytes, DAMAGE, limits.max_conversation_bytes)
         shape = locate(window)
         if shape is Shape.OTHER:
             yield Problem("not_json", member.name, "the member does not begin with [ or {")
-        elif shape is Shape.SINGLE:
-            yield from _Items(member.name, window, limits).single()
         else:
-            yield from _Items(member.name, window, limits).of_array()
+            if shape is Shape.DAMAGED_WRAPPER:
+                yield Problem("damaged", member.name, "what stands before the conversations is no JSON")
+            yield from _Items(member.name, window, limits, shape).read()
         if window.failure:
             yield Problem("damaged", member.name, f"reading stopped at byte {window.offset:,}: {window.failure}")
+
+
+class _Passed:
+    """The first and the last bytes of what was let go of."""
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._last = b""
+
+    def add(self, window: Window, until: int) -> None:
+        """Moves the window on to index `until`, if that is further on."""
+        if until <= window.at:
+            return
+        at = min(window.at + SAMPLE_BYTES - len(self._first), until)
+        self._first += bytes(window.data[window.at : at])
+        self._last = (self._last + bytes(window.data[max(at, until - SAMPLE_BYTES) : until]))[-SAMPLE_BYTES:]
+        window.at = until
+
+    @property
+    def sample(self) -> bytes:
+        """At most twice SAMPLE_BYTES."""
+        return self._first + self._last
 
 
 class _Items:
     """Cuts the items of one member, counting them."""
 
-    def __init__(self, member: str, window: Window, limits: ReadLimits) -> None:
+    def __init__(self, member: str, window: Window, limits: ReadLimits, shape: Shape) -> None:
         self._member = member
         self._window = window
         self._max_bytes = limits.max_conversation_bytes
+        self._shape = shape
         self._position = 0
         self._unfinished = False
-        self._over = False
+        """Whether all that is known against the item at hand is that it does not end."""
+        self._complete = False
+        """Whether the end of the last item, or of the array, was seen (or its lack was told)."""
 
-    def single(self) -> Iterator[RawConversation | Problem]:
-        yield from self._next_item()
-        yield from self._nothing_after()
-
-    def of_array(self) -> Iterator[RawConversation | Problem]:
-        while not self._over:
-            match self._window.skip_blank():
-                case b"":
-                    yield self._truncated()
-                    return
-                case b"]":
-                    self._window.at += 1
-                    yield from self._nothing_after()
-                    return
-                case b"}" | b":":
-                    self._window.at += 1  # left over of a damaged item
-                case _:
-                    yield from self._next_item()
+    def read(self) -> Iterator[RawConversation | Problem]:
+        while mark := self._window.skip_blank():
+            if mark == b"]" and self._shape is not Shape.SINGLE:
+                self._window.at += 1
+                self._complete = True
+                yield from self._after_the_array()
+            elif self._shape is Shape.SINGLE and self._complete:
+                yield from self._after_the_array()
+            else:
+                self._complete = self._shape is Shape.SINGLE
+                yield from self._next_item()
+        if not self._complete:
+            yield self._truncated()
 
     def _next_item(self) -> Iterator[RawConversation | Problem]:
         window = self._window
         while True:
-            end = self._framed_end()
+            end = self._proven_end()
             if end is not None:
                 yield self._take(end, "")
                 return
@@ -76,101 +99,113 @@ class _Items:
                 yield self._take(found.end - window.at, "" if found.balanced else "damaged")
                 return
             if window.held_bytes > self._max_bytes:
-                yield self._skip_oversized()
+                offset = window.offset
+                sample, followed = self._skip_to_next_start(ahead=1)
+                yield self._item(offset, sample.rstrip(b" \t\r\n,"), "too_large")
+                self._complete = self._complete or (not followed and _closed(sample))
                 return
-            if not window.grow():
+            if window.ended:
                 yield from self._rest()
                 return
+            window.grow()
 
-    def _framed_end(self) -> int | None:
-        """The proven length of the value at `at`, reading on as long as it is only unfinished."""
+    def _proven_end(self) -> int | None:
+        """The length of the value at `at`, reading on as long as it is only unfinished."""
         window = self._window
         while True:
             with memoryview(window.data) as whole, whole[window.at :] as view:
-                end, self._unfinished = self._end_in(view)
+                end = self._end_in(view)
             if end is not None or not self._unfinished:
                 return end
             if window.held_bytes > self._max_bytes or not window.grow():
                 return None
 
-    def _end_in(self, view: memoryview) -> tuple[int | None, bool]:
-        """The length, if known, and else whether the value may only be unfinished."""
+    def _end_in(self, view: memoryview) -> int | None:
+        """The length that a decoder proves and that what follows does not belie."""
+        self._unfinished = False
         for way in (end_of_value, end_of_value_by_ijson):
             try:
                 end = way(view)
             except CannotFrame:
                 continue
-            # A number at the end of what is held may go on; a bracket or a quote cannot.
-            known = end is not None and (end < len(view) or self._window.ended or view[-1] in b'}]"')
-            return (end, False) if known else (None, True)
-        return None, False
+            follows = self._follows(end)
+            self._unfinished = follows is None
+            return end if follows else None
+        return None
+
+    def _follows(self, end: int | None) -> bool | None:
+        """Whether an item may end there; None where that is not known yet."""
+        if end is None:
+            return None
+        if self._shape is Shape.SINGLE:
+            return True
+        found = _NOT_SPACE.search(self._window.data, self._window.at + end)
+        if found is None:
+            return True if self._window.ended else None
+        return found.group() in (b",", b"]", b"{")  # a comma may be missing
 
     def _take(self, length: int, damage: str) -> RawConversation:
         window = self._window
         data = bytes(window.data[window.at : window.at + length]).rstrip(b" \t\r\n," if damage else b" \t\r\n")
-        item = RawConversation(self._member, self._position, window.offset, data, damage)
+        item = self._item(window.offset, data, damage)
         window.at += length
+        return item
+
+    def _item(self, offset: int, data: bytes, damage: str) -> RawConversation:
+        item = RawConversation(self._member, self._position, offset, data, damage)
         self._position += 1
         return item
 
-    def _skip_oversized(self) -> RawConversation:
-        """Lets go of an item that is larger than may be held, up to where the next one begins."""
+    def _skip_to_next_start(self, ahead: int) -> tuple[bytes, bool]:
+        """Lets go of what is there, up to where a conversation begins, `ahead` bytes on or later.
+
+        Gives the first and the last bytes that were passed, and whether there is such a conversation.
+        """
         window = self._window
-        offset = window.offset
-        first = bytes(window.data[window.at : window.at + SAMPLE_BYTES])
-        last = self._let_go(window.at + len(first), b"")
+        passed = _Passed()
         while True:
-            start = next_start(window.data, window.at, len(window.data))
-            if start is not None and (start.whole or window.held_bytes <= self._max_bytes):
-                last = self._let_go(start.at, last)
-                if start.whole:
-                    break
-            else:
-                last = self._let_go(len(window.data) - LONGEST_START_BYTES, last)
+            start = next_start(window.data, window.at + ahead, len(window.data))
+            found_at = len(window.data) - LONGEST_START_BYTES if start is None else start.at
+            if found_at > window.at:
+                passed.add(window, found_at)
+                ahead = 0
+            if start is not None and (start.whole or window.held_bytes > self._max_bytes):
+                return passed.sample, True
             if not window.grow():
-                last = self._let_go(len(window.data), last)
-                self._over = last.rstrip().endswith((b"]", b"]}"))
-                break
-        item = RawConversation(self._member, self._position, offset, first + last, "too_large")
-        self._position += 1
-        return item
-
-    def _let_go(self, until: int, last: bytes) -> bytes:
-        """Moves on to index `until`; gives the last bytes that were passed, of those before and these."""
-        window = self._window
-        until = max(until, window.at)
-        passed = bytes(window.data[max(window.at, until - SAMPLE_BYTES) : until])
-        window.at = until
-        return (last + passed)[-SAMPLE_BYTES:]
+                passed.add(window, len(window.data))
+                return passed.sample, False
 
     def _rest(self) -> Iterator[RawConversation | Problem]:
         """What is left at the stream's end and is no whole item: cut off, or damaged up to the end."""
-        self._over = True
-        closed = self._window.data.rstrip().endswith((b"]", b"]}"))
-        if self._unfinished or not closed:
+        if self._unfinished or not _closed(self._window.data):
             yield self._truncated()
         if not self._unfinished:
             yield self._take(self._window.held_bytes, "damaged")
         self._window.at = len(self._window.data)
+        self._complete = True
 
     def _truncated(self) -> Problem:
-        return Problem(
-            "truncated",
-            self._member,
-            f"cut off in item {self._position}, which begins at byte {self._window.offset:,}; all before it is in",
-        )
+        where = f"cut off in item {self._position}, which begins at byte {self._window.offset:,}"
+        return Problem("truncated", self._member, f"{where}; all before it is in")
 
-    def _nothing_after(self) -> Iterator[Problem]:
-        """Reads to the end, so that the archive's checksum is compared, and tells of what is left over."""
+    def _after_the_array(self) -> Iterator[RawConversation | Problem]:
+        """Reads to the end, so that the archive's checksum is compared, and tells of what is left over.
+
+        A bracket too many ends the array too early: where conversations follow, it goes on.
+        """
         window = self._window
-        while window.skip_blank() in (b"]", b"}"):
-            window.at += 1
-        if window.held_bytes:
-            yield Problem(
-                "trailing_data",
-                self._member,
-                f"something follows the conversations at byte {window.offset:,}",
-            )
-        while not window.ended:
-            window.at = len(window.data)
-            window.grow()
+        follows = bool(window.skip_blank()) and self._shape in (Shape.ARRAY, Shape.SINGLE)  # a wrapper has other keys
+        offset = window.offset
+        sample, found = self._skip_to_next_start(ahead=0)
+        if found:
+            self._complete = False
+            yield Problem("damaged", self._member, f"the array ends before byte {offset:,}, and goes on after it")
+            if sample:
+                yield self._item(offset, sample, "damaged")
+        elif follows:
+            yield Problem("trailing_data", self._member, f"something follows the conversations at byte {offset:,}")
+
+
+def _closed(rest: bytes | bytearray) -> bool:
+    """Whether the array, or the object around it, ends with these bytes."""
+    return rest.rstrip().endswith((b"]", b"]}"))

@@ -1,9 +1,8 @@
 """Where one JSON value ends, proven by a real decoder that does not build it.
 
 Two ways. msgspec scans at about 0.25 ms per MB; it says where a value ends only in the text of its
-error, which `tests/unit/reader/test_framing.py` pins. ijson needs about 10 ms per MB and says it by
-giving the value out; it knows no limit of depth and takes lone surrogates, and so it is asked where
-msgspec gives up.
+error, which `tests/unit/reader/test_framing.py` pins. ijson needs much longer, knows no limit of depth
+and takes lone surrogates, and so it is asked where msgspec gives up.
 """
 
 import re
@@ -14,8 +13,10 @@ import msgspec
 
 _SCAN = msgspec.json.Decoder(msgspec.Raw)
 _CONVERSATION = msgspec.json.Decoder(msgspec.defstruct("_Conversation", [("mapping", dict[str, msgspec.Raw])]))
-_TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
+_TRAILING = "trailing characters"
+_PLACE = re.compile(r"\(byte (\d+)\)")
 _TRUNCATED = "Input data was truncated"
+_DEEPER = {"start_map": 1, "start_array": 1, "end_map": -1, "end_array": -1}
 _CLOSES = re.compile(rb"[^}\]]*+[}\]]|[^}\]]++")
 
 
@@ -45,28 +46,36 @@ def _end(decoder: msgspec.json.Decoder[Any], view: memoryview) -> int | None:
         text = str(error)
         if text == _TRUNCATED:
             return None
-        found = _TRAILING.search(text)
-        if not found:
-            raise CannotFrame from None
-        return int(found[1]) - 1
+        found = _PLACE.search(text)
+        place = int(found[1]) if found else 0
+        if _TRAILING in text:
+            return place - 1
+        if place >= len(view):
+            return None  # a number may go on: `-`, `1.`, `2e`
+        raise CannotFrame from None
     except RecursionError:
         raise CannotFrame from None
     return len(view)
 
 
 def end_of_value_by_ijson(view: memoryview) -> int | None:
-    """The same as `end_of_value`, by the reader of record.
+    """The same as `end_of_value` for objects and arrays, by the reader of record.
 
-    ijson does not tell how many bytes it used. But a value ends with a bracket, so it is fed from
-    bracket to bracket: the piece with which the value comes out is the one that ends it.
+    ijson does not tell how many bytes it used. But such a value ends with a bracket, so it is fed from
+    bracket to bracket: the piece after which none is open is the one that ends it. (Its plain events are
+    counted, because the prefix that its other ways keep is as long as the value is deep.)
     """
-    values: Any = ijson.sendable_list()
-    parser = ijson.items_coro(values, "", use_float=True)
+    events: Any = ijson.sendable_list()
+    parser = ijson.basic_parse_coro(events, use_float=True)
+    depth = 0
     try:
         for piece in _CLOSES.finditer(view):
             parser.send(piece.group())
-            if values:
+            for event, _ in events:
+                depth += _DEEPER.get(event, 0)
+            if events and depth == 0:
                 return piece.end()
+            del events[:]
     except (ijson.JSONError, UnicodeDecodeError, ValueError):
         raise CannotFrame from None
     return None

@@ -12,12 +12,15 @@ MAX_PREAMBLE_BYTES = 16 * 1024 * 1024
 """How far `{"version": …, "conversations": [` is looked for before the file is taken for one object."""
 
 _OPENS = re.compile(rb"[^\[{]*+[\[{]|[^\[{]++")
+_ARRAY = re.compile(rb'"conversations"\s*+:\s*+\[')
 
 
 class Shape(Enum):
     """What surrounds the conversations."""
 
     ARRAY = "array"
+    WRAPPER = "array under the key conversations"
+    DAMAGED_WRAPPER = "the same, after something that is no JSON"
     SINGLE = "single object"
     OTHER = "not JSON"
 
@@ -30,38 +33,62 @@ def locate(window: Window) -> Shape:
             window.at += 1
             return Shape.ARRAY
         case b"{":
-            inside = _array_of_conversations(window)
-            if inside is None:
-                return Shape.SINGLE
-            window.at += inside
-            return Shape.ARRAY
+            shape, length = _in_object(window)
+            window.at += length
+            return shape
         case _:
             return Shape.OTHER
 
 
-def _array_of_conversations(window: Window) -> int | None:
-    """How many bytes after `at` the array under `conversations` begins; None where there is none.
+def _in_object(window: Window) -> tuple[Shape, int]:
+    """What the object at `at` is, and how many bytes after `at` its array of conversations begins.
 
     ijson does not tell where it is, so it is fed up to each opening bracket in turn: the piece with
-    which the array begins is the one that ends with its bracket.
+    which the array begins is the one that ends with its bracket. Where it fails, the key itself is
+    looked for: quotes within a string are escaped, so it cannot stand in a text.
     """
     events: Any = ijson.sendable_list()
-    parser = ijson.parse_coro(events, use_float=True)
+    parser = ijson.basic_parse_coro(events, use_float=True)
+    keys = _TopLevel()
     fed = 0
     while fed < MAX_PREAMBLE_BYTES:
-        # A match is good only up to a bracket or to all that is held: `fed` counts what was sent.
         for piece in _OPENS.finditer(bytes(window.data[window.at + fed :])):
             try:
                 parser.send(piece.group())
-            except (ijson.JSONError, UnicodeDecodeError):
-                return None
+            except (ijson.JSONError, UnicodeDecodeError, ValueError):
+                found = _ARRAY.search(window.data, window.at)
+                return (Shape.DAMAGED_WRAPPER, found.end() - window.at) if found else (Shape.SINGLE, 0)
             fed += len(piece.group())
-            for prefix, event, _ in events:
-                if (prefix, event) == ("conversations", "start_array"):
-                    return fed
-                if (prefix, event) in (("mapping", "start_map"), ("", "end_map")):
-                    return None
+            for event, value in events:
+                if keys.array_begins(event, value):
+                    return Shape.WRAPPER, fed
+                if keys.settled:
+                    return Shape.SINGLE, 0
             del events[:]
         if not window.grow():
-            return None
-    return None
+            break
+    return Shape.SINGLE, 0
+
+
+class _TopLevel:
+    """Follows ijson's plain events down to the values of the outermost object."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._key = ""
+        self.settled = False
+        """True once the object is known to be no wrapper."""
+
+    def array_begins(self, event: str, value: object) -> bool:
+        """True for the event with which the array under `conversations` begins."""
+        if event == "map_key" and self._depth == 1:
+            self._key = str(value)
+        elif event in ("start_map", "start_array"):
+            self._depth += 1
+            if self._depth == 2:
+                self.settled = self._key == "mapping" and event == "start_map"
+                return self._key == "conversations" and event == "start_array"
+        elif event in ("end_map", "end_array"):
+            self._depth -= 1
+            self.settled = self._depth == 0
+        return False

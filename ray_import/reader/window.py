@@ -1,6 +1,7 @@
 """The part of a stream that is being looked at."""
 
 import re
+import sys
 from typing import BinaryIO
 
 _NOT_BLANK = re.compile(rb"[^ \t\r\n,]")
@@ -13,9 +14,13 @@ class Window:
     read before is still used.
     """
 
-    def __init__(self, stream: BinaryIO, window_bytes: int, failures: tuple[type[Exception], ...]) -> None:
+    def __init__(
+        self, stream: BinaryIO, window_bytes: int, failures: tuple[type[Exception], ...], most_bytes: int = sys.maxsize
+    ) -> None:
+        """Reads `window_bytes` at a time or more; holds no more than `most_bytes` and a window."""
         self._stream = stream
         self._window_bytes = window_bytes
+        self._most_bytes = most_bytes
         self._failures = failures
         self._before = 0
         self.data = bytearray()
@@ -45,7 +50,7 @@ class Window:
             del self.data[: self.at]
             self.at = 0
         try:
-            more = self._stream.read(max(self._window_bytes, len(self.data)))
+            more = self._stream.read(max(self._window_bytes, min(len(self.data), self._most_bytes - len(self.data))))
         except self._failures as error:
             self.failure = type(error).__name__
             more = b""
