@@ -97,7 +97,7 @@ class Dispatch:
     def again(self, lane: int, load: Load) -> None:
         """The batch failed for a reason that passes: it waits for its turn again."""
         self._lanes[lane].loads.remove(load)
-        self._fresh.append(load)
+        (self._suspects if load.suspect else self._fresh).append(load)
 
     def lane_lost(self, lane: int) -> Verdict:
         """The worker died: all that was on it is suspect, or, if it was alone there, to blame."""

@@ -61,7 +61,7 @@ class Inspection:
 
 
 def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
-    """Goes through `sources` as an import would, writing nothing."""
+    """Goes through `sources` as an import would, writing nothing. Raises NotAnExport where that would."""
     found = Inspection(sources.label)
     for outcome in extracted(sources, settings):
         found.seen += 1
@@ -72,6 +72,7 @@ def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
             found.not_a_conversation += 1
         else:
             _add(found, outcome, settings)
+    sources.refuse_nothing_found(found.seen, found.not_a_conversation)
     found.problems[:0] = sources.problems
     return found
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from ray_import.errors import ImporterError, Interrupted, NotAnExport
+from ray_import.errors import ImporterError, Interrupted
 from ray_import.importing.batching import batches_of
 from ray_import.importing.executor import Executor
 from ray_import.importing.progress import Progress, Reporter
@@ -41,7 +41,6 @@ def run_import(
         with closing(make_executor()) as executor:
             workers = executor.workers
             run.to_the_end(executor)
-            run.refuse_nothing_found()
     except ImporterError as expected:
         error = expected
     except KeyboardInterrupt:
@@ -69,7 +68,10 @@ class _Run:
         self._began = self._told = self._job_told = time.monotonic()
 
     def to_the_end(self, executor: Executor) -> None:
-        """Reads no further than there is room for: so a slow destination stalls the reading."""
+        """Reads no further than there is room for: so a slow destination stalls the reading.
+
+        Raises NotAnExport where there was no conversation, and what the executor raises.
+        """
         self._began = time.monotonic()
         for batch in batches_of(self._sources.conversations(), self._work.settings.flow.batch_bytes):
             while not executor.has_room(len(batch.payload)):
@@ -80,6 +82,7 @@ class _Run:
             self._collect(executor.wait(TELL_EVERY_SECONDS))
         self._told = 0.0
         self._collect([])
+        self._sources.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
 
     def _collect(self, results: list[BatchResult]) -> None:
         for result in results:
@@ -107,17 +110,6 @@ class _Run:
         except ImporterError:
             if status != "failed":
                 raise
-
-    def refuse_nothing_found(self) -> None:
-        """An export without a single conversation is an error, not a success with nothing in it."""
-        counts = self._counts
-        if counts.seen == counts.not_a_conversation:
-            what = f"{counts.seen} items, none with a mapping" if counts.seen else "nothing in it"
-            problems = "".join(f"; {p.kind}: {p.detail}" for p in self._sources.problems[:1])
-            raise NotAnExport(
-                f"{self._sources.label} holds no conversations ({what}{problems}).",
-                "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
-            )
 
     def summary(self, destination: str, workers: int, error: ImporterError | None) -> Summary:
         """How the import ended."""

@@ -36,6 +36,20 @@ class Sources:
         """How the run's source is called in its job and summary."""
         return ", ".join(export.path for export in self.exports)
 
+    def refuse_nothing_found(self, seen: int, not_a_conversation: int) -> None:
+        """An export without a single conversation is an error, not a success with nothing in it.
+
+        Raises NotAnExport where no item that was seen is a conversation, or a damaged one.
+        """
+        if seen > not_a_conversation:
+            return
+        what = f"{seen:,} items, none with a mapping" if seen else "nothing in it"
+        problems = "".join(f"; {problem.kind}: {problem.detail}" for problem in self.problems[:1])
+        raise NotAnExport(
+            f"{self.label} holds no conversations ({what}{problems}).",
+            "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
+        )
+
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""
         for export in self.exports:
@@ -80,7 +94,7 @@ def _refuse_other_products(export: Export, limits: ReadLimits) -> None:
         try:
             value = decode(item.data)
         except RecordError:
-            return
+            continue
         found = other_product(value)
         if found is None and is_conversation(value):
             return

@@ -38,7 +38,7 @@ class _BatchWork:
         self._sink = sink
         self._replay = replay
         self._counts = Counts()
-        self._rows: list[ConversationRows] = []
+        self._extracted: list[tuple[Conversation, ConversationRows]] = []
         self._rejects: list[Reject] = []
 
     def run(self, number: int, frames: Sequence[Frame]) -> BatchResult:
@@ -47,9 +47,9 @@ class _BatchWork:
         known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
         for frame, raw_hash in zip(frames, hashes, strict=True):
             self._take(frame, raw_hash, known.get(raw_hash))
-        replaced = self._sink.write(self._work.of, settings_hash, self._rows, self._rejects)
-        for rows, outcome in zip(self._rows, replaced, strict=True):
-            self._count_written(rows, outcome)
+        replaced = self._sink.write(self._work.of, settings_hash, [rows for _, rows in self._extracted], self._rejects)
+        for (conversation, _), outcome in zip(self._extracted, replaced, strict=True):
+            self._count(conversation, outcome)
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
         return BatchResult(number, self._counts, references)
 
@@ -79,28 +79,27 @@ class _BatchWork:
             self._counts.not_a_conversation += 1
             return
         chunks = list(chunk_conversation(conversation, self._work.settings.chunks))
-        self._rows.append(rows_of(conversation, raw_hash, chunks, self._work.of))
-        self._count_messages(conversation)
+        self._extracted.append((conversation, rows_of(conversation, raw_hash, chunks, self._work.of)))
 
-    def _count_messages(self, conversation: Conversation) -> None:
-        self._counts.kept += len(conversation.messages)
-        self._counts.left_out.update(conversation.left_out)
-        self._counts.notes.update(conversation.notes)
-
-    def _count_written(self, rows: ConversationRows, outcome: Replaced) -> None:
-        self._counts.chunks_written += outcome.written
-        self._counts.chunks_deleted += outcome.deleted
-        if outcome.older:
-            self._counts.notes["older_copy"] += 1
-            self._counts.unchanged += 1
-        elif outcome.again:
-            # Of two copies in one export one stays, whichever came first: the other is the older one.
-            self._counts.notes["older_copy"] += 1
-            self._counts.unchanged += 1
-        elif rows.message_count:
-            self._counts.imported += 1
+    def _count(self, conversation: Conversation, outcome: Replaced) -> None:
+        counts = self._counts
+        if outcome.same and not self._replay:
+            counts.unchanged += 1  # the same bytes twice in one export
+            return
+        counts.chunks_written += outcome.written
+        counts.chunks_deleted += outcome.deleted
+        if outcome.older or outcome.again:
+            # Of two copies in one export one stays; whichever came first, the other is the older one.
+            counts.notes["older_copy"] += 1
+            counts.unchanged += 1
+            return
+        if conversation.messages:
+            counts.imported += 1
         else:
-            self._counts.empty += 1
+            counts.empty += 1
+        counts.kept += len(conversation.messages)
+        counts.left_out.update(conversation.left_out)
+        counts.notes.update(conversation.notes)
 
     def _reject(self, frame: Frame, reason: str) -> None:
         self._counts.rejected += 1

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from ray_import.reader.damage import LONGEST_START_BYTES, next_start, resume_after
 from ray_import.reader.framing import CannotFrame, end_of_value, end_of_value_by_ijson
@@ -9,7 +10,8 @@ from ray_import.reader.locate import Shape, locate
 from ray_import.reader.window import Window
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source.containers import DAMAGE, Member
+from ray_import.source.containers import Member
+from ray_import.source.streams import DAMAGE
 
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 
@@ -23,7 +25,12 @@ def read_conversations(member: Member, limits: ReadLimits) -> Iterator[RawConver
     At most `max_conversation_bytes` and a window are held. Items are cut, not parsed: what they are is
     for the extraction to say.
     """
-    with member.open() as stream:
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(member.open())
+        except DAMAGE as error:
+            yield Problem("damaged", member.name, f"it cannot be opened: {type(error).__name__}")
+            return
         window = Window(stream, limits.window_bytes, DAMAGE, limits.max_conversation_bytes)
         shape = locate(window)
         if shape is Shape.OTHER:
@@ -134,10 +141,13 @@ class _Items:
         return None
 
     def _follows(self, end: int | None) -> bool | None:
-        """Whether an item may end there; None where that is not known yet."""
+        """Whether an item may end there; None where that is not known yet.
+
+        An object is itself, whatever junk follows; but a string may begin with the quote that ends another.
+        """
         if end is None:
             return None
-        if self._shape is Shape.SINGLE:
+        if self._window.data[self._window.at] == ord("{"):
             return True
         found = _NOT_SPACE.search(self._window.data, self._window.at + end)
         if found is None:

@@ -44,8 +44,7 @@ def _in_object(window: Window) -> tuple[Shape, int]:
     """What the object at `at` is, and how many bytes after `at` its array of conversations begins.
 
     ijson does not tell where it is, so it is fed up to each opening bracket in turn: the piece with
-    which the array begins is the one that ends with its bracket. Where it fails, the key itself is
-    looked for: quotes within a string are escaped, so it cannot stand in a text.
+    which the array begins is the one that ends with its bracket.
     """
     events: Any = ijson.sendable_list()
     parser = ijson.basic_parse_coro(events, use_float=True)
@@ -56,8 +55,7 @@ def _in_object(window: Window) -> tuple[Shape, int]:
             try:
                 parser.send(piece.group())
             except (ijson.JSONError, UnicodeDecodeError, ValueError):
-                found = _ARRAY.search(window.data, window.at)
-                return (Shape.DAMAGED_WRAPPER, found.end() - window.at) if found else (Shape.SINGLE, 0)
+                return _behind_damage(window)
             fed += len(piece.group())
             for event, value in events:
                 if keys.array_begins(event, value):
@@ -68,6 +66,16 @@ def _in_object(window: Window) -> tuple[Shape, int]:
         if not window.grow():
             break
     return Shape.SINGLE, 0
+
+
+def _behind_damage(window: Window) -> tuple[Shape, int]:
+    """The same by the key alone: quotes within a string are escaped, so it cannot stand in a text."""
+    while True:
+        found = _ARRAY.search(window.data, window.at)
+        if found:
+            return Shape.DAMAGED_WRAPPER, found.end() - window.at
+        if window.held_bytes > MAX_PREAMBLE_BYTES or not window.grow():
+            return Shape.SINGLE, 0
 
 
 class _TopLevel:

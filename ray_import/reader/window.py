@@ -4,6 +4,7 @@ import re
 import sys
 from typing import BinaryIO
 
+PIECE_BYTES = 16 * 1024
 _NOT_BLANK = re.compile(rb"[^ \t\r\n,]")
 
 
@@ -49,14 +50,21 @@ class Window:
             self._before += self.at
             del self.data[: self.at]
             self.at = 0
+        held = len(self.data)
+        self._read(max(self._window_bytes, min(held, self._most_bytes - held)))
+        return len(self.data) > held
+
+    def _read(self, wanted: int) -> None:
+        """In small pieces, because an archive that fails in the middle of one gives nothing of it."""
+        upto = len(self.data) + wanted
         try:
-            more = self._stream.read(max(self._window_bytes, min(len(self.data), self._most_bytes - len(self.data))))
+            while len(self.data) < upto and not self.ended:
+                piece = self._stream.read(min(PIECE_BYTES, upto - len(self.data)))
+                self.data += piece
+                self.ended = not piece
         except self._failures as error:
             self.failure = type(error).__name__
-            more = b""
-        self.data += more
-        self.ended = not more
-        return not self.ended
+            self.ended = True
 
     def skip_blank(self) -> bytes:
         """Moves `at` to the next byte that is neither white space nor a comma, and gives it; b"" at the end."""

@@ -35,7 +35,11 @@ def parse_destination(url: str) -> Destination:
             f"--to {url} is no destination that is known.",
             "Use sqlite:///chunks.db, or sqlite:////an/absolute/path.db.",
         )
-    path = Path(rest).expanduser().absolute()
-    if path.is_dir():
+    try:
+        path = Path(rest).expanduser().absolute()
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError, ValueError):
+        raise ConfigError(f"--to {url} is no path that can be.") from None
+    if is_folder:
         raise ConfigError(f"--to {url} names a folder.", "Name a file in it.")
     return Destination(f"{_SQLITE}{path}", path)

@@ -12,7 +12,7 @@ JobStatus = Literal["running", "complete", "partial", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger knows of a conversation with some content hash."""
+    """What the ledger knows of a conversation with some content hash (or of the copy beside it, see `Sink.write`)."""
 
     import_id: str
     message_count: int
@@ -20,13 +20,17 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What came of replacing one conversation: `older` means that a newer copy was there and stays;
-    `again`, that this import had another copy in, which is gone now."""
+    """What came of replacing one conversation.
+
+    `older`: a newer copy was there and stays. `again`: this import had another copy in, which is gone
+    now. `same`: this import has put in the very same; `written` then tells its chunks, and nothing was written.
+    """
 
     written: int
     deleted: int
     older: bool = False
     again: bool = False
+    same: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Sink(Protocol):
 
         For each conversation the old chunks go, the new ones come and the ledger row is set. Of two
         copies the one with the greater update time stays, then the one with more nodes, then the later
-        import's, then (within one import, where batches have no order) the one with the greater hash.
+        import's, then (within one import, where batches have no order) the one with the greater hash; the
+        ledger remembers the hash of the other, so that importing both again changes nothing.
         A reject that is already kept is not kept twice.
         """
 

@@ -25,6 +25,7 @@ CREATE TABLE imported_conversations (
     user_id         TEXT NOT NULL,
     conversation_id TEXT NOT NULL,
     content_hash    TEXT NOT NULL,
+    other_hash      TEXT,               -- of a copy in the same export, just as new, that was passed over
     settings_hash   TEXT NOT NULL,
     title           TEXT NOT NULL,
     create_time     TEXT,
@@ -37,6 +38,7 @@ CREATE TABLE imported_conversations (
     PRIMARY KEY (user_id, conversation_id)
 );
 CREATE INDEX imported_conversations_by_hash ON imported_conversations (user_id, content_hash);
+CREATE INDEX imported_conversations_by_other_hash ON imported_conversations (user_id, other_hash) WHERE other_hash IS NOT NULL;
 
 CREATE TABLE import_jobs (
     id          TEXT PRIMARY KEY,

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
@@ -58,7 +58,9 @@ class SqliteSink:
                 raise
 
     def _prepare(self) -> None:
-        if self._version_or_refuse() == 0:
+        with self._transaction("DEFERRED"):
+            version = self._version_or_refuse()
+        if version == 0:
             # Larger pages hold a chunk whole: 2.3 instead of 3.9 ms of CPU per MB of text.
             self._db.execute("PRAGMA page_size = 16384")
             self._db.execute("PRAGMA journal_mode = WAL")
@@ -68,6 +70,7 @@ class SqliteSink:
         self._db.execute("PRAGMA synchronous = NORMAL")
 
     def _version_or_refuse(self) -> int:
+        """To be called in a transaction: another process may be making the tables just now."""
         version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
         owner = self._db.execute("PRAGMA application_id").fetchone()[0]
         if owner != APPLICATION_ID and (
@@ -94,9 +97,9 @@ class SqliteSink:
         """See `Sink.known`."""
         with self._translated():
             found = self._db.execute(
-                "SELECT content_hash, import_id, message_count FROM imported_conversations"
-                " WHERE user_id = ? AND settings_hash = ? AND content_hash IN (SELECT value FROM json_each(?))",
-                (user_id, settings_hash, orjson.dumps(hashes)),
+                "SELECT value, import_id, message_count FROM json_each(?) JOIN imported_conversations"
+                " ON user_id = ? AND settings_hash = ? AND (content_hash = value OR other_hash = value)",
+                (orjson.dumps(hashes), user_id, settings_hash),
             )
             return {hash_: Known(import_id, messages) for hash_, import_id, messages in found}
 
@@ -132,32 +135,41 @@ class SqliteSink:
 
     def _replace(self, of: Import, settings_hash: str, rows: ConversationRows) -> Replaced:
         key = (of.user_id, rows.conversation_id)
-        there = self._db.execute(
+        found = self._db.execute(
             "SELECT update_time, node_count, content_hash, settings_hash, import_id, chunk_count"
             " FROM imported_conversations WHERE user_id = ? AND conversation_id = ?",
             key,
         ).fetchone()
+        other_hash = None
         deleted = 0
-        if there is not None:
-            *copy, old_hash, old_settings, old_import, old_chunks = there
-            same_import = old_import == of.id
-            if same_import and (old_hash, old_settings) == (rows.content_hash, settings_hash):
-                return Replaced(old_chunks, 0)
-            old, new = (copy[0] or "", copy[1]), (rows.update_time or "", rows.node_count)
-            if old > new or (old == new and same_import and old_hash > rows.content_hash):
+        again = False
+        if found is not None:
+            there = _InLedger(*found)
+            again = there.import_id == of.id
+            if again and (there.content_hash, there.settings_hash) == (rows.content_hash, settings_hash):
+                return Replaced(there.chunk_count, 0, same=True)
+            if again and there.newness == _newness(rows):
+                other_hash = min(there.content_hash, rows.content_hash)
+            if there.newness > _newness(rows):
+                return Replaced(0, 0, older=True)
+            if other_hash == rows.content_hash:
+                self._db.execute(
+                    "UPDATE imported_conversations SET other_hash = ? WHERE user_id = ? AND conversation_id = ?",
+                    (other_hash, *key),
+                )
                 return Replaced(0, 0, older=True)
             deleted = self._db.execute(
                 "DELETE FROM conversation_chunks WHERE user_id = ? AND conversation_id = ?", key
             ).rowcount
         self._db.executemany(_INSERT_CHUNK, map(_CHUNK_VALUES, rows.chunks))
         self._db.execute(
-            "INSERT OR REPLACE INTO imported_conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO imported_conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *key, rows.content_hash, settings_hash, rows.title, rows.create_time, rows.update_time,
+                *key, rows.content_hash, other_hash, settings_hash, rows.title, rows.create_time, rows.update_time,
                 rows.node_count, rows.message_count, len(rows.chunks), of.id, iso_time(of.started_at),
             ),
         )  # fmt: skip
-        return Replaced(len(rows.chunks), deleted, again=there is not None and there[4] == of.id)
+        return Replaced(len(rows.chunks), deleted, again=again)
 
     def start_job(self, of: Import, source: str) -> None:
         """See `Sink.start_job`."""
@@ -201,9 +213,9 @@ class SqliteSink:
         self._db.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
         # IMMEDIATE: the lock is waited for at the start, where nothing was read that could be stale.
-        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(f"BEGIN {kind}")
         try:
             yield
             self._db.execute("COMMIT")
@@ -223,6 +235,27 @@ class SqliteSink:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             hint = _HINTS.get(primary, "") if primary is not None else ""
             raise kind(f"{self._path} cannot be used: {name}.", hint) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _InLedger:
+    """The copy of a conversation that is in."""
+
+    update_time: str | None
+    node_count: int
+    content_hash: str
+    settings_hash: str
+    import_id: str
+    chunk_count: int
+
+    @property
+    def newness(self) -> tuple[str, int]:
+        return self.update_time or "", self.node_count
+
+
+def _newness(rows: ConversationRows) -> tuple[str, int]:
+    """What decides which of two copies stays (extraction.md §2)."""
+    return rows.update_time or "", rows.node_count
 
 
 def _job(row: tuple[Any, ...]) -> Job:

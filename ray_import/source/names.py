@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-_MEMBER = re.compile(r"conversations(?:-(\d+))?\.json(?:\.gz)?")
+_MEMBER = re.compile(r"conversations(?:-([0-9]+))?\.json(?:\.gz)?")
 
 _OTHER_PRODUCTS = {"prod-grok-backend.json": "Grok", "MyActivity.json": "Gemini"}
 
@@ -13,17 +13,33 @@ def is_conversations(name: str) -> bool:
 
     The whole base name is matched: `shared_conversations.json` and `._conversations.json` are others.
     """
-    path = PurePosixPath(name)
+    path = _path(name)
     return "__MACOSX" not in path.parts and _MEMBER.fullmatch(path.name) is not None
 
 
-def shard_order(name: str) -> tuple[str, int, str]:
+def shard_order(name: str) -> tuple[str, bool, int, str, str]:
     """Sorts by folder, then by the shard's number, not by its text."""
-    path = PurePosixPath(name)
+    path = _path(name)
     found = _MEMBER.fullmatch(path.name)
-    return str(path.parent), int(found[1] or -1) if found else -1, path.name
+    number = found[1] if found else None
+    digits = (number or "").lstrip("0")  # as text: a number may be longer than one that Python reads
+    return str(path.parent), number is not None, len(digits), digits, path.name
+
+
+def base_name(name: str) -> str:
+    """The last part of a member's name."""
+    return _path(name).name
 
 
 def product_of(names: list[str]) -> str | None:
     """The other product whose export has a member of such a name, if one has."""
-    return next((_OTHER_PRODUCTS[base] for n in names if (base := PurePosixPath(n).name) in _OTHER_PRODUCTS), None)
+    return next((_OTHER_PRODUCTS[base] for name in names if (base := base_name(name)) in _OTHER_PRODUCTS), None)
+
+
+def shown(name: str) -> str:
+    """`name` as it may be printed and stored: what is not printable could steer a terminal, or be no UTF-8."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
+
+
+def _path(name: str) -> PurePosixPath:
+    return PurePosixPath(name.replace("\\", "/"))  # some ZIPs are made on Windows

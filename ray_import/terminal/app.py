@@ -86,7 +86,7 @@ def run(
         if summary.error is not None:
             raise summary.error
         if not as_json:
-            stderr.print(f"\nLook at it: {look_command(to)}", soft_wrap=True, markup=False)
+            stderr.print(f"\nLook at it: {look_command(to)}", soft_wrap=True)
         raise typer.Exit(summary.exit_code)
 
 
@@ -116,11 +116,16 @@ def extract(source: o.SourceArgument, branches: o.BranchesOption = "all") -> Non
         settings = o.settings_from(branches, o.CHUNKS.target_tokens, o.CHUNKS.overlap_tokens)
         opened = open_sources([source], settings.read)
         problems = []
+        seen = others = 0
         for outcome in extracted(opened, settings):
+            seen += 1
             if isinstance(outcome, Conversation):
                 _print_messages(outcome)
             elif isinstance(outcome, Problem):
                 problems.append(outcome)
+            else:
+                others += 1
+        opened.refuse_nothing_found(seen, others)
         sys.stdout.flush()
         problems.extend(opened.problems)
         _tell(problems)
@@ -146,4 +151,4 @@ def _print_messages(conversation: Conversation) -> None:
 
 def _tell(problems: Iterable[Problem]) -> None:
     for problem in problems:
-        stderr.print(f"{problem.kind}: {problem.where}: {problem.detail}", soft_wrap=True, markup=False)
+        stderr.print(f"{problem.kind}: {problem.where}: {problem.detail}", soft_wrap=True)
