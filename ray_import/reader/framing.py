@@ -53,7 +53,7 @@ def _end(decoder: msgspec.json.Decoder[Any], view: memoryview) -> int | None:
         if place >= len(view):
             return None  # a number may go on: `-`, `1.`, `2e`
         raise CannotFrame from None
-    except RecursionError:
+    except (RecursionError, UnicodeDecodeError):
         raise CannotFrame from None
     return len(view)
 

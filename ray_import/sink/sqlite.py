@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
 from ray_import.errors import ConfigError, SinkBusy, SinkError
@@ -25,6 +26,7 @@ from ray_import.sink.port import Job, JobStatus, Known, Replaced
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
+HEADER_BYTES = 100
 BUSY_TIMEOUT_SECONDS = 60
 SILENT_SECONDS = 60
 """A running import says so every few seconds; one that was silent for this long is dead."""
@@ -49,6 +51,8 @@ class SqliteSink:
         self._path = path
         if not create and not path.exists():
             raise ConfigError(f"There is no database {path}.", "Name it with --to sqlite:///PATH.")
+        if path.is_file() and 0 < path.stat().st_size < HEADER_BYTES:
+            raise self._foreign()  # SQLite would take one byte for an empty database
         with self._translated():
             self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
             try:
@@ -63,11 +67,21 @@ class SqliteSink:
         if version == 0:
             # Larger pages hold a chunk whole: 2.3 instead of 3.9 ms of CPU per MB of text.
             self._db.execute("PRAGMA page_size = 16384")
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._switch_to_wal()
             with self._transaction():
                 if self._version_or_refuse() == 0:
                     self._make_tables()
         self._db.execute("PRAGMA synchronous = NORMAL")
+
+    @retry(
+        retry=retry_if_exception(lambda error: _primary_code(error) == sqlite3.SQLITE_BUSY),
+        wait=wait_random(0.001, 0.05),
+        stop=stop_after_delay(BUSY_TIMEOUT_SECONDS),
+        reraise=True,
+    )
+    def _switch_to_wal(self) -> None:
+        """SQLite's own timeout does not hold for this, and others may be making the same file."""
+        self._db.execute("PRAGMA journal_mode = WAL")
 
     def _version_or_refuse(self) -> int:
         """To be called in a transaction: another process may be making the tables just now."""
@@ -76,16 +90,19 @@ class SqliteSink:
         if owner != APPLICATION_ID and (
             owner or version or self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
         ):
-            raise SinkError(
-                f"{self._path} is a database of something else; nothing in it was changed.",
-                "Name another file with --to sqlite:///PATH.",
-            )
+            raise self._foreign()
         if version > SCHEMA_VERSION:
             raise SinkError(
                 f"{self._path} was made by a newer ray-import (schema {version}; this one knows {SCHEMA_VERSION}).",
                 "Upgrade ray-import, or name another file with --to sqlite:///PATH.",
             )
         return version
+
+    def _foreign(self) -> SinkError:
+        return SinkError(
+            f"{self._path} is a file of something else; nothing in it was changed.",
+            "Name another file with --to sqlite:///PATH.",
+        )
 
     def _make_tables(self) -> None:
         for statement in files("ray_import.sink").joinpath("schema.sql").read_text().split(";\n"):
@@ -97,9 +114,12 @@ class SqliteSink:
         """See `Sink.known`."""
         with self._translated():
             found = self._db.execute(
-                "SELECT value, import_id, message_count FROM json_each(?) JOIN imported_conversations"
-                " ON user_id = ? AND settings_hash = ? AND (content_hash = value OR other_hash = value)",
-                (orjson.dumps(hashes), user_id, settings_hash),
+                " UNION ALL ".join(  # not OR, for which SQLite goes through all that the user has
+                    f"SELECT {column}, import_id, message_count FROM imported_conversations"  # noqa: S608
+                    f" WHERE user_id = ?1 AND settings_hash = ?2 AND {column} IN (SELECT value FROM json_each(?3))"
+                    for column in ("content_hash", "other_hash")
+                ),
+                (user_id, settings_hash, orjson.dumps(hashes)),
             )
             return {hash_: Known(import_id, messages) for hash_, import_id, messages in found}
 
@@ -229,12 +249,16 @@ class SqliteSink:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            primary = code & 0xFF if isinstance(code, int) else None
+            primary = _primary_code(error)
             kind = SinkBusy if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else SinkError
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             hint = _HINTS.get(primary, "") if primary is not None else ""
             raise kind(f"{self._path} cannot be used: {name}.", hint) from None
+
+
+def _primary_code(error: BaseException) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class _Finder:
         """All conversation files below `folder`; where there are none, all ZIPs."""
         names = sorted(path.relative_to(folder).as_posix() for path in _files_below(folder))
         wanted = [name for name in names if is_conversations(name)]
-        for name in wanted or _zips_among(names):
+        for name in wanted or filter(_is_zip, names):
             with self._alone(shown(name), may_hold_none=not wanted):
                 self._in_stream(file(folder / name), shown(name), (folder / name).stat().st_size, MAX_DEPTH)
         if not self.members and not self._errors:
@@ -129,10 +129,9 @@ class _Finder:
         for entry in entries:
             if found and base_name(entry.filename) == manifest.NAME:
                 self._compare(entry_of_zip(opener, entry), [e.filename for e in found])
-        names = [entry.filename for entry in entries]
-        inner = [] if found else [entry for entry in entries if entry.filename in set(_zips_among(names))]
+        inner = [entry for entry in entries if not found and _is_zip(entry.filename)]
         if not found and not inner:
-            raise _nothing_found(name, names)
+            raise _nothing_found(name, [entry.filename for entry in entries])
         for entry in found or inner:
             # The privacy portal's download is whole exports as ZIPs in a ZIP, of which some hold only files.
             inside = f"{name}/{shown(entry.filename)}"
@@ -178,8 +177,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _zips_among(names: list[str]) -> list[str]:
-    return [name for name in names if name.lower().endswith(".zip") and "__MACOSX" not in name]
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip") and "__MACOSX" not in name
 
 
 def _is_link(entry: zipfile.ZipInfo) -> bool:

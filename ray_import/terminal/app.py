@@ -31,8 +31,10 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The console script `ray-import`."""
-    app(prog_name="ray-import")
+    """The console script `ray-import`. `--debug` is taken wherever it stands."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
+    app(prog_name="ray-import", args=[*debug, *arguments])
 
 
 def _version(asked: bool) -> None:

@@ -76,7 +76,7 @@ def errors_told() -> Iterator[None]:
         if _debugging():
             raise
         stderr.print(f"[red]error:[/red] a fault in ray-import: {type(error).__name__}.", soft_wrap=True)
-        stderr.print("Run it again with --debug in front (ray-import --debug …) and report what it prints.")
+        stderr.print("Run it again with --debug and report what it prints.")
         raise typer.Exit(3) from None
 
 

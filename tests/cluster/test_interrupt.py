@@ -63,7 +63,9 @@ def test_an_interrupted_import_is_taken_up_again(tmp_path: Path, stop: signal.Si
         assert db.execute("SELECT status, error FROM import_jobs").fetchall() == [("failed", "interrupted")]
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
-    again = orjson.loads(subprocess.run(run_command(export, database), env=environment, check=True, capture_output=True).stdout)
+    again = orjson.loads(
+        subprocess.run(run_command(export, database), env=environment, check=True, capture_output=True).stdout
+    )
     assert again["status"] == "complete"
     assert again["conversations"]["unchanged"] + again["conversations"]["empty"] >= committed > 0
     subprocess.run(run_command(export, reference), env=environment, check=True, capture_output=True)

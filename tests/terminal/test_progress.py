@@ -22,7 +22,7 @@ def test_a_log_gets_a_line_every_five_seconds_and_no_more() -> None:
     out = io.StringIO()
     with progress_on(Console(file=out)) as reporter:
         assert isinstance(reporter, LineReporter)
-        for tenths in range(0, 121):
+        for tenths in range(121):
             reporter.show(at(tenths / 10))
     lines = out.getvalue().splitlines()
     assert len(lines) == 2

@@ -1,0 +1,214 @@
+"""Destinations as the contract tests make them, and what is done with them in processes of their own.
+
+Light to import: each spawned process does so.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
+from ray_import.records import Reject
+from ray_import.sink.port import Sink
+from ray_import.sink.sqlite import SqliteSink
+
+SETTINGS = "settings-1"
+STARTED_AT = 1_790_000_000.0
+
+
+def import_of(number: int, user_id: str = "u1") -> Import:
+    """The import of that number; they start a minute apart."""
+    return Import(f"import-{number}", user_id, STARTED_AT + 60 * number)
+
+
+def rows_for(
+    conversation_id: str,
+    *,
+    version: str = "v1",
+    chunks: int = 2,
+    of: Import | None = None,
+    update_time: float | None = 1_700_000_000.0,
+    nodes: int = 5,
+    text: str = "text",
+) -> ConversationRows:
+    """Rows of which every chunk names its conversation and version; the hash is the version, too."""
+    owner = of or import_of(1)
+    return ConversationRows(
+        conversation_id=conversation_id,
+        content_hash=f"{conversation_id}-{version}",
+        title=version,
+        create_time=iso_time(1_690_000_000.0),
+        update_time=iso_time(update_time),
+        node_count=nodes,
+        message_count=chunks,
+        chunks=tuple(
+            ChunkRow(
+                id=f"{owner.user_id}/{conversation_id}/{i}",
+                user_id=owner.user_id,
+                conversation_id=conversation_id,
+                thread="main",
+                title=version,
+                content=f"{version} {text}",
+                chunk_tier="medium",
+                chunk_index=i,
+                chunk_count=chunks,
+                token_count=3,
+                message_count=1,
+                node_ids='["n"]',
+                created_at=iso_time(1_690_000_000.0),
+                is_recent=False,
+                import_id=owner.id,
+            )
+            for i in range(chunks)
+        ),
+    )
+
+
+def reject_of(raw: bytes, position: int = 0, reason: str = "invalid_json") -> Reject:
+    """An item that could not be imported."""
+    return Reject("conversations.json", position, None, reason, raw)
+
+
+Content = dict[str, dict[str, list[str]]]
+"""By user and conversation the contents of the chunks, in order; those without chunks are there, too."""
+
+
+class DestinationUnderTest(Protocol):
+    """A destination under test: what the port does not show is asked here. It travels to processes."""
+
+    def beside(self, name: str) -> "DestinationUnderTest":
+        """Another, empty one of its kind."""
+
+    def open(self) -> Sink:
+        """Connects as an import does, making what is not there yet."""
+
+    def content(self) -> Content:
+        """What a reader sees, at one moment, on a connection of its own."""
+
+    def rejects(self) -> list[tuple[str, str, bytes]]:
+        """User, reason and bytes of all rejects, in the order in which they were kept."""
+
+    def everything(self) -> Any:
+        """All rows but the jobs', as something that can be compared."""
+
+    def silence_job(self, import_id: str, seconds: float) -> None:
+        """Makes a running import look as if it had said nothing for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteFile:
+    """A SQLite file in a folder."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / "chunks.db"
+
+    @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection that is no sink's."""
+        with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as db:
+            yield db
+
+    def beside(self, name: str) -> "SqliteFile":
+        """See `DestinationUnderTest.beside`."""
+        (self.folder / name).mkdir()
+        return SqliteFile(self.folder / name)
+
+    def open(self) -> Sink:
+        """See `DestinationUnderTest.open`."""
+        return SqliteSink(self.path)
+
+    def content(self) -> Content:
+        """See `DestinationUnderTest.content`."""
+        found: Content = {}
+        with self.connected() as db:
+            db.execute("BEGIN")
+            for user_id, conversation_id, count in db.execute(
+                "SELECT user_id, conversation_id, chunk_count FROM imported_conversations"
+            ):
+                chunks = db.execute(
+                    "SELECT content FROM conversation_chunks WHERE user_id = ? AND conversation_id = ?"
+                    " ORDER BY chunk_index",
+                    (user_id, conversation_id),
+                ).fetchall()
+                assert len(chunks) == count, f"half of {conversation_id}"
+                found.setdefault(user_id, {})[conversation_id] = [text for (text,) in chunks]
+            (orphans,) = db.execute(
+                "SELECT count(*) FROM conversation_chunks c WHERE NOT EXISTS (SELECT 1 FROM imported_conversations i"
+                " WHERE i.user_id = c.user_id AND i.conversation_id = c.conversation_id)"
+            ).fetchone()
+            assert not orphans, "chunks of no conversation"
+            db.execute("COMMIT")
+        return found
+
+    def rejects(self) -> list[tuple[str, str, bytes]]:
+        """See `DestinationUnderTest.rejects`."""
+        with self.connected() as db:
+            return db.execute("SELECT user_id, reason, raw FROM import_rejects ORDER BY rowid").fetchall()
+
+    def everything(self) -> Any:
+        """See `DestinationUnderTest.everything`."""
+        with self.connected() as db:
+            return {
+                table: sorted(db.execute(f"SELECT * FROM {table}"), key=repr)
+                for table in ("conversation_chunks", "imported_conversations", "import_rejects")
+            }
+
+    def silence_job(self, import_id: str, seconds: float) -> None:
+        """See `DestinationUnderTest.silence_job`."""
+        with self.connected() as db:
+            db.execute(
+                "UPDATE import_jobs SET updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, ?) WHERE id = ?",
+                (f"-{seconds} seconds", import_id),
+            )
+
+
+# --- what is done in processes of their own ------------------------------------------------------
+
+CONVERSATIONS_A_BATCH = 5
+
+
+def batch_of(number: int, owner: Import) -> list[ConversationRows]:
+    """The conversations of batch `number`: always the same."""
+    names = (f"c{number * CONVERSATIONS_A_BATCH + i}" for i in range(CONVERSATIONS_A_BATCH))
+    return [rows_for(name, chunks=1 + i, of=owner, text="x" * 2000) for i, name in enumerate(names)]
+
+
+def write_batches(
+    destination: DestinationUnderTest, owner: Import, numbers: range, after: Callable[[int], object]
+) -> None:
+    """Writes the batches of `numbers`, calling `after` when each one is in."""
+    with closing(destination.open()) as sink:
+        for number in numbers:
+            sink.write(owner, SETTINGS, batch_of(number, owner), [reject_of(b"bad %d" % number, number)])
+            after(number)
+
+
+def write_at_the_same_time(destination: DestinationUnderTest, owner: Import, numbers: range, together: Barrier) -> None:
+    """A process that begins with others."""
+    together.wait(60)
+    write_batches(destination, owner, numbers, lambda _: None)
+
+
+def write_and_tell(destination: DestinationUnderTest, owner: Import, numbers: range, told: Connection) -> None:
+    """A process that says how far it is."""
+    write_batches(destination, owner, numbers, told.send)
+
+
+def rewrite(destination: DestinationUnderTest, owner: Import, versions: int, told: Connection) -> None:
+    """A process that replaces one conversation again and again, by another number of chunks each time."""
+    with closing(destination.open()) as sink:
+        for i in range(1, versions + 1):
+            rows = rows_for("a", version=f"v{i}", chunks=1 + i % 7, of=owner, update_time=1_700_000_000.0 + i)
+            sink.write(owner, SETTINGS, [rows], [])
+            if i == 1:
+                told.send(i)
+    told.send(versions)

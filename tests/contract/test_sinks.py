@@ -1,0 +1,415 @@
+"""What every sink promises (`ray_import/sink/port.py`), asked of each of them."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ray_import.errors import SinkError
+from ray_import.records import Reject
+from ray_import.sink.port import Known, Replaced, Sink
+from tests.contract.destinations import (
+    SETTINGS,
+    DestinationUnderTest,
+    SqliteFile,
+    batch_of,
+    import_of,
+    reject_of,
+    rewrite,
+    rows_for,
+    write_and_tell,
+    write_at_the_same_time,
+    write_batches,
+)
+
+DESTINATIONS: list[Callable[[Path], DestinationUnderTest]] = [SqliteFile]
+SPAWN = multiprocessing.get_context("spawn")
+OLD, NEW = 1_700_000_000.0, 1_700_000_000.5
+
+
+@pytest.fixture(params=DESTINATIONS, ids=lambda kind: kind.__name__)
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> DestinationUnderTest:
+    made: DestinationUnderTest = request.param(tmp_path)
+    return made
+
+
+@pytest.fixture
+def sink(destination: DestinationUnderTest) -> Iterator[Sink]:
+    with closing(destination.open()) as opened:
+        yield opened
+
+
+# --- conversations -------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_there_for_everybody(sink: Sink, destination: DestinationUnderTest) -> None:
+    outcome = sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=3), rows_for("b", chunks=1)], [])
+    assert outcome == [Replaced(3, 0), Replaced(1, 0)]
+    assert destination.content() == {"u1": {"a": ["v1 text"] * 3, "b": ["v1 text"]}}
+    with closing(destination.open()) as other:
+        assert other.known("u1", SETTINGS, ["a-v1"]) == {"a-v1": Known("import-1", 3)}
+
+
+def test_text_comes_back_as_it_went_in(sink: Sink, destination: DestinationUnderTest) -> None:
+    text = "é 日本 \U0001f600 \u2028 ' \" ; -- \\ \x01 \r\n" + "x" * 2_000_000
+    sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=1, text=text)], [])
+    assert destination.content()["u1"]["a"] == [f"v1 {text}"]
+
+
+def test_nothing_to_write_is_no_error(sink: Sink, destination: DestinationUnderTest) -> None:
+    assert sink.write(import_of(1), SETTINGS, [], []) == []
+    assert destination.content() == {}
+
+
+def test_a_conversation_without_chunks_is_remembered(sink: Sink, destination: DestinationUnderTest) -> None:
+    assert sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=0)], []) == [Replaced(0, 0)]
+    assert sink.known("u1", SETTINGS, ["a-v1"]) == {"a-v1": Known("import-1", 0)}
+    assert destination.content() == {"u1": {"a": []}}
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 5), (5, 1), (3, 3), (4, 0), (0, 2)])
+def test_a_newer_copy_replaces_all_of_the_older(
+    sink: Sink, destination: DestinationUnderTest, before: int, after: int
+) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=before, update_time=OLD), rows_for("b")], [])
+    newer = rows_for("a", version="v2", chunks=after, update_time=NEW, of=import_of(2))
+    assert sink.write(import_of(2), SETTINGS, [newer], []) == [Replaced(after, before)]
+    assert destination.content()["u1"] == {"a": ["v2 text"] * after, "b": ["v1 text"] * 2}
+    assert sink.known("u1", SETTINGS, ["a-v1", "a-v2"]) == {"a-v2": Known("import-2", after)}
+
+
+@pytest.mark.parametrize(
+    ("there", "coming", "stays"),
+    [
+        pytest.param((NEW, 1), (OLD, 9), "there", id="an older one comes"),
+        pytest.param((OLD, 9), (NEW, 1), "coming", id="a newer one comes"),
+        pytest.param((OLD, 9), (None, 99), "there", id="one without a time comes"),
+        pytest.param((None, 99), (OLD, 9), "coming", id="one with a time comes"),
+        pytest.param((OLD, 9), (OLD, 8), "there", id="one with fewer nodes comes"),
+        pytest.param((OLD, 8), (OLD, 9), "coming", id="one with more nodes comes"),
+        pytest.param((None, 9), (None, 8), "there", id="one with fewer nodes and no time comes"),
+        pytest.param((OLD, 8), (OLD, 8), "coming", id="a later import's comes"),
+    ],
+)
+@pytest.mark.parametrize("hashes", ["xy", "yx"])
+def test_of_two_imports_copies_the_newer_stays_then_the_larger_then_the_laters(
+    sink: Sink,
+    destination: DestinationUnderTest,
+    there: tuple[float | None, int],
+    coming: tuple[float | None, int],
+    stays: str,
+    hashes: str,
+) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for("a", version=hashes[0], update_time=there[0], nodes=there[1])], [])
+    copy = rows_for("a", version=hashes[1], update_time=coming[0], nodes=coming[1], chunks=3, of=import_of(2))
+    (outcome,) = sink.write(import_of(2), SETTINGS, [copy], [])
+    if stays == "coming":
+        assert outcome == Replaced(3, 2)
+        assert destination.content()["u1"]["a"] == [f"{hashes[1]} text"] * 3
+    else:
+        assert outcome == Replaced(0, 0, older=True)
+        assert destination.content()["u1"]["a"] == [f"{hashes[0]} text"] * 2
+
+
+@pytest.mark.parametrize("one_batch", [True, False])
+@pytest.mark.parametrize("order", ["xy", "yx"])
+def test_of_one_imports_copies_that_are_equally_new_the_one_with_the_greater_hash_stays(
+    sink: Sink, destination: DestinationUnderTest, order: str, one_batch: bool
+) -> None:
+    copies = [rows_for("a", version=version) for version in order]
+    for batch in [copies] if one_batch else [[copy] for copy in copies]:
+        sink.write(import_of(1), SETTINGS, batch, [])
+    assert destination.content()["u1"]["a"] == ["y text"] * 2
+
+
+@pytest.mark.parametrize("order", ["xy", "yx"])
+def test_a_copy_that_was_passed_over_as_equally_new_is_known_beside_the_other(sink: Sink, order: str) -> None:
+    """So that importing both again changes nothing."""
+    for version in order:
+        sink.write(import_of(1), SETTINGS, [rows_for("a", version=version)], [])
+    known = Known("import-1", 2)
+    assert sink.known("u1", SETTINGS, ["a-x", "a-y", "a-z"]) == {"a-x": known, "a-y": known}
+    newer = rows_for("a", version="z", update_time=NEW, of=import_of(2))
+    sink.write(import_of(2), SETTINGS, [newer], [])
+    assert sink.known("u1", SETTINGS, ["a-x", "a-y", "a-z"]).keys() == {"a-z"}
+
+
+@pytest.mark.parametrize("one_batch", [True, False])
+def test_that_an_import_replaced_its_own_copy_is_told(
+    sink: Sink, destination: DestinationUnderTest, one_batch: bool
+) -> None:
+    copies = [rows_for("a", version="v1", update_time=OLD), rows_for("a", version="v2", update_time=NEW, chunks=3)]
+    outcomes = []
+    for batch in [copies] if one_batch else [[copy] for copy in copies]:
+        outcomes.extend(sink.write(import_of(1), SETTINGS, batch, []))
+    assert outcomes == [Replaced(2, 0), Replaced(3, 2, again=True)]
+    assert destination.content()["u1"]["a"] == ["v2 text"] * 3
+
+
+def test_a_batch_that_is_done_again_leaves_the_same_rows_and_tells_what_it_would_have_told(
+    sink: Sink, destination: DestinationUnderTest
+) -> None:
+    """A worker that dies after the commit never told: another one does the batch again."""
+    batch = [rows_for("a"), rows_for("b", chunks=4), rows_for("c", chunks=0)]
+    first = sink.write(import_of(1), SETTINGS, batch, [reject_of(b"bad")])
+    before = destination.everything()
+    again = sink.write(import_of(1), SETTINGS, batch, [reject_of(b"bad")])
+    assert again == [replace(outcome, same=True) for outcome in first]
+    assert destination.everything() == before
+
+
+def test_the_same_copy_with_other_settings_is_replaced(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=2)], [])
+    again = rows_for("a", chunks=5, of=import_of(2))
+    assert sink.write(import_of(2), "settings-2", [again], []) == [Replaced(5, 2)]
+    assert len(destination.content()["u1"]["a"]) == 5
+    assert sink.known("u1", SETTINGS, ["a-v1"]) == {}
+    assert sink.known("u1", "settings-2", ["a-v1"]) == {"a-v1": Known("import-2", 5)}
+
+
+def test_users_do_not_touch_each_other(sink: Sink, destination: DestinationUnderTest) -> None:
+    other = import_of(2, "u2")
+    sink.write(import_of(1), SETTINGS, [rows_for("a", update_time=OLD)], [reject_of(b"bad")])
+    newer = rows_for("a", version="v2", update_time=NEW, of=other)
+    assert sink.write(other, SETTINGS, [newer], [reject_of(b"bad")]) == [Replaced(2, 0)]
+    assert destination.content() == {"u1": {"a": ["v1 text"] * 2}, "u2": {"a": ["v2 text"] * 2}}
+    assert sink.known("u1", SETTINGS, ["a-v1", "a-v2"]).keys() == {"a-v1"}
+    assert [user for user, _, _ in destination.rejects()] == ["u1", "u2"]
+
+
+def test_a_batch_goes_in_as_a_whole_or_not_at_all(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for("a")], [])
+    before = destination.everything()
+    twice = rows_for("c")
+    broken = replace(twice, chunks=(twice.chunks[0], twice.chunks[0]))
+    newer = rows_for("a", version="v2", update_time=NEW)
+    with pytest.raises(SinkError):
+        sink.write(import_of(1), SETTINGS, [newer, rows_for("b"), broken], [reject_of(b"bad")])
+    assert destination.everything() == before
+    assert sink.write(import_of(1), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+
+
+# --- what is known -------------------------------------------------------------------------------
+
+
+def test_only_what_was_asked_for_and_is_in_is_known(sink: Sink) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for(name, chunks=i) for i, name in enumerate("abc")], [])
+    assert sink.known("u1", SETTINGS, ["a-v1", "c-v1", "d-v1"]) == {
+        "a-v1": Known("import-1", 0),
+        "c-v1": Known("import-1", 2),
+    }
+    assert sink.known("u1", SETTINGS, []) == {}
+    assert sink.known("u2", SETTINGS, ["a-v1"]) == {}
+    assert sink.known("u1", "settings-2", ["a-v1"]) == {}
+
+
+def test_very_many_may_be_asked_for_at_once(sink: Sink) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for("a")], [])
+    assert sink.known("u1", SETTINGS, ["a-v1", *(f"{i:032x}" for i in range(50_000))]).keys() == {"a-v1"}
+
+
+# --- rejects -------------------------------------------------------------------------------------
+
+
+def test_a_reject_is_kept_as_it_was(sink: Sink, destination: DestinationUnderTest) -> None:
+    raw = bytes(range(256)) * 100
+    sink.write(import_of(1), SETTINGS, [], [Reject("a/b.json", 7, "c1", "damaged", raw)])
+    assert destination.rejects() == [("u1", "damaged", raw)]
+
+
+def test_a_reject_that_is_already_kept_is_not_kept_twice(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.write(import_of(1), SETTINGS, [], [reject_of(b"one"), reject_of(b"two", 1), reject_of(b"one", 2)])
+    sink.write(import_of(2), SETTINGS, [rows_for("a")], [reject_of(b"two", reason="damaged"), reject_of(b"three")])
+    assert destination.rejects() == [
+        ("u1", "invalid_json", b"one"),
+        ("u1", "invalid_json", b"two"),
+        ("u1", "invalid_json", b"three"),
+    ]
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+COUNTS = {"conversations": {"seen": 2, "imported": 1}, "messages": {"left_out": {"role:tool": 3}}, "é": "日"}
+
+
+def test_a_job_is_running_until_it_is_said_how_it_ended(sink: Sink) -> None:
+    sink.start_job(import_of(1), "/a/b.zip, c.json")
+    (job,) = sink.jobs()
+    assert (job.id, job.user_id, job.source, job.status) == ("import-1", "u1", "/a/b.zip, c.json", "running")
+    assert (job.counts, job.error, job.finished_at) == ({}, None, None)
+    assert job.started_at == "2026-09-21T14:14:20.000Z"
+
+    sink.update_job("import-1", COUNTS)
+    (job,) = sink.jobs()
+    assert (job.status, job.counts, job.finished_at) == ("running", COUNTS, None)
+
+    sink.update_job("import-1", COUNTS | {"more": 1}, "partial")
+    (job,) = sink.jobs()
+    assert (job.status, job.counts, job.error) == ("partial", COUNTS | {"more": 1}, None)
+    assert job.finished_at == job.updated_at
+
+    sink.update_job("import-1", {}, "failed", "The disk is full.")
+    (job,) = sink.jobs()
+    assert (job.status, job.counts, job.error) == ("failed", {}, "The disk is full.")
+
+
+def test_jobs_come_newest_first(sink: Sink) -> None:
+    assert sink.jobs() == []
+    for number in (2, 5, 1, 3):
+        sink.start_job(import_of(number), "x")
+    assert [job.id for job in sink.jobs()] == ["import-5", "import-3", "import-2", "import-1"]
+
+
+def test_of_jobs_that_started_at_the_same_moment_the_later_one_comes_first(sink: Sink) -> None:
+    for name in ("z", "a", "m"):
+        sink.start_job(replace(import_of(1), id=name), "x")
+    assert [job.id for job in sink.jobs()] == ["m", "a", "z"]
+
+
+def test_an_update_of_one_job_changes_no_other(sink: Sink) -> None:
+    for number in (1, 2):
+        sink.start_job(import_of(number), "x")
+    sink.update_job("import-2", COUNTS, "complete")
+    assert [(job.id, job.status, job.counts) for job in sink.jobs()] == [
+        ("import-2", "complete", COUNTS),
+        ("import-1", "running", {}),
+    ]
+
+
+def test_an_import_that_died_without_a_word_is_marked_when_the_next_begins(
+    sink: Sink, destination: DestinationUnderTest
+) -> None:
+    sink.start_job(import_of(1), "x")
+    sink.update_job("import-1", COUNTS)
+    destination.silence_job("import-1", 3600)
+    sink.start_job(import_of(2), "x")
+    second, first = sink.jobs()
+    assert (first.status, first.error, first.counts) == ("failed", "interrupted", COUNTS)
+    assert first.finished_at == first.updated_at
+    assert second.status == "running"
+
+
+def test_an_import_that_spoke_a_moment_ago_is_not_marked(sink: Sink, destination: DestinationUnderTest) -> None:
+    for number in (1, 2):
+        sink.start_job(import_of(number), "x")
+        destination.silence_job(f"import-{number}", 10)
+    sink.start_job(import_of(3), "x")
+    assert {job.status for job in sink.jobs()} == {"running"}
+
+
+def test_only_running_imports_of_the_same_user_are_marked(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.start_job(import_of(1), "x")
+    sink.update_job("import-1", {}, "complete")
+    sink.start_job(import_of(2, "u2"), "x")
+    for number in (1, 2):
+        destination.silence_job(f"import-{number}", 3600)
+    sink.start_job(import_of(3), "x")
+    assert {job.id: job.status for job in sink.jobs()} == {
+        "import-1": "complete",
+        "import-2": "running",
+        "import-3": "running",
+    }
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+
+def test_any_number_may_open_a_new_destination_at_the_same_moment(destination: DestinationUnderTest) -> None:
+    """As two imports do that are started together; often enough to meet at every step of the making."""
+    errors: list[Exception] = []
+    for i in range(120):
+        new, openers = destination.beside(str(i)), 2 + i % 3
+        together = threading.Barrier(openers)
+        threads = [threading.Thread(target=_open_together, args=(new, together, errors)) for _ in range(openers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+
+
+def _open_together(destination: DestinationUnderTest, together: threading.Barrier, errors: list[Exception]) -> None:
+    together.wait()
+    try:
+        destination.open().close()
+    except SinkError as error:
+        errors.append(error)
+
+
+def test_processes_that_write_at_the_same_time_all_come_through(destination: DestinationUnderTest) -> None:
+    destination.open().close()
+    processes, batches = 3, 30
+    together = SPAWN.Barrier(processes)
+    writers = [
+        SPAWN.Process(
+            target=write_at_the_same_time,
+            args=(destination, import_of(1), range(i * batches, (i + 1) * batches), together),
+        )
+        for i in range(processes)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0] * processes
+    alone = destination.beside("alone")
+    write_batches(alone, import_of(1), range(processes * batches), lambda _: None)
+    assert destination.everything() == alone.everything()
+
+
+def test_who_reads_while_others_write_never_sees_half_a_conversation(destination: DestinationUnderTest) -> None:
+    here, there = SPAWN.Pipe()
+    versions = 400
+    writer = SPAWN.Process(target=rewrite, args=(destination, import_of(1), versions, there))
+    writer.start()
+    seen = set()
+    assert here.poll(60)
+    assert here.recv() == 1
+    while not here.poll():
+        chunks = destination.content()["u1"]["a"]  # fails by itself where chunks and ledger disagree
+        assert len(set(chunks)) == 1
+        version = chunks[0].removesuffix(" text")
+        assert len(chunks) == 1 + int(version[1:]) % 7
+        seen.add(version)
+    writer.join(60)
+    assert writer.exitcode == 0
+    assert len(seen) > 3
+
+
+@pytest.mark.parametrize("batches_before", [0, 3, 17])
+def test_a_process_that_is_killed_while_it_writes_loses_and_doubles_nothing(
+    destination: DestinationUnderTest, batches_before: int
+) -> None:
+    here, there = SPAWN.Pipe()
+    all_batches = range(400)
+    writer = SPAWN.Process(target=write_and_tell, args=(destination, import_of(1), all_batches, there))
+    writer.start()
+    there.close()
+    for _ in range(batches_before + 1):
+        assert here.poll(60)
+        told = here.recv()
+    assert writer.pid is not None
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join(60)
+    assert writer.exitcode == -signal.SIGKILL
+    while here.poll():
+        try:
+            told = here.recv()
+        except EOFError:
+            break
+
+    content = destination.content()["u1"]
+    expected = {rows.conversation_id for number in range(told + 1) for rows in batch_of(number, import_of(1))}
+    assert expected <= content.keys()
+    assert len(content) in (len(expected), len(expected) + len(batch_of(0, import_of(1))))
+
+    write_batches(destination, import_of(1), all_batches, lambda _: None)
+    undisturbed = destination.beside("undisturbed")
+    write_batches(undisturbed, import_of(1), all_batches, lambda _: None)
+    assert destination.everything() == undisturbed.everything()

@@ -1,0 +1,248 @@
+"""What can be wrong with a SQLite file: each is an error with a way out, and nothing that was there is lost."""
+
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ray_import.errors import ConfigError, SinkBusy, SinkError
+from ray_import.sink.port import Replaced
+from ray_import.sink.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteSink
+from tests.contract.destinations import SETTINGS, SqliteFile, import_of, reject_of, rows_for
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> SqliteFile:
+    return SqliteFile(tmp_path)
+
+
+@pytest.fixture
+def filled(file: SqliteFile) -> SqliteFile:
+    """With one conversation and one reject, and nobody connected."""
+    with closing(file.open()) as sink:
+        sink.start_job(import_of(1), "x")
+        sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=20, text="x" * 4000)], [reject_of(b"bad")])
+        sink.update_job("import-1", {}, "complete")
+    return file
+
+
+def is_sound(file: SqliteFile) -> bool:
+    with file.connected() as db:
+        return bool(db.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+
+
+def refused(path: Path, *, create: bool = True) -> SinkError:
+    """The error with which `path` is refused; it has a hint and names the path."""
+    with pytest.raises(SinkError) as caught:
+        SqliteSink(path, create=create)
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+    return caught.value
+
+
+# --- files of somebody else's --------------------------------------------------------------------
+
+FOREIGN = {
+    "tables": "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('mine')",
+    "a version": "PRAGMA user_version = 3",
+    "our version, not our id": f"CREATE TABLE conversation_chunks (x); PRAGMA user_version = {SCHEMA_VERSION}",
+    "another id": "PRAGMA application_id = 1196444487; CREATE TABLE features (x)",
+    "a view": "CREATE VIEW v AS SELECT 1",
+}
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("script", FOREIGN.values(), ids=FOREIGN)
+def test_a_database_of_something_else_is_refused_and_stays_as_it_was(tmp_path: Path, script: str, create: bool) -> None:
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(script)
+    before = path.read_bytes()
+    assert "something else" in refused(path, create=create).message
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_newer_schema_is_refused_and_stays_as_it_was(filled: SqliteFile, create: bool) -> None:
+    with filled.connected() as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    before = filled.path.read_bytes()
+    error = refused(filled.path, create=create)
+    assert "newer ray-import" in error.message
+    assert "Upgrade" in error.hint
+    assert filled.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"Dear diary, today I went to the sea.\n" * 300, id="text"),
+        pytest.param(b"PK\x03\x04" + bytes(5000), id="a ZIP"),
+        pytest.param(os.urandom(4096), id="noise"),
+        pytest.param(b"hi", id="two bytes"),
+    ],
+)
+def test_what_is_no_database_is_refused_and_stays_as_it_was(tmp_path: Path, data: bytes, create: bool) -> None:
+    path = tmp_path / "diary.txt"
+    path.write_bytes(data)
+    refused(path, create=create)
+    assert path.read_bytes() == data
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    (tmp_path / "chunks.db").touch()
+    with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
+        assert sink.jobs() == []
+
+
+def test_a_file_whose_making_was_interrupted_becomes_a_database(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "chunks.db")) as db:
+        db.execute("PRAGMA page_size = 16384")
+        db.execute("PRAGMA journal_mode = WAL")
+    with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+
+
+def test_the_file_says_whose_it_is_and_of_which_version(filled: SqliteFile) -> None:
+    with filled.connected() as db:
+        assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+# --- places where no file can be -----------------------------------------------------------------
+
+
+def test_where_there_is_no_file_none_is_made_unless_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="There is no database") as caught:
+        SqliteSink(tmp_path / "chunks.db", create=False)
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+    refused(tmp_path / "no" / "such" / "chunks.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    refused(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no files on Linux")
+def test_a_file_system_that_takes_no_files_is_an_error() -> None:
+    refused(Path("/proc/chunks.db"))
+
+
+@pytest.fixture
+def read_only_folder(filled: SqliteFile) -> Iterator[SqliteFile]:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    filled.folder.chmod(0o555)
+    filled.path.chmod(0o444)
+    yield filled
+    filled.folder.chmod(0o755)
+    filled.path.chmod(0o644)
+
+
+def test_a_file_that_may_not_be_written_is_an_error(read_only_folder: SqliteFile) -> None:
+    before = read_only_folder.path.read_bytes()
+    with pytest.raises(SinkError) as caught, closing(read_only_folder.open()) as sink:
+        sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
+    assert caught.value.hint
+    assert read_only_folder.path.read_bytes() == before
+
+
+# --- what goes wrong later -----------------------------------------------------------------------
+
+
+def test_a_database_that_has_become_read_only_is_an_error_and_nothing_is_lost(filled: SqliteFile) -> None:
+    before = filled.everything()
+    with closing(SqliteSink(filled.path)) as sink:
+        sink._db.execute("PRAGMA query_only = ON")
+        for act in (
+            lambda: sink.write(import_of(2), SETTINGS, [rows_for("b")], []),
+            lambda: sink.start_job(import_of(2), "x"),
+            lambda: sink.update_job("import-1", {"seen": 1}),
+        ):
+            with pytest.raises(SinkError, match="SQLITE_READONLY") as caught:
+                act()
+            assert "read-only" in caught.value.hint
+        sink._db.execute("PRAGMA query_only = OFF")
+        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+    assert all(set(rows) <= set(filled.everything()[table]) for table, rows in before.items())
+
+
+def test_a_full_disk_is_an_error_and_when_there_is_room_it_goes_on(filled: SqliteFile) -> None:
+    """SQLite answers to its own limit of pages as it does to a disk without room."""
+    before = filled.everything()
+    large = rows_for("large", chunks=50, text="x" * 100_000)
+    newer = rows_for("a", version="v2", update_time=1_800_000_000.0)
+    with closing(SqliteSink(filled.path)) as sink:
+        (pages,) = sink._db.execute("PRAGMA page_count").fetchone()
+        sink._db.execute(f"PRAGMA max_page_count = {pages + 5}")
+        for _ in range(2):
+            with pytest.raises(SinkError, match="SQLITE_FULL") as caught:
+                sink.write(import_of(2), SETTINGS, [newer, large], [reject_of(b"other")])
+            assert not isinstance(caught.value, SinkBusy)
+            assert "make room and run the import again" in caught.value.hint
+            assert filled.everything() == before
+        sink._db.execute("PRAGMA max_page_count = 1000000")
+        assert sink.write(import_of(2), SETTINGS, [newer, large], []) == [Replaced(2, 20), Replaced(50, 0)]
+    assert is_sound(filled)
+
+
+def test_a_file_that_somebody_keeps_locked_is_worth_another_try(
+    filled: SqliteFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_import.sink.sqlite.BUSY_TIMEOUT_SECONDS", 0.01)
+    with closing(SqliteSink(filled.path)) as sink, filled.connected() as somebody:
+        somebody.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SinkBusy) as caught:
+            sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
+        assert caught.value.retry
+        assert "locked" in caught.value.hint
+        assert sink.known("u1", SETTINGS, ["a-v1"]).keys() == {"a-v1"}, "reading goes on"
+        somebody.execute("ROLLBACK")
+        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+
+
+def test_a_damaged_file_is_an_error_and_not_damaged_further(filled: SqliteFile) -> None:
+    data = bytearray(filled.path.read_bytes())
+    data[200:] = b"\xff" * (len(data) - 200)
+    filled.path.write_bytes(data)
+    with pytest.raises(SinkError) as caught, closing(filled.open()) as sink:
+        sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
+    assert "import into a new one" in caught.value.hint
+    assert filled.path.read_bytes() == data
+
+
+def test_tables_that_somebody_dropped_are_an_error_without_a_traceback(filled: SqliteFile) -> None:
+    with filled.connected() as db:
+        db.execute("DROP TABLE conversation_chunks")
+    with closing(filled.open()) as sink, pytest.raises(SinkError):
+        sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
+
+
+def test_an_error_never_tells_what_was_to_be_written(filled: SqliteFile) -> None:
+    with closing(SqliteSink(filled.path)) as sink:
+        sink._db.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON conversation_chunks BEGIN SELECT RAISE(ABORT, 'doctor'); END"
+        )
+        with pytest.raises(SinkError) as caught:
+            sink.write(import_of(2), SETTINGS, [rows_for("b", text="my doctor said")], [])
+    assert not re.search("doctor", f"{caught.value!r} {caught.value.__cause__!r}")
+    assert caught.value.__suppress_context__
+
+
+def test_two_copies_of_a_reader_see_a_sink_that_is_open(filled: SqliteFile) -> None:
+    with closing(filled.open()) as sink:
+        sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
+        assert filled.content()["u1"].keys() == {"a", "b"}

@@ -1,0 +1,363 @@
+"""extraction.md §6: per thread, nothing truncated, no chunk over its limit, cut where a person would cut."""
+
+from dataclasses import replace
+from itertools import groupby, pairwise
+
+import pytest
+from hypothesis import given
+
+from ray_import.chunks.chunker import chunk_conversation, estimate_tokens, rendered_text
+from ray_import.errors import ConfigError
+from ray_import.records import Chunk, Conversation, Message
+from ray_import.settings import ChunkSettings
+from tests.strategies import START, chunk_settings, kept_conversation, kept_conversations
+
+SMALL = ChunkSettings(target_tokens=50, overlap_tokens=0)
+OVERLAPPING = ChunkSettings(target_tokens=50, overlap_tokens=10)
+
+
+def says(text: str, node_id: str = "m", role: str = "user", thread: str = "main", *attachments: str) -> Message:
+    return Message(node_id, None, thread, True, role, float(START), text, attachments)
+
+
+def talk(*texts: str) -> Conversation:
+    """A user and an assistant in turn."""
+    roles = ("user", "assistant")
+    return kept_conversation(tuple(says(text, f"m{i}", roles[i % 2]) for i, text in enumerate(texts)))
+
+
+def chunks_of(conversation: Conversation, settings: ChunkSettings = SMALL) -> list[Chunk]:
+    return list(chunk_conversation(conversation, settings))
+
+
+def contents(conversation: Conversation, settings: ChunkSettings = SMALL) -> list[str]:
+    return [chunk.content for chunk in chunks_of(conversation, settings)]
+
+
+# The rules, each checked on any conversation. What a chunk shows is rendered here anew, from its spans.
+
+
+def expected_render(message: Message) -> bytes:
+    attached = f"[attached: {', '.join(message.attachments)}]\n" if message.attachments else ""
+    return (attached + message.text).encode()
+
+
+def expected_content(conversation: Conversation, chunk: Chunk, header: str) -> str:
+    by_id = {message.node_id: message for message in conversation.messages}
+    paragraphs = [header]
+    for span in chunk.spans:
+        message = by_id[span.node_id]
+        name = {"user": "User", "assistant": "Assistant"}[message.role]
+        continued = " (continued)" if span.start > 0 else ""
+        piece = expected_render(message)[span.start : span.end].decode()
+        paragraphs.append(f"{name}{continued}: {piece}")
+    return "\n\n".join(paragraphs)
+
+
+def header_of(conversation: Conversation, settings: ChunkSettings) -> str:
+    """The whole title where it takes a quarter of a chunk at most, else its beginning."""
+    header = f"# {conversation.title or 'Untitled'}"
+    if len(header.encode()) <= settings.target_tokens:
+        return header
+    for length in range(len(header), 0, -1):
+        cut = header[:length].rstrip() + "…"
+        if len(header[:length].encode()) + len("…".encode()) <= settings.target_tokens:
+            return cut
+    raise AssertionError(header)
+
+
+@given(kept_conversations(), chunk_settings())
+def test_a_chunk_shows_its_title_and_its_pieces_labelled_and_nothing_else(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    header = header_of(conversation, settings)
+    for chunk in chunk_conversation(conversation, settings):
+        assert chunk.content == expected_content(conversation, chunk, header)
+
+
+@given(kept_conversations(), chunk_settings())
+def test_the_new_pieces_of_a_threads_chunks_give_back_its_messages_exactly(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    new: dict[str, bytes] = {}
+    for chunk in chunk_conversation(conversation, settings):
+        for span in chunk.spans:
+            assert 0 <= span.start <= span.fresh <= span.end
+            (message,) = (m for m in conversation.messages if m.node_id == span.node_id)
+            if span.end > span.fresh:
+                assert len(new.get(span.node_id, b"")) == span.fresh
+                new[span.node_id] = new.get(span.node_id, b"") + expected_render(message)[span.fresh : span.end]
+    assert new == {message.node_id: expected_render(message) for message in conversation.messages}
+
+
+@given(kept_conversations(), chunk_settings())
+def test_no_chunk_is_larger_than_its_target_and_its_tokens_are_its_bytes_by_four(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    for chunk in chunk_conversation(conversation, settings):
+        size = len(chunk.content.encode())
+        assert size <= settings.target_tokens * 4
+        assert (chunk.tokens - 1) * 4 < size <= chunk.tokens * 4
+
+
+@given(kept_conversations(), chunk_settings())
+def test_a_chunk_never_mixes_threads_and_a_threads_chunks_are_numbered(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    threads = {message.node_id: message.thread for message in conversation.messages}
+    chunks = chunks_of(conversation, settings)
+    for chunk in chunks:
+        assert {threads[span.node_id] for span in chunk.spans} == {chunk.thread}
+    groups = [(thread, list(group)) for thread, group in groupby(chunks, lambda chunk: chunk.thread)]
+    assert [thread for thread, _ in groups] == list(dict.fromkeys(threads.values()))
+    for _, group in groups:
+        assert [chunk.index for chunk in group] == list(range(len(group)))
+        assert {chunk.count for chunk in group} == {len(group)}
+
+
+@given(kept_conversations(), chunk_settings())
+def test_an_overlap_repeats_the_end_of_the_chunk_before_and_keeps_to_its_budget(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    chunks = chunks_of(conversation, settings)
+    for before, chunk in pairwise(chunks):
+        repeated = [span for span in chunk.spans if span.fresh > span.start]
+        assert sum(span.fresh - span.start for span in repeated) <= settings.overlap_tokens * 4
+        if chunk.index == 0:
+            assert repeated == []
+        shown_before = {span.node_id: span for span in before.spans}
+        for span in repeated:
+            assert shown_before[span.node_id].start <= span.start
+            assert shown_before[span.node_id].end == span.fresh
+        if repeated:
+            last = before.spans[-1]
+            assert (repeated[-1].node_id, repeated[-1].fresh) == (last.node_id, last.end)
+    for chunk in chunks[:1]:
+        assert all(span.fresh == span.start for span in chunk.spans)
+
+
+@given(kept_conversations(), chunk_settings())
+def test_every_chunk_has_something_new_and_is_dated_by_it(conversation: Conversation, settings: ChunkSettings) -> None:
+    times = {message.node_id: message.create_time for message in conversation.messages}
+    for chunk in chunk_conversation(conversation, settings):
+        new = [span.node_id for span in chunk.spans if span.end > span.fresh]
+        assert chunk.node_ids == new != []
+        assert chunk.created_at == times[new[0]]
+
+
+@given(kept_conversations(), chunk_settings())
+def test_a_message_that_fits_beside_an_overlap_is_not_cut(conversation: Conversation, settings: ChunkSettings) -> None:
+    header = header_of(conversation, settings)
+    room = (settings.target_tokens - settings.overlap_tokens) * 4 - len(f"{header}\n\nAssistant: ".encode())
+    sizes = {message.node_id: len(expected_render(message)) for message in conversation.messages}
+    for chunk in chunk_conversation(conversation, settings):
+        for span in chunk.spans:
+            if sizes[span.node_id] <= room and span.end > span.fresh:
+                assert (span.start, span.fresh, span.end) == (0, 0, sizes[span.node_id])
+
+
+@given(kept_conversations(), chunk_settings())
+def test_chunks_are_no_smaller_than_they_must_be(conversation: Conversation, settings: ChunkSettings) -> None:
+    """The message after a chunk, where it fits with all that is new in the chunk, is in it."""
+    labels = {message.node_id: len(f"\n\n{message.role}: ") for message in conversation.messages}
+    sizes = {message.node_id: len(expected_render(message)) for message in conversation.messages}
+    for before, after in pairwise(chunks_of(conversation, settings)):
+        following = after.spans[-1] if not after.node_ids else next(s for s in after.spans if s.end > s.fresh)
+        if before.thread == after.thread and following.fresh == 0:
+            size = len(before.content.encode()) + labels[following.node_id] + sizes[following.node_id]
+            assert size > settings.target_tokens * 4
+
+
+@given(kept_conversations(), chunk_settings())
+def test_the_same_conversation_gives_the_same_chunks(conversation: Conversation, settings: ChunkSettings) -> None:
+    assert chunks_of(conversation, settings) == chunks_of(replace(conversation), settings)
+
+
+# The form
+
+
+def test_a_chunk_is_readable() -> None:
+    first = says("What is this?", "a", "user", "main", "a.pdf", "b.png")
+    answer = says("A plan.\n\nOf a house.", "b", "assistant")
+    conversation = kept_conversation((first, answer), "Plans")
+    assert contents(conversation) == [
+        "# Plans\n\nUser: [attached: a.pdf, b.png]\nWhat is this?\n\nAssistant: A plan.\n\nOf a house."
+    ]
+
+
+def test_a_rendered_message_is_its_attachments_and_its_text() -> None:
+    assert rendered_text(says("hi")) == "hi"
+    assert rendered_text(says("hi", "m", "user", "main", "a.pdf", "b.png")) == "[attached: a.pdf, b.png]\nhi"
+
+
+def test_without_messages_there_are_no_chunks() -> None:
+    assert contents(kept_conversation(())) == []
+
+
+@pytest.mark.parametrize(("size", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (8000, 2000), (8001, 2001)])
+def test_tokens_are_bytes_by_four_rounded_up(size: int, tokens: int) -> None:
+    assert estimate_tokens(size) == tokens
+
+
+def test_the_default_is_2000_tokens_with_200_of_overlap() -> None:
+    chunks = chunks_of(talk("An ordinary sentence. " * 2000), ChunkSettings())
+    assert all(1900 <= chunk.tokens <= 2000 for chunk in chunks[:-1])
+    assert all(700 <= chunk.spans[0].fresh - chunk.spans[0].start <= 800 for chunk in chunks[1:])
+
+
+@pytest.mark.parametrize(("target", "overlap"), [(49, 0), (0, 0), (-1, 0), (50, 26), (50, -1), (2000, 1001)])
+def test_sizes_that_leave_no_room_are_refused(target: int, overlap: int) -> None:
+    with pytest.raises(ConfigError):
+        ChunkSettings(target, overlap)
+
+
+# Where it is cut
+
+
+def test_cuts_are_between_messages_where_these_fit() -> None:
+    texts = [f"{i} {'word ' * 18}end" for i in range(6)]
+    assert contents(talk(*texts)) == [
+        f"# Talk\n\nUser: {texts[i]}" if i % 2 == 0 else f"# Talk\n\nAssistant: {texts[i]}" for i in range(6)
+    ]
+
+
+def test_threads_are_cut_each_for_itself() -> None:
+    messages = (
+        says("q", "q"),
+        says("old", "o", "assistant", "o"),
+        says("new", "n", "assistant"),
+        says("more", "p", "user", "o"),
+    )
+    assert contents(kept_conversation(messages), OVERLAPPING) == [
+        "# Talk\n\nUser: q\n\nAssistant: new",
+        "# Talk\n\nAssistant: old\n\nUser: more",
+    ]
+
+
+def test_a_long_message_is_cut_at_paragraphs_and_continued() -> None:
+    one, two, three = ("".join(f"{word} " * 24).strip() for word in ("one", "two", "tri"))
+    assert contents(talk(f"{one}.\n\n{two}.\n\n{three}.")) == [
+        f"# Talk\n\nUser: {one}.\n\n",
+        f"# Talk\n\nUser (continued): {two}.\n\n",
+        f"# Talk\n\nUser (continued): {three}.",
+    ]
+
+
+def test_a_long_paragraph_is_cut_at_sentences_a_long_sentence_at_words() -> None:
+    sentence = "word " * 29 + "word"
+    assert contents(talk(f"{sentence}. {sentence}, {'and ' * 20}so on.")) == [
+        f"# Talk\n\nUser: {sentence}. ",
+        f"# Talk\n\nUser (continued): {sentence}, {'and ' * 5}",
+        f"# Talk\n\nUser (continued): {'and ' * 15}so on.",
+    ]
+
+
+def test_what_follows_a_message_that_is_cut_goes_on_in_its_last_chunk() -> None:
+    assert contents(talk("word " * 60 + "end", "short"))[-1].endswith("word end\n\nAssistant: short")
+
+
+def test_a_message_too_long_for_a_chunk_begins_in_the_one_before_unless_little_room_is_left() -> None:
+    long = "word " * 70 + "end"
+    assert contents(talk("hi", long))[0].startswith("# Talk\n\nUser: hi\n\nAssistant: word word")
+    assert contents(talk("hi " * 52, long))[0] == f"# Talk\n\nUser: {'hi ' * 52}"
+
+
+# The overlap
+
+
+def test_an_overlap_of_whole_messages_is_the_last_ones_that_fit() -> None:
+    texts = ["first " * 15, "second", "third", "fourth " * 18]
+    assert contents(talk(*texts), OVERLAPPING) == [
+        f"# Talk\n\nUser: {texts[0]}\n\nAssistant: second\n\nUser: third",
+        f"# Talk\n\nAssistant: second\n\nUser: third\n\nAssistant: {texts[3]}",
+    ]
+
+
+def test_an_overlap_out_of_a_longer_message_begins_at_a_boundary_and_is_marked_as_continued() -> None:
+    texts = ["So it goes on. " * 11 + "And here it ends.", "answer " * 18]
+    assert contents(talk(*texts), OVERLAPPING) == [
+        f"# Talk\n\nUser: {texts[0]}",
+        f"# Talk\n\nUser (continued): And here it ends.\n\nAssistant: {texts[1]}",
+    ]
+
+
+def test_in_prose_every_overlap_begins_where_a_word_begins() -> None:
+    text = " ".join(f"word{i}" for i in range(900))
+    for chunk in chunks_of(talk(text), OVERLAPPING)[1:]:
+        start = chunk.spans[0].start
+        assert chunk.spans[0].fresh > start
+        assert text[start - 1] == " "
+
+
+def test_no_overlap_reaches_into_another_thread() -> None:
+    messages = tuple(says(f"{i} " + "word " * 25, f"m{i}", "user", f"t{i % 2}") for i in range(8))
+    for chunk in chunks_of(kept_conversation(messages), OVERLAPPING):
+        assert {int(span.node_id[1]) % 2 for span in chunk.spans} == {int(chunk.thread[1])}
+
+
+# Hard texts
+
+
+def pieces_of(text: str, settings: ChunkSettings) -> list[str]:
+    """What is new of a single message in each of its chunks."""
+    raw = text.encode()
+    return [raw[span.fresh : span.end].decode() for chunk in chunks_of(talk(text), settings) for span in chunk.spans]
+
+
+@pytest.mark.parametrize("settings", [ChunkSettings(), ChunkSettings(50, 25)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 100_000,
+        "漢" * 30_000,
+        "🚀" * 25_000,
+        "👩\u200d👩\u200d👧\u200d👦" * 4_000,
+        "a\u0301" * 30_000,
+        "```python\n" + "for i in range(9):\n\tprint(i)\n" * 3_000 + "```",
+        "\n" * 100_000 + "end",
+        " " * 100_000 + "end",
+        "。" * 30_000 + "\n\n" * 1_000,
+    ],
+    ids=["word", "cjk", "emoji", "joined-emoji", "combining", "code", "newlines", "spaces", "full-stops"],
+)
+def test_a_text_that_is_hard_to_cut_is_cut_without_loss(text: str, settings: ChunkSettings) -> None:
+    pieces = pieces_of(text, settings)
+    assert "".join(pieces) == text
+    assert all(len(piece.encode()) <= settings.target_tokens * 4 for piece in pieces)
+
+
+def test_a_word_of_five_megabytes_is_cut_without_loss() -> None:
+    text = "x" * 5_000_000
+    assert "".join(pieces_of(text, ChunkSettings())) == text
+
+
+# Titles and attachments
+
+
+@pytest.mark.parametrize(
+    ("title", "header"),
+    [
+        ("Plans", "# Plans"),
+        ("", "# Untitled"),
+        ("t" * 48, "# " + "t" * 48),
+        ("t" * 49, "# " + "t" * 45 + "…"),
+        ("漢" * 400, "# " + "漢" * 15 + "…"),
+        ("🚀" * 13, "# " + "🚀" * 11 + "…"),
+        ("a" * 44 + " word and more", "# " + "a" * 44 + "…"),
+    ],
+)
+def test_the_title_is_on_every_chunk_and_takes_a_quarter_of_it_at_most(title: str, header: str) -> None:
+    conversation = replace(talk("word " * 200), title=title)
+    found = contents(conversation)
+    assert len(found) > 2
+    assert {content.split("\n\n")[0] for content in found} == {header}
+    assert len(header.encode()) <= SMALL.target_tokens
+
+
+def test_a_long_list_of_attachments_is_cut_like_text() -> None:
+    names = [f"scan {i}.pdf" for i in range(200)]
+    message = says("Read these.", "m", "user", "main", *names)
+    chunks = chunks_of(kept_conversation((message,)), OVERLAPPING)
+    raw = f"[attached: {', '.join(names)}]\nRead these.".encode()
+    assert b"".join(raw[span.fresh : span.end] for chunk in chunks for span in chunk.spans) == raw
+    assert chunks[-1].content.endswith("]\nRead these.")

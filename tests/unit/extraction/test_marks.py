@@ -1,0 +1,234 @@
+"""extraction.md §5, format.md §5: marks go, the words that they wrap stay, and nothing else is touched."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ray_import.extraction.marks import strip_marks
+from tests.strategies import MARKS, Marked, marked_texts, prose
+
+
+def span(*fields: str) -> str:
+    return "\ue200" + "\ue202".join(fields) + "\ue201"
+
+
+CITE = span("cite", "turn0search3")
+ACME = span("entity", '["company","Acme"]')
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        CITE,
+        span("cite", "turn0search3", "turn2news26", "turn5view0"),
+        span("filecite", "turn3file14", "L180-L293"),
+        span("memcite", "turn0memory1"),
+        span("navlist", "Further reading", "turn0search1,turn0search2"),
+        span("image_group", '{"query": ["a", "b"], "layout": "carousel"}'),
+        '\ue200image_group{"query": ["a"]}\ue201',
+        span("genui", '{"widget": {"x": 1}}'),
+        span("products", '{"selections": [["turn0product1", "A shoe"]]}'),
+        span("video", "A film", "turn0video1"),
+        span("map", '{"pins": []}'),
+        span("forecast", "turn0forecast0"),
+        span("forecast"),
+        "\ue200cite\ue202turn0search1\ue203turn0search2\ue201",
+        "\ue200\ue201",
+        "【12†source】",
+        "【3:0†source】",
+        "【4†L123-L131】",
+        "【12†source】【13†source】",
+        "citeturn0search3",
+        "fileciteturn3file14",
+        "citeturn0search3turn2news26",
+    ],
+)
+def test_a_citation_goes_and_all_around_it_stays(mark: str) -> None:
+    assert strip_marks(mark) == ""
+    assert strip_marks(f"It rained{mark}. {mark}\n漢{mark}字") == "It rained. \n漢字"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (span("entity", '["company","Acme Inc.","maker of anvils"]'), "Acme Inc."),
+        (span("entity", '["city", "Zürich 漢字 👩"]'), "Zürich 漢字 👩"),
+        (span("entity", '["a","He said \\"no\\""]'), 'He said "no"'),
+        (span("entity", "plain words"), "plain words"),
+        (span("link_title", "The Times", "turn0search1"), "The Times"),
+        (span("url", "The Times", "https://example.org"), "The Times"),
+        (span("url", "turn0search1"), ""),
+        ("\ue203It rained\ue204", "It rained"),
+        ("\ue203It rained" + CITE + "\ue204.", "It rained."),
+        ("a\ue206b", "ab"),
+        (f"\ue203{ACME} grew\ue204", "Acme grew"),
+        (span("link_title", ACME + " grew", "turn0search1"), "Acme grew"),
+    ],
+)
+def test_visible_words_that_a_mark_wraps_stay(text: str, shown: str) -> None:
+    assert strip_marks(f"x {text} y") == f"x {shown} y"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a \ue200cite\ue202 the rest\nof it", "a cite the rest\nof it"),
+        ("a \ue200", "a "),
+        ("a \ue201 b", "a  b"),
+        ("a \ue200cite\nb\ue201 c", "a cite\nb c"),
+        (f"a \ue200cite {CITE} b", "a cite  b"),
+        ("a \ue203 b", "a  b"),
+        ("a \ue204 b", "a  b"),
+        ("a \ue202 b", "a  b"),
+        ("a 【12†sour\nce】 b", "a 【12†sour\nce】 b"),
+        ("a 【12†source b", "a 【12†source b"),
+        ("a [b](sandbox:/mnt", "a [b](sandbox:/mnt"),
+        (":::writing{id=1}\nand no end", "and no end"),
+        (f"a{CITE}\n:::\nb", "a\n:::\nb"),
+        (":::writing\na\n:::\nb\n:::\nc", "a\nb\n:::\nc"),
+    ],
+)
+def test_an_unterminated_mark_takes_nothing_but_itself(text: str, shown: str) -> None:
+    assert strip_marks(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He cited it; it was linked, recited, excited. cite turn link entity url filecite",
+        "citeturn and citeturn0 and turn0search3 are words",
+        "【note】 and 【】 and † and 1†2",
+        "icon fonts: \ue000\ue1ff\ue207\uf8ff",
+        "a [link](https://example.org/sandbox) and [another](file:///sandbox:x)",
+        "the data: base64, data:text/plain,hello data:image/png;base64 and base64,AAAA",
+        "a:::writing\nb :::\n::: c",
+        "no marks at all: é 漢字 👩",
+        "",
+    ],
+)
+def test_ordinary_words_survive(text: str) -> None:
+    assert strip_marks(text) == text
+    assert strip_marks(f"{text}{CITE}") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[data.csv](sandbox:/mnt/data/data.csv)", "data.csv"),
+        ("[**Get it**](sandbox:/mnt/data/a b (1).csv).", "**Get it**."),
+        ("![a plot](sandbox:/mnt/data/p.png)", "a plot"),
+        ("[a](<sandbox:/mnt/x>) [b]( sandbox:/mnt/y )", "a b"),
+        ("[1] [a](sandbox:/x) [b](https://example.org)", "[1] a [b](https://example.org)"),
+        ("[data [v2].csv](sandbox:/mnt/data/x.csv)", "data [v2].csv"),
+    ],
+)
+def test_a_sandbox_link_keeps_its_words(text: str, shown: str) -> None:
+    assert strip_marks(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (':::writing{variant="email" subject="a {b}"}\nDear all,\n\nhi\n:::\n', "Dear all,\n\nhi\n"),
+        ("Here:\n:::writing\nhi\n:::", "Here:\nhi\n"),
+        (f":::writing{{id=1}}\nhi{CITE}\n:::\nbye\n:::writing\nagain\n:::", "hi\nbye\nagain\n"),
+        (":::writing\n```\n:::\n```\n:::\nend", "```\n:::\n```\nend"),
+    ],
+)
+def test_a_writing_frame_is_opened(text: str, shown: str) -> None:
+    assert strip_marks(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("data:image/png;base64,iVBORw0KGgo=", "[data]"),
+        ("a ![x](data:image/svg+xml;charset=utf-8;base64,AA/+_-==) b", "a ![x]([data]) b"),
+        ("data:;base64,AAAA data:a/b;base64,BBBB", "[data] [data]"),
+        ("data:a/b;base64,%2BAA%3D", "[data]"),
+    ],
+)
+def test_inline_data_becomes_a_word(text: str, shown: str) -> None:
+    assert strip_marks(text) == shown
+
+
+MARKED = f"{CITE} 【1†s】 citeturn0search1 [a](sandbox:/b) data:a/b;base64,AAAA \ue203x\ue204 :::writing"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "```\nCODE\n```",
+        "```python\nCODE\n```\n",
+        "~~~\nCODE\n~~~",
+        "````\n```\nCODE\n```\n````",
+        "```\n~~~\nCODE\n~~~\nCODE\n```",
+        "  ```\n  CODE\n  ```",
+        "1. one\n   ```\n   CODE\n   ```",
+        "- ```\n  CODE\n  ```",
+        "> ```\n> CODE\n> ```",
+        "```\nCODE\n```` ",
+        "```\nCODE\n``` not the end\nCODE\n```",
+        "```\nCODE, cut off",
+        "a `b` c\n```\n:::writing\nCODE\n:::\n```",
+        "```\nCODE\n```\nbetween\n```\nCODE\n```",
+    ],
+)
+def test_fenced_code_is_left_alone(form: str) -> None:
+    block = form.replace("CODE", MARKED)
+    assert strip_marks(block) == block
+    assert strip_marks(f"{CITE}before\n{block}") == f"before\n{block}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"```\nx\n```\nafter{CITE}", "```\nx\n```\nafter"),
+        (f"``` one line ```{CITE}\nafter{CITE}", "``` one line ```\nafter"),
+        (f"inline `code{CITE}` here", "inline `code` here"),
+        (f"``\nno fence{CITE}\n``", "``\nno fence\n``"),
+        (f"a ``` in the middle\n{CITE}b", "a ``` in the middle\nb"),
+    ],
+)
+def test_what_only_looks_like_fenced_code_is_prose(text: str, shown: str) -> None:
+    assert strip_marks(text) == shown
+
+
+@pytest.mark.parametrize("character", ["\x0c", "\x85", "\u2028"])
+def test_only_a_newline_ends_a_line(character: str) -> None:
+    """Code pasted from a PDF has form feeds, text from the web has U+2028; Markdown takes neither for a line's end."""
+    assert strip_marks(f"a{character}```\n{CITE}b") == f"a{character}```\nb"
+    block = f"```\nx{character}```\n{CITE}\n```"
+    assert strip_marks(block) == block
+    assert strip_marks(f"a{character}:::writing\nb") == f"a{character}:::writing\nb"
+
+
+@given(marked_texts())
+def test_text_outside_of_marks_survives_character_by_character(text: Marked) -> None:
+    assert strip_marks(text.raw) == text.shown
+
+
+@given(marked_texts(), prose(), marked_texts())
+def test_fenced_code_in_the_midst_of_marked_text_is_left_alone(before: Marked, code: str, after: Marked) -> None:
+    block = f"\n```\n{code} {MARKED}\n```\n"
+    assert strip_marks(before.raw + block + after.raw) == before.shown + block + after.shown
+
+
+BROKEN = st.sampled_from(
+    [*MARKS, "cite", "turn0search1", "entity", '["a","b"]', '["a","\\ue200"]', "\n", "a", "【", "†"]
+)
+
+
+@given(st.lists(BROKEN, max_size=12).map("".join))
+def test_no_mark_survives_outside_of_code_however_broken(text: str) -> None:
+    assert not set(MARKS) & set(strip_marks(text))
+
+
+@given(prose(), st.integers(1, 12))
+def test_spans_in_spans_leave_no_mark(words: str, depth: int) -> None:
+    assert not set(MARKS) & set(strip_marks("\ue200cite\ue202" * depth + words + "\ue201" * depth))
+
+
+@given(marked_texts())
+def test_what_is_clean_stays_as_it_is(text: Marked) -> None:
+    assert strip_marks(text.shown) == text.shown

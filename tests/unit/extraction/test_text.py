@@ -1,0 +1,60 @@
+"""extraction.md §5: characters that no database takes; and titles and names as one line."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ray_import.extraction.text import clean_text, one_line, storable
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("a\0b", "ab"),
+        ("a\ud83db\ude00", "a\ufffdb\ufffd"),
+        ("a\r\nb\r\n", "a\nb\n"),
+        ("a\r\0\nb", "a\nb"),
+        ("a\rb\n\rc", "a\rb\n\rc"),
+        ("  a \t\n\n  b\n", "  a \t\n\n  b\n"),
+        ("```\r\na\0\r\n```", "```\na\n```"),
+        ("é 漢字 👩\u200d🚀 \ue000\uf8ff", "é 漢字 👩\u200d🚀 \ue000\uf8ff"),
+        ("\ue200cite\ue202turn0search1\ue201a\r\n", "a\n"),
+    ],
+)
+def test_nul_goes_lone_surrogates_are_replaced_and_lines_end_in_a_newline(text: str, clean: str) -> None:
+    assert clean_text(text) == clean
+
+
+ODD = st.text(st.sampled_from('\0\r\n\ud83d\ude00ab[]",\\u0\ue200\ue201\ue202') | st.characters(), max_size=20)
+
+
+@given(ODD, st.sampled_from(["NAME", '\ue200entity\ue202["a","NAME"]\ue201', "```\nNAME\n```", "\ue203NAME\ue204"]))
+def test_no_text_holds_what_a_database_refuses(name: str, form: str) -> None:
+    text = clean_text(form.replace("NAME", name))
+    text.encode()
+    assert "\0" not in text
+    assert "\r\n" not in text
+
+
+def test_an_escaped_nul_in_an_entitys_name_goes_too() -> None:
+    assert clean_text('\ue200entity\ue202["company","A\\u0000B","hint"]\ue201') == "AB"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a title", "a title"),
+        ("  two\n\nlines\tand a tab  ", "two lines and a tab"),
+        ("a\u2028b\u3000c\x85d", "a b c d"),
+        ("a\0\ud83d", "a\ufffd"),
+        (" \n\t", ""),
+        ("", ""),
+    ],
+)
+def test_one_line_has_single_spaces_and_no_line_break(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+def test_a_storable_text_stays_as_it_is(text: str) -> None:
+    assert storable(text) == text

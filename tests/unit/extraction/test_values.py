@@ -1,0 +1,26 @@
+"""Values of a wrong type are empty, never an error (format.md §7)."""
+
+import pytest
+
+from ray_import.extraction.values import as_dict, as_str
+
+ODD = [None, 1, 1.5, True, [], ["a"], b"a"]
+
+
+@pytest.mark.parametrize("value", [*ODD, "a"])
+def test_what_is_no_object_is_an_empty_one(value: object) -> None:
+    assert as_dict(value) == {}
+
+
+@pytest.mark.parametrize("value", [*ODD, {"a": 1}])
+def test_what_is_no_string_is_an_empty_one(value: object) -> None:
+    assert as_str(value) == ""
+
+
+def test_what_is_of_the_right_type_stays() -> None:
+    assert as_dict({"a": 1}) == {"a": 1}
+    assert as_str("a") == "a"
+
+
+def test_nul_goes() -> None:
+    assert as_str("\0a\0b\0") == "ab"

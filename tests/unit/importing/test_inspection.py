@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_import.importing.inspection import Inspection, extracted, inspect_sources
+from ray_import.importing.sources import open_sources
+from ray_import.records import Conversation, Problem
+from ray_import.settings import ChunkSettings, ImportSettings
+from tests.unit.importing.runs import SETTINGS, Database
+from tests.unit.source.exports import conversation, exported, written
+
+FOLDER = {"title": "a folder"}
+BAD = b'{"title":"bad","mapping":{},"x":NaN}'
+
+
+def branching() -> dict[str, Any]:
+    """A talk of two turns with an answer that was asked for twice, and a search between."""
+    item = conversation("branching", "Where?", "Here.", "When?", "Now.")
+    again = json.loads(json.dumps(item["mapping"]["branching-1"]))
+    again["id"] = "again"
+    again["message"]["content"]["parts"] = ["There."]
+    search = json.loads(json.dumps(item["mapping"]["branching-1"]))
+    search["id"], search["message"]["content"] = "search", {"content_type": "code", "text": "search()"}
+    item["mapping"] |= {"again": again, "search": search}
+    return item
+
+
+def mixed(path: Path) -> Path:
+    items = [conversation("a", "Hi.", "Hello. " * 3000), branching(), conversation("empty", " "), FOLDER]
+    return written(path / "x.json", exported(items)[:-1] + b"," + BAD + b"]")
+
+
+def inspected(path: Path, settings: ImportSettings = SETTINGS) -> Inspection:
+    return inspect_sources(open_sources([path], settings.read), settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SETTINGS, ImportSettings(branches="active"), ImportSettings(chunks=ChunkSettings(100, 10))],
+    ids=["usual", "active branch", "small chunks"],
+)
+def test_an_inspection_says_what_an_import_then_does(tmp_path: Path, settings: ImportSettings) -> None:
+    path = mixed(tmp_path)
+    found = inspected(path, settings)
+    database = Database(tmp_path / "x.db")
+    counts = database.imported(path, settings=settings).counts
+    assert (found.seen, found.to_import, found.empty, found.rejected, found.not_a_conversation) == (
+        counts.seen, counts.imported, counts.empty, counts.rejected, counts.not_a_conversation,
+    )  # fmt: skip
+    assert (found.kept, found.left_out, found.notes) == (counts.kept, counts.left_out, counts.notes)
+    assert found.chunks == counts.chunks_written == len(database.dump()["conversation_chunks"])
+    threads = {(row["conversation_id"], row["thread"]) for row in database.dump()["conversation_chunks"]}
+    assert (found.threads, found.side_threads) == (len(threads), len([t for t in threads if t[1] != "main"]))
+
+
+def test_its_numbers_add_up(tmp_path: Path) -> None:
+    found = inspected(mixed(tmp_path))
+    assert found.seen == found.to_import + found.empty + found.rejected + found.not_a_conversation == 5
+    assert found.nodes == found.without_message + found.kept + found.left_out.total()
+    assert found.types.total() == found.kept + found.left_out.total()
+    assert (found.threads, found.side_threads) == (3, 1)
+    assert [(problem.kind, problem.where) for problem in found.problems] == [("reject", "x.json, item 4")]
+
+
+def test_first_and_last_are_the_times_of_kept_messages_alone(tmp_path: Path) -> None:
+    early, late = conversation("early", " ", "Hi."), conversation("late", "Hi.", "Hello.")
+    early["mapping"]["early-0"]["message"]["create_time"] = 1_500_000_000.0
+    late["mapping"]["late-1"]["message"]["create_time"] = 1_800_000_000.25
+    found = inspected(written(tmp_path / "x.json", exported([late, early])))
+    assert (found.first, found.last) == ("2023-11-14T22:13:20.000Z", "2027-01-15T08:00:00.250Z")
+
+
+def test_without_times_there_is_no_first_and_no_last(tmp_path: Path) -> None:
+    item = conversation("a") | {"create_time": None}
+    for node in item["mapping"].values():
+        if node["message"]:
+            node["message"]["create_time"] = None
+    found = inspected(written(tmp_path / "x.json", exported([item])))
+    assert (found.first, found.last, found.kept) == (None, None, 2)
+
+
+def test_the_sources_problems_are_told_before_the_rejects(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", b"[" + BAD + b"," + exported([conversation("a")])[1:-20])
+    found = inspected(path)
+    assert [problem.kind for problem in found.problems] == ["truncated", "reject"]
+
+
+def test_nothing_is_written(tmp_path: Path) -> None:
+    path = mixed(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*")}
+    inspected(path)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*")} == before
+
+
+def test_every_item_comes_out_in_order_and_a_bad_one_as_a_problem(tmp_path: Path) -> None:
+    sources = open_sources([mixed(tmp_path)], SETTINGS.read)
+    outcomes = list(extracted(sources, SETTINGS))
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        "Conversation", "Conversation", "Conversation", "NotAConversation", "Problem",
+    ]  # fmt: skip
+    assert [outcome.id for outcome in outcomes if isinstance(outcome, Conversation)] == ["a", "branching", "empty"]
+    assert outcomes[-1] == Problem("reject", "x.json, item 4", "invalid_json")

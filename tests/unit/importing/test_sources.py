@@ -1,0 +1,134 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_import.errors import ConfigError, NotAnExport, SourceError
+from ray_import.importing.sources import LOOK_AT_ITEMS, open_sources
+from ray_import.settings import ReadLimits
+from tests.unit.source.exports import PLAIN, Style, conversation, exported, written, zipped
+from tests.unit.source.test_products import CLAUDE, DEEPSEEK, GEMINI, GROK
+
+READ = ReadLimits()
+FOLDER = {"title": "a folder", "kind": "project"}
+
+
+def ids(*paths: Path) -> list[str]:
+    return [json.loads(raw.data)["conversation_id"] for raw in open_sources(paths, READ).conversations()]
+
+
+def test_several_exports_are_one_stream_in_the_order_in_which_they_were_named(tmp_path: Path) -> None:
+    first = written(tmp_path / "1.zip", zipped({"conversations-001.json": exported([conversation("b")]),
+                                                "conversations-000.json": exported([conversation("a")])}))  # fmt: skip
+    second = written(tmp_path / "2.json", exported([conversation("c"), conversation("d")]))
+    assert ids(second, first) == ["c", "d", "a", "b"]
+    assert open_sources([first, second], READ).label == f"{first}, {second}"
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["ZIP", "bare"])
+def test_the_bytes_that_were_read_grow_up_to_the_total(tmp_path: Path, packed: bool) -> None:
+    data = exported([conversation(f"c{i}") for i in range(5)])
+    path = written(tmp_path / "x", zipped({"conversations.json": data}) if packed else data)
+    sources = open_sources([path, path], READ)
+    assert (sources.bytes_read, sources.bytes_total) == (0, 2 * len(data))
+    read = [sources.bytes_read for _ in sources.conversations()]
+    assert read == sorted(set(read))
+    assert read[-1] <= 2 * len(data)
+    assert sources.bytes_read == 2 * len(data)
+
+
+def test_where_a_gzip_hides_its_size_the_total_is_unknown(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.gz", gzip.compress(exported([conversation("a")])))
+    sources = open_sources([path], READ)
+    assert sources.bytes_total is None
+    assert len(list(sources.conversations())) == 1
+    assert sources.bytes_read > 0
+
+
+def test_problems_are_put_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+    cut = written(tmp_path / "cut.json", exported([conversation("a"), conversation("b")])[:-20])
+    good = written(tmp_path / "good.json", exported([conversation("c")]))
+    sources = open_sources([cut, good], READ)
+    assert [json.loads(raw.data)["conversation_id"] for raw in sources.conversations()] == ["a", "c"]
+    assert [problem.kind for problem in sources.problems] == ["truncated"]
+
+
+def test_of_several_exports_a_bad_one_is_a_problem_and_the_rest_go_on(tmp_path: Path) -> None:
+    good = written(tmp_path / "good.json", exported([conversation("a")]))
+    bad = written(tmp_path / "bad.json", b"<html>")
+    claude = written(tmp_path / "claude.json", exported([CLAUDE]))
+    sources = open_sources([tmp_path / "nothing", bad, good, claude], READ)
+    assert len(list(sources.conversations())) == 1
+    assert [(problem.kind, problem.where) for problem in sources.problems] == [
+        ("source_failed", str(tmp_path / "nothing")),
+        ("source_failed", str(bad)),
+        ("source_failed", str(claude)),
+    ]
+    assert "Claude" in sources.problems[2].detail
+
+
+@pytest.mark.parametrize(
+    ("names", "error"), [(["nothing", "bad.json"], ConfigError), (["bad.json", "nothing"], NotAnExport)]
+)
+def test_if_no_export_is_good_it_is_the_first_ones_error(
+    tmp_path: Path, names: list[str], error: type[Exception]
+) -> None:
+    written(tmp_path / "bad.json", b"<html>")
+    with pytest.raises(error):
+        open_sources([tmp_path / name for name in names], READ)
+
+
+# --- other products ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["ZIP", "bare"])
+@pytest.mark.parametrize("before", [[], [FOLDER, "x", 7]], ids=["at once", "after other items"])
+@pytest.mark.parametrize("style", [PLAIN, Style(pretty=True), Style("wrapper")], ids=["array", "pretty", "wrapper"])
+@pytest.mark.parametrize(
+    ("item", "product"), [(CLAUDE, "Claude"), (DEEPSEEK, "DeepSeek"), (GROK, "Grok"), (GEMINI, "Gemini")]
+)
+def test_another_products_export_is_named(
+    tmp_path: Path, item: Any, product: str, style: Style, before: list[Any], packed: bool
+) -> None:
+    data = exported([*before, item, item], style)
+    path = written(tmp_path / "x", zipped({"conversations.json": data}) if packed else data)
+    with pytest.raises(NotAnExport, match=f"looks like a {product} export; this imports ChatGPT's"):
+        open_sources([path], READ)
+
+
+@pytest.mark.parametrize("other", [CLAUDE, DEEPSEEK, GROK, GEMINI])
+def test_one_conversation_among_the_first_items_makes_it_chatgpts(tmp_path: Path, other: Any) -> None:
+    path = written(tmp_path / "x.json", exported([FOLDER, other, conversation("a")]))
+    assert len(list(open_sources([path], READ).conversations())) == 3
+
+
+def test_items_that_are_nobodys_do_not_decide(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", exported([*[FOLDER] * LOOK_AT_ITEMS, FOLDER, CLAUDE, conversation("a")]))
+    assert len(list(open_sources([path], READ).conversations())) == LOOK_AT_ITEMS + 3
+
+
+def test_another_product_is_named_behind_an_item_that_cannot_be_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", b'[{"uuid":NaN},' + exported([CLAUDE])[1:])
+    with pytest.raises(NotAnExport, match="Claude"):
+        open_sources([path], READ)
+
+
+def test_a_chatgpt_shard_behind_an_empty_one_is_read(tmp_path: Path) -> None:
+    shards = {"conversations-000.json": b"[]", "conversations-001.json": exported([conversation("a")])}
+    assert ids(written(tmp_path / "x.zip", zipped(shards))) == ["a"]
+
+
+@pytest.mark.parametrize("gone", ["file", "archive"])
+def test_a_source_that_is_gone_when_it_is_read_is_told(tmp_path: Path, gone: str) -> None:
+    """A disk that was pulled out is no fault of the program's."""
+    data = exported([conversation("a")])
+    path = written(tmp_path / "x", data if gone == "file" else zipped({"conversations.json": data}))
+    sources = open_sources([path], READ)
+    path.unlink()
+    try:
+        found = list(sources.conversations())
+    except SourceError:
+        return
+    assert (found, bool(sources.problems)) == ([], True)

@@ -1,0 +1,109 @@
+import pytest
+
+from ray_import.reader.damage import Resume, Start, next_start, resume_after
+
+NEXT = b'{"title":"b","mapping":{}}'
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(b'{"a":NaN,"b":[1]}', id="a word that is none"),
+        pytest.param(b'{"a":"\0","b":{}}', id="a control character"),
+        pytest.param(b'{"a":"\xff}"}', id="bad UTF-8, and a bracket in the string"),
+        pytest.param(b'{"a":"\\q\\"}","b":[[]]}', id="an unknown escape"),
+        pytest.param(b'{"a" 1}', id="no colon"),
+    ],
+)
+@pytest.mark.parametrize("after", [b"," + NEXT, b" \n ," + NEXT, b"]", b"\n]\n"])
+def test_where_brackets_balance_they_say_where_the_damage_ends(damaged: bytes, after: bytes) -> None:
+    data = b"[" + damaged + after
+    assert resume_after(data, 1, ended=False) == Resume(1 + len(damaged), balanced=True)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(b'{"title":"a","mapping":{}', id="no bracket at the end"),
+        pytest.param(b'{"title":"a","mapping":{"x":[}}', id="brackets that do not match"),
+        pytest.param(b'{"title":"a,"mapping":{}}', id="no quote"),
+        pytest.param(b'{"title":a","mapping":{}}', id="no quote before"),
+        pytest.param(b'{"title":"a', id="cut off"),
+        pytest.param(b"garbage", id="garbage"),
+        pytest.param(b'{"title":"a","mapping":{}} and more', id="garbage behind"),
+    ],
+)
+@pytest.mark.parametrize("gap", [b",", b" , \n", b""])
+def test_where_brackets_lie_the_next_whole_conversation_says_it(damaged: bytes, gap: bytes) -> None:
+    data = b"[" + damaged + gap + NEXT + b"]"
+    assert resume_after(data, 1, ended=True) == Resume(1 + len(damaged + gap), balanced=False)
+
+
+def test_brackets_at_the_end_of_what_is_held_are_believed_only_where_nothing_follows() -> None:
+    data = b'[{"a":NaN} '
+    assert resume_after(data, 1, ended=False) is None
+    assert resume_after(data, 1, ended=True) == Resume(10, balanced=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b'{"a":NaN,"b":{', id="brackets are open"),
+        pytest.param(b'{"a":NaN,"b":"text', id="a string is open"),
+        pytest.param(b'{"title":"a,"mapping":{}},' + NEXT[:-2], id="the next conversation goes on"),
+        pytest.param(b"garbage", id="garbage"),
+    ],
+)
+@pytest.mark.parametrize("ended", [True, False])
+def test_where_nothing_follows_yet_more_has_to_be_seen(data: bytes, ended: bool) -> None:
+    assert resume_after(data, 0, ended=ended) is None
+
+
+@pytest.mark.parametrize(
+    "look_alike",
+    [
+        pytest.param(b'{"title":"b"}', id="no mapping"),
+        pytest.param(b'{"title":"b","mapping":[]}', id="mapping is no object"),
+        pytest.param(b'"{\\"title\\":\\"b\\",\\"mapping\\":{}}"', id="quoted in a text"),
+        pytest.param(b'{"name":"b","mapping":{}}', id="begins with an unknown key"),
+        pytest.param(b'{"title":NaN,"mapping":{}}', id="damaged as well"),
+    ],
+)
+def test_what_only_looks_like_a_conversation_is_passed_by(look_alike: bytes) -> None:
+    data = look_alike + b"," + NEXT + b"]"
+    assert next_start(data, 0, len(data)) == Start(len(look_alike) + 1, whole=True)
+    assert next_start(look_alike + b"]", 0, len(look_alike) + 1) is None
+
+
+def test_a_conversation_that_goes_on_is_a_beginning_only_where_no_whole_one_follows() -> None:
+    cut = b'{"title":"a","mapping":{"x":'
+    assert next_start(cut, 0, len(cut)) == Start(0, whole=False)
+    assert next_start(b"  " + cut, 1, len(cut) + 2) == Start(2, whole=False)
+
+
+@pytest.mark.parametrize(
+    "first_key",
+    [
+        "title",
+        "id",
+        "conversation_id",
+        "create_time",
+        "update_time",
+        "mapping",
+        "current_node",
+        "moderation_results",
+        "is_archived",
+        "default_model_slug",
+    ],
+)
+@pytest.mark.parametrize("pretty", [b"", b"\n   "])
+def test_a_conversation_may_begin_with_any_of_its_usual_keys(first_key: str, pretty: bytes) -> None:
+    value = b"{}" if first_key == "mapping" else b"1"
+    raw = b"{" + pretty + b'"' + first_key.encode() + b'" : ' + value + b',"mapping":{}}'
+    assert next_start(b"}}" + raw, 0, len(raw) + 2) == Start(2, whole=True)
+
+
+def test_beginnings_outside_of_the_stretch_are_not_seen() -> None:
+    data = NEXT + b"," + NEXT
+    assert next_start(data, 1, len(NEXT)) is None
+    assert next_start(data, 1, len(data)) == Start(len(NEXT) + 1, whole=True)

@@ -1,0 +1,71 @@
+from typing import Any
+
+import orjson
+import pytest
+
+from ray_import.source.manifest import missing_shards
+
+SHARDS = ["conversations-000.json", "conversations-001.json", "conversations-002.json"]
+
+
+def as_logical_files(shards: list[str]) -> Any:
+    return {"version": 1, "logical_files": {"conversations.json": {"files": shards, "sharded": True}}}
+
+
+def as_export_files(shards: list[str]) -> Any:
+    sizes = [{"path": shard, "size_bytes": 12} for shard in ["user.json", *shards]]
+    return {"export_files": sizes, "logical_files": {}}
+
+
+def as_named_shards(shards: list[str]) -> Any:
+    return {"version": 1, "files": [{"name": "conversations.json", "shards": [{"name": shard} for shard in shards]}]}
+
+
+ALL_SHAPES = pytest.mark.parametrize("shape", [as_logical_files, as_export_files, as_named_shards])
+
+
+@ALL_SHAPES
+@pytest.mark.parametrize(
+    ("present", "missing"),
+    [
+        (SHARDS, []),
+        (SHARDS[:2], SHARDS[2:]),
+        (SHARDS[1:2], [SHARDS[0], SHARDS[2]]),
+        (["export/" + shard for shard in SHARDS], []),
+        (["conversations.json"], SHARDS),
+    ],
+)
+def test_a_listed_shard_that_is_not_there_is_missing(shape: Any, present: list[str], missing: list[str]) -> None:
+    assert missing_shards(orjson.dumps(shape(SHARDS)), present) == missing
+
+
+@ALL_SHAPES
+def test_the_listing_may_name_folders(shape: Any) -> None:
+    listing = orjson.dumps(shape(["sites/" + shard for shard in SHARDS]))
+    assert missing_shards(listing, SHARDS[:1]) == SHARDS[1:]
+
+
+@pytest.mark.parametrize("shape", [as_logical_files, as_export_files])
+def test_an_export_in_one_file_lacks_nothing(shape: Any) -> None:
+    assert missing_shards(orjson.dumps(shape(["conversations.json"])), ["conversations.json"]) == []
+    assert missing_shards(orjson.dumps(shape(["conversations.json"])), ["conversations-000.json"]) == [
+        "conversations.json"
+    ]
+
+
+def test_other_files_than_conversations_are_nobodys_loss() -> None:
+    listing = orjson.dumps(as_export_files([*SHARDS, "shared_conversations.json", "file-1.dat"]))
+    assert missing_shards(listing, SHARDS) == []
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [b"", b"null", b"[]", b"{}", b'{"logical_files":', b"\xff\xfe", b'{"files":"none"}', b"[" * 100_000, b"17"],
+)
+def test_a_manifest_that_says_nothing_is_no_error(listing: bytes) -> None:
+    assert missing_shards(listing, SHARDS) == []
+
+
+def test_a_manifest_may_nest_as_deep_as_it_can_be_read() -> None:
+    deep = b'{"a":' * 900 + b'["conversations-003.json"]' + b"}" * 900
+    assert missing_shards(deep, SHARDS) == ["conversations-003.json"]

@@ -1,0 +1,67 @@
+"""Ray and the clock stay out of the unit tests, and Ray out of all code that need not know it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+IMPORT_ALL_WITHOUT_RAY = """
+import importlib, pkgutil, sys
+sys.modules["ray"] = None  # from here on `import ray` raises
+import ray_import
+MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in ("session", "executor", "failures", "worker")}
+for module in pkgutil.walk_packages(ray_import.__path__, "ray_import."):
+    name = module.name
+    if name not in MAY_KNOW_RAY and name != "ray_import.__main__" and not name.startswith("ray_import.terminal"):
+        importlib.import_module(name)
+        print(name)
+"""
+
+RUN_COMMAND = """
+import sys
+from ray_import.terminal.app import app
+try:
+    app(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+assert "ray_import.extraction.extract" in sys.modules
+print("ray" in sys.modules, file=sys.stderr)
+"""
+
+
+def python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+
+
+def test_a_unit_test_cannot_sleep() -> None:
+    with pytest.raises(pytest.fail.Exception, match="sleeps"):
+        time.sleep(0)
+
+
+def test_a_unit_test_cannot_start_ray() -> None:
+    ray = pytest.importorskip("ray")
+    with pytest.raises(pytest.fail.Exception, match="starts Ray"):
+        ray.init()
+
+
+def test_all_but_the_cluster_and_the_terminal_imports_where_there_is_no_ray() -> None:
+    imported = python(IMPORT_ALL_WITHOUT_RAY).stdout.split()
+    assert {
+        "ray_import.chunks.chunker",
+        "ray_import.cluster.environment",
+        "ray_import.extraction.extract",
+        "ray_import.importing.loop",
+        "ray_import.sink.sqlite",
+        "ray_import.source.containers",
+    } <= set(imported)
+
+
+@pytest.mark.parametrize("command", ["extract", "inspect"])
+def test_looking_at_an_export_does_not_load_ray(command: str, tmp_path: Path) -> None:
+    message = {"author": {"role": "user"}, "content": {"parts": ["hello"]}}
+    export = tmp_path / "conversations.json"
+    export.write_bytes(orjson.dumps([{"id": "c", "mapping": {"a": {"message": message}}}]))
+    assert python(RUN_COMMAND, command, str(export)).stderr == "False\n"
