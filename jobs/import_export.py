@@ -6,9 +6,7 @@
 The job runs in a copy of the working directory: name what has to outlive it by absolute paths.
 """
 
-import typer
-
-from ray_import.terminal.app import run
+from ray_import.terminal.app import main
 
 if __name__ == "__main__":
-    typer.run(run)
+    main("run")

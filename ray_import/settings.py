@@ -50,6 +50,11 @@ class FlowLimits:
     batches_per_worker: int = 2
     """One is worked on while the next waits: more only takes memory."""
 
+    @property
+    def bytes_per_worker(self) -> int:
+        """What may be in flight for each worker: a batch ends before a large conversation, or holds it alone."""
+        return 2 * self.batches_per_worker * self.batch_bytes
+
     def __post_init__(self) -> None:
         if not 1 <= self.batch_bytes <= 32 * 1024 * 1024:
             raise ConfigError(f"A batch of {self.batch_bytes} bytes cannot be: 1 to 33554432 (32 MiB).")

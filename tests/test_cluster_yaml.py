@@ -33,7 +33,7 @@ def test_an_unknown_key_is_refused(config: dict[str, Any]) -> None:
 
 
 def test_an_unknown_key_of_a_node_type_is_refused(config: dict[str, Any]) -> None:
-    config["available_node_types"]["worker"]["max_wokers"] = 4
+    config["available_node_types"]["head"]["max_wokers"] = 4
     with pytest.raises(Exception, match=r"Additional properties are not allowed.*max_wokers"):
         validate(config)
 
@@ -44,16 +44,17 @@ def test_an_unknown_head_node_type_is_refused(config: dict[str, Any]) -> None:
 
 
 def test_more_workers_at_least_than_at_most_are_refused(config: dict[str, Any]) -> None:
-    config["available_node_types"]["worker"]["min_workers"] = config["max_workers"] + 1
+    config["available_node_types"]["head"]["min_workers"] = config["max_workers"] + 1
     with pytest.raises(ValueError, match="max_workers"):
         validate(config)
 
 
-def test_the_head_runs_no_work_and_the_workers_are_up_to_four_spot_nodes(config: dict[str, Any]) -> None:
-    nodes = validate(config)["available_node_types"]
-    assert nodes["head"]["resources"] == {"CPU": 0}
-    assert (nodes["worker"]["min_workers"], nodes["worker"]["max_workers"]) == (0, 4)
-    assert nodes["worker"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+def test_no_machine_is_paid_for_that_cannot_write_to_the_destination(config: dict[str, Any]) -> None:
+    """SQLite is on the head, and so are its writers: the head needs CPUs, and nobody else is of use."""
+    prepared = validate(config)
+    assert list(prepared["available_node_types"]) == ["head"]
+    assert prepared["available_node_types"]["head"]["resources"].get("CPU") != 0
+    assert prepared["max_workers"] == 0
 
 
 def test_nothing_listens_without_a_token_and_the_dashboard_only_on_the_head(config: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ class _Held:
     load: Load
     payload: Any  # ObjectRef[bytes]
     frames: tuple[Frame, ...]
-    tries: int = 0
+    sent: int = 0
+    busy: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class RayExecutor:
         self._dispatch = Dispatch(
             workers,
             flow.batches_per_worker,
-            min(session.budget_bytes, workers * flow.batches_per_worker * 2 * flow.batch_bytes),
+            min(session.budget_bytes, workers * flow.bytes_per_worker),
         )
         self._next_part = -1
         self._make_actor = _actor_factory(session, work, destination)
@@ -135,7 +136,7 @@ class RayExecutor:
 
     def _hold(self, batch: Batch, *, suspect: bool) -> None:
         load = Load(batch.number, len(batch.payload), len(batch.frames), suspect=suspect)
-        self._held_by_number[batch.number] = _Held(load, ray.put(batch.payload), batch.frames, tries=int(suspect))
+        self._held_by_number[batch.number] = _Held(load, ray.put(batch.payload), batch.frames, sent=int(suspect))
         self._dispatch.add(load)
 
     def _send(self) -> None:
@@ -144,8 +145,8 @@ class RayExecutor:
             held = self._held_by_number[load.number]
             # One constant name a kind: names become labels of metrics, which Ray never lets go of.
             method = self._actors[lane].import_batch.options(name="import_batch")
-            call = method.remote(held.payload, load.number, held.frames, held.tries > 0)
-            held.tries += 1
+            call = method.remote(held.payload, load.number, held.frames, held.sent > 0)
+            held.sent += 1
             self._calls[call] = _Call(lane, held)
 
     def _settle(self, ref: Any, call: _Call) -> list[BatchResult]:
@@ -155,8 +156,9 @@ class RayExecutor:
             return self._lost(call.lane, died=isinstance(error, ray.exceptions.ActorDiedError))
         except ray.exceptions.RayError as error:
             ours = to_ours(error)
-            if call.held is None or not ours.retry or call.held.tries >= MAX_BUSY_TRIES:
+            if call.held is None or not ours.retry or call.held.busy >= MAX_BUSY_TRIES:
                 raise ours from None
+            call.held.busy += 1
             self._dispatch.again(call.lane, call.held.load)
             return []
         if call.held is None:

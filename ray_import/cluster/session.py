@@ -12,7 +12,7 @@ import ray
 from ray_import.cluster.environment import joins_cluster
 from ray_import.errors import ClusterError
 
-OBJECT_STORE_BYTES = 75 * 1024 * 1024
+MIN_OBJECT_STORE_BYTES = 75 * 1024 * 1024
 """Ray's least. The batches in flight need a few MB of it; what is free is no use to anyone."""
 
 FREE_OBJECTS_EVERY_MS = 20
@@ -40,21 +40,22 @@ class Session:
 
 
 @contextmanager
-def ray_session(workers: int | None) -> Iterator[Session]:
+def ray_session(workers: int | None, in_flight_bytes: int = 0) -> Iterator[Session]:
     """Joins the cluster that RAY_ADDRESS names (as inside a submitted job), else starts a local one.
 
-    A local one has a CPU for each of `workers` (default: this machine's), and is gone afterwards.
+    A local one has a CPU for each of `workers` (default: this machine's), an object store in which
+    `in_flight_bytes` find room, and is gone afterwards.
     `prepare_environment` has to be called before this module is imported. Raises ClusterError.
     """
     local = not joins_cluster()
     try:
         if local:
-            _start_local(workers or available_cpus())
+            _start_local(workers or available_cpus(), in_flight_bytes)
         else:
             _join(os.environ["RAY_ADDRESS"])
     except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
         what = "could not be started" if local else f"at {os.environ['RAY_ADDRESS']} cannot be reached"
-        raise ClusterError(f"Ray {what} ({type(error).__name__}).", _hint(local)) from None
+        raise ClusterError(f"Ray {what} ({type(error).__name__}).", _hint(local)) from error
     try:
         yield _describe(local)
     finally:
@@ -81,11 +82,11 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _start_local(workers: int) -> None:
+def _start_local(workers: int, in_flight_bytes: int) -> None:
     ray.init(
         address="local",
         num_cpus=workers,
-        object_store_memory=OBJECT_STORE_BYTES,
+        object_store_memory=max(MIN_OBJECT_STORE_BYTES, int(in_flight_bytes / BUDGET_SHARE)),
         include_dashboard=False,
         logging_level=logging.ERROR,
         log_to_driver=False,
@@ -106,5 +107,5 @@ def _describe(local: bool) -> Session:
     here = ray.get_runtime_context().get_node_id()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     resources = next(node["Resources"] for node in nodes if node["NodeID"] == here)
-    stores = [node["Resources"].get("object_store_memory", OBJECT_STORE_BYTES) for node in nodes]
+    stores = [node["Resources"].get("object_store_memory", MIN_OBJECT_STORE_BYTES) for node in nodes]
     return Session(local, int(resources.get("CPU", 0)), here, int(min(stores) * BUDGET_SHARE))

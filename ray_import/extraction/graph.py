@@ -169,6 +169,10 @@ def _threads(
         if parent is not None and not active[parent] and goes_on[parent] == i:
             threads[i] = threads[parent]
         else:
-            # A node may be called "main"; its thread must not run into the main one.
-            threads[i] = nodes[i].key if nodes[i].key != MAIN else f"node:{MAIN}"
+            threads[i] = _thread_of(nodes[i].key)
     return threads
+
+
+def _thread_of(key: str) -> str:
+    """A node may be called "main": its thread must not run into the main one, nor into another's."""
+    return f"node:{key}" if key.replace("node:", "") == MAIN else key

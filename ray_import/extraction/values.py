@@ -2,10 +2,18 @@
 
 from typing import Any
 
+LABEL_CHARACTERS = 60
+
 
 def as_dict(value: object) -> dict[str, Any]:
     """`value` where it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def as_label(value: object) -> str:
+    """`value` where it is a string, fit to be the name of a count: printable, and short."""
+    text = value[:LABEL_CHARACTERS] if isinstance(value, str) else ""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def as_str(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ray_import.extraction.values import as_dict, as_str
+from ray_import.extraction.values import as_dict, as_label
 
 NOT_CHAT = frozenset({
     "app_pairing_content", "audio", "citable_code_output", "code", "computer_initialize_state", "computer_output",
@@ -17,12 +17,12 @@ CHAT = frozenset({"", "text", "multimodal_text"})
 
 def role_of(message: dict[str, Any]) -> str:
     """`author.role`, or `unknown`."""
-    return as_str(as_dict(message.get("author")).get("role")) or "unknown"
+    return as_label(as_dict(message.get("author")).get("role")) or "unknown"
 
 
 def content_type_of(message: dict[str, Any]) -> str:
     """`content.content_type`, "" where there is none."""
-    return as_str(as_dict(message.get("content")).get("content_type"))
+    return as_label(as_dict(message.get("content")).get("content_type"))
 
 
 def why_left_out(message: dict[str, Any]) -> str | None:
@@ -38,7 +38,7 @@ def why_left_out(message: dict[str, Any]) -> str | None:
         return "custom_instructions"
     if metadata.get("is_thinking_preamble_message"):
         return "thinking_preamble"
-    recipient = as_str(message.get("recipient"))
+    recipient = as_label(message.get("recipient"))
     if recipient not in ("", "all"):
         return f"to:{recipient}"
     if content_type in NOT_CHAT and not (content_type == "code" and recipient == "all"):

@@ -88,18 +88,28 @@ class _BatchWork:
             return
         counts.chunks_written += outcome.written
         counts.chunks_deleted += outcome.deleted
-        if outcome.older or outcome.again:
-            # Of two copies in one export one stays; whichever came first, the other is the older one.
-            counts.notes["older_copy"] += 1
-            counts.unchanged += 1
-            return
-        if conversation.messages:
-            counts.imported += 1
-        else:
-            counts.empty += 1
-        counts.kept += len(conversation.messages)
+        # Whichever copy comes first: of all that were looked at it is told what was left out …
         counts.left_out.update(conversation.left_out)
         counts.notes.update(conversation.notes)
+        if outcome.older:
+            self._count_older_copy()
+            return
+        # … and only of the one that stays what was kept.
+        if outcome.own_messages is not None:
+            self._count_older_copy()
+            self._count_imported(outcome.own_messages, -1)
+        self._count_imported(len(conversation.messages), 1)
+
+    def _count_older_copy(self) -> None:
+        self._counts.notes["older_copy"] += 1
+        self._counts.unchanged += 1
+
+    def _count_imported(self, messages: int, sign: int) -> None:
+        self._counts.kept += sign * messages
+        if messages:
+            self._counts.imported += sign
+        else:
+            self._counts.empty += sign
 
     def _reject(self, frame: Frame, reason: str) -> None:
         self._counts.rejected += 1

@@ -204,14 +204,18 @@ class _Items:
         A bracket too many ends the array too early: where conversations follow, it goes on.
         """
         window = self._window
-        follows = bool(window.skip_blank()) and self._shape in (Shape.ARRAY, Shape.SINGLE)  # a wrapper has other keys
+        follows = bool(window.skip_blank())
         offset = window.offset
         sample, found = self._skip_to_next_start(ahead=0)
         if found:
             self._complete = False
-            yield Problem("damaged", self._member, f"the array ends before byte {offset:,}, and goes on after it")
-            if sample:
+            what = "object" if self._shape is Shape.SINGLE else "array"
+            yield Problem("damaged", self._member, f"the {what} ends before byte {offset:,}, and more follows")
+            if b"{" in sample:
                 yield self._item(offset, sample, "damaged")
+        elif self._shape in (Shape.WRAPPER, Shape.DAMAGED_WRAPPER):  # it may have other keys
+            if not sample.rstrip().endswith(b"}"):
+                yield Problem("truncated", self._member, "cut off after the conversations; all of them are in")
         elif follows:
             yield Problem("trailing_data", self._member, f"something follows the conversations at byte {offset:,}")
 

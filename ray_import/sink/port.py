@@ -22,14 +22,15 @@ class Known:
 class Replaced:
     """What came of replacing one conversation.
 
-    `older`: a newer copy was there and stays. `again`: this import had another copy in, which is gone
-    now. `same`: this import has put in the very same; `written` then tells its chunks, and nothing was written.
+    `older`: a newer copy was there and stays. `own_messages`: how many messages another copy had that
+    this import had put in and that is gone now. `same`: this import has put in the very same; `written`
+    then tells its chunks, and nothing was written.
     """
 
     written: int
     deleted: int
     older: bool = False
-    again: bool = False
+    own_messages: int | None = None
     same: bool = False
 
 
@@ -79,7 +80,7 @@ class Sink(Protocol):
         """Sets the counts and, at the end, the status."""
 
     def jobs(self) -> list[Job]:
-        """All imports, newest first."""
+        """All imports, newest first; one that says that it runs, but is silent, is told as interrupted."""
 
     def close(self) -> None:
         """Lets go of the destination."""

@@ -12,10 +12,10 @@ CREATE TABLE conversation_chunks (
     chunk_index     INTEGER NOT NULL,   -- from 0, within the thread
     chunk_count     INTEGER NOT NULL,   -- of the thread
     token_count     INTEGER NOT NULL,
-    message_count   INTEGER NOT NULL,
-    node_ids        TEXT NOT NULL,      -- JSON array
-    created_at      TEXT,
-    is_recent       INTEGER NOT NULL,
+    message_count   INTEGER NOT NULL,   -- of the messages that are new in this chunk, not in its overlap
+    node_ids        TEXT NOT NULL,      -- so are these (a JSON array)
+    created_at      TEXT,               -- and this: the time of the first of them
+    is_recent       INTEGER NOT NULL,   -- under 180 days old when it was imported
     import_id       TEXT NOT NULL
 );
 CREATE INDEX conversation_chunks_by_conversation ON conversation_chunks (user_id, conversation_id);

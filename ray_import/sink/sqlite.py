@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib.resources import files
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +22,7 @@ from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
 from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
+from ray_import.sink.copies import InLedger, fate_of, passed_over_by
 from ray_import.sink.port import Job, JobStatus, Known, Replaced
 
 SCHEMA_VERSION = 1
@@ -119,7 +120,7 @@ class SqliteSink:
                     f" WHERE user_id = ?1 AND settings_hash = ?2 AND {column} IN (SELECT value FROM json_each(?3))"
                     for column in ("content_hash", "other_hash")
                 ),
-                (user_id, settings_hash, orjson.dumps(hashes)),
+                (user_id, settings_hash, orjson.dumps(hashes).decode()),
             )
             return {hash_: Known(import_id, messages) for hash_, import_id, messages in found}
 
@@ -154,42 +155,40 @@ class SqliteSink:
         return replaced
 
     def _replace(self, of: Import, settings_hash: str, rows: ConversationRows) -> Replaced:
+        there = self._in_ledger(of.user_id, rows.conversation_id)
+        fate = fate_of(rows, there, settings_hash, of.id)
+        if there is not None and fate == "same":
+            return Replaced(there.chunk_count, 0, same=True)
         key = (of.user_id, rows.conversation_id)
-        found = self._db.execute(
-            "SELECT update_time, node_count, content_hash, settings_hash, import_id, chunk_count"
-            " FROM imported_conversations WHERE user_id = ? AND conversation_id = ?",
-            key,
-        ).fetchone()
-        other_hash = None
-        deleted = 0
-        again = False
-        if found is not None:
-            there = _InLedger(*found)
-            again = there.import_id == of.id
-            if again and (there.content_hash, there.settings_hash) == (rows.content_hash, settings_hash):
-                return Replaced(there.chunk_count, 0, same=True)
-            if again and there.newness == _newness(rows):
-                other_hash = min(there.content_hash, rows.content_hash)
-            if there.newness > _newness(rows):
-                return Replaced(0, 0, older=True)
-            if other_hash == rows.content_hash:
-                self._db.execute(
-                    "UPDATE imported_conversations SET other_hash = ? WHERE user_id = ? AND conversation_id = ?",
-                    (other_hash, *key),
-                )
-                return Replaced(0, 0, older=True)
-            deleted = self._db.execute(
-                "DELETE FROM conversation_chunks WHERE user_id = ? AND conversation_id = ?", key
-            ).rowcount
+        if fate == "passed_over":
+            self._db.execute(
+                "UPDATE imported_conversations SET other_hash = ? WHERE user_id = ? AND conversation_id = ?",
+                (rows.content_hash, *key),
+            )
+        if fate != "put_in":
+            return Replaced(0, 0, older=True)
+        deleted = self._db.execute(
+            "DELETE FROM conversation_chunks WHERE user_id = ? AND conversation_id = ?", key
+        ).rowcount
         self._db.executemany(_INSERT_CHUNK, map(_CHUNK_VALUES, rows.chunks))
         self._db.execute(
             "INSERT OR REPLACE INTO imported_conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *key, rows.content_hash, other_hash, settings_hash, rows.title, rows.create_time, rows.update_time,
-                rows.node_count, rows.message_count, len(rows.chunks), of.id, iso_time(of.started_at),
+                *key, rows.content_hash, passed_over_by(rows, there, of.id), settings_hash, rows.title,
+                rows.create_time, rows.update_time, rows.node_count, rows.message_count, len(rows.chunks),
+                of.id, iso_time(of.started_at),
             ),
         )  # fmt: skip
-        return Replaced(len(rows.chunks), deleted, again=again)
+        own = there.message_count if there is not None and there.import_id == of.id else None
+        return Replaced(len(rows.chunks), deleted, own_messages=own)
+
+    def _in_ledger(self, user_id: str, conversation_id: str) -> InLedger | None:
+        found = self._db.execute(
+            f"SELECT {', '.join(field.name for field in fields(InLedger))} FROM imported_conversations"  # noqa: S608
+            " WHERE user_id = ? AND conversation_id = ?",
+            (user_id, conversation_id),
+        ).fetchone()
+        return None if found is None else InLedger(*found)
 
     def start_job(self, of: Import, source: str) -> None:
         """See `Sink.start_job`."""
@@ -261,27 +260,8 @@ def _primary_code(error: BaseException) -> int | None:
     return code & 0xFF if isinstance(code, int) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _InLedger:
-    """The copy of a conversation that is in."""
-
-    update_time: str | None
-    node_count: int
-    content_hash: str
-    settings_hash: str
-    import_id: str
-    chunk_count: int
-
-    @property
-    def newness(self) -> tuple[str, int]:
-        return self.update_time or "", self.node_count
-
-
-def _newness(rows: ConversationRows) -> tuple[str, int]:
-    """What decides which of two copies stays (extraction.md §2)."""
-    return rows.update_time or "", rows.node_count
-
-
 def _job(row: tuple[Any, ...]) -> Job:
-    id_, user_id, source, status, counts, error, *times = row
-    return Job(id_, user_id, source, status, orjson.loads(counts), error, *times)
+    id_, user_id, source, status, counts, error, started_at, updated_at, finished_at = row
+    if status == "running" and updated_at < (iso_time(time.time() - SILENT_SECONDS) or ""):
+        status, error = "failed", "interrupted"  # without a word; the next import of this user writes it down
+    return Job(id_, user_id, source, status, orjson.loads(counts), error, started_at, updated_at, finished_at)

@@ -16,7 +16,17 @@ from ray_import.errors import ConfigError, NotAnExport, SourceError, UnsafeArchi
 from ray_import.records import Problem
 from ray_import.source import manifest
 from ray_import.source.names import base_name, is_conversations, product_of, shard_order, shown
-from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, entry_of_zip, file, gunzipped, head_of
+from ray_import.source.streams import (
+    DAMAGE,
+    HEAD_BYTES,
+    Opener,
+    entry_of_zip,
+    file,
+    gunzipped,
+    head_of,
+    spooled,
+    zip_in_zip,
+)
 
 MAX_DEPTH = 4
 """A gzip of a ZIP of a ZIP of a gzip; what nests deeper is made to nest."""
@@ -57,10 +67,14 @@ def open_export(path: Path) -> Export:
     an export. A part that cannot be read is a problem where others can.
     """
     try:
-        is_folder = path.is_dir()
-        path.stat()
+        mode = path.stat().st_mode
     except (OSError, ValueError):
         raise ConfigError(f"There is no file or folder {shown(str(path))}.") from None
+    is_folder = stat.S_ISDIR(mode)
+    if not is_folder and not stat.S_ISREG(mode):
+        raise ConfigError(
+            f"{shown(str(path))} is neither a file nor a folder.", "A pipe has to be written to a file first."
+        )
     finder = _Finder(shown(str(path)), without="" if is_folder else f"{shown(path.name)}/")
     if is_folder:
         finder.look_into_folder(path)
@@ -96,7 +110,7 @@ class _Finder:
 
     def look_into_folder(self, folder: Path) -> None:
         """All conversation files below `folder`; where there are none, all ZIPs."""
-        names = sorted(path.relative_to(folder).as_posix() for path in _files_below(folder))
+        names = sorted(path.relative_to(folder).as_posix() for path in self._files_below(folder))
         wanted = [name for name in names if is_conversations(name)]
         for name in wanted or filter(_is_zip, names):
             with self._alone(shown(name), may_hold_none=not wanted):
@@ -107,15 +121,31 @@ class _Finder:
             if wanted and base_name(name) == manifest.NAME:
                 self._compare(file(folder / name), wanted)
 
-    def _in_stream(self, opener: Opener, name: str, size: int | None, depth: int) -> None:
+    def _files_below(self, folder: Path) -> Iterator[Path]:
+        def told(error: OSError) -> None:
+            name = shown(os.fspath(error.filename))
+            self.problems.append(Problem("damaged", name, f"this folder cannot be read ({type(error).__name__})"))
+
+        for parent, _, files in os.walk(folder, onerror=told, followlinks=False):
+            for name in files:
+                path = Path(parent) / name
+                if path.is_file() and not path.is_symlink():
+                    yield path
+
+    def _in_stream(
+        self, opener: Opener, name: str, size: int | None, depth: int, *, if_zip: Opener | None = None
+    ) -> None:
+        """`if_zip` opens the same bytes for going back and forth, where `opener` is slow at that."""
         if depth < 0:
             raise UnsafeArchive(f"{name} is packed more than {MAX_DEPTH} times over.", "Unpack it once and try again.")
         head = head_of(opener)
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         if head.startswith(b"\x1f\x8b"):
-            self._in_stream(gunzipped(opener), name, None, depth - 1)
+            inner = gunzipped(opener)
+            at_most = max(RATIO_MATTERS_FROM_BYTES, MAX_RATIO * (size or 0))
+            self._in_stream(inner, name, None, depth - 1, if_zip=spooled(inner, name, None, at_most))
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            self._in_zip(opener, name, depth)
+            self._in_zip(if_zip or opener, name, depth)
         elif begins[:1] in (b"[", b"{") or (not begins and len(head) == HEAD_BYTES):
             self.members.append(Member(name.removeprefix(self.without), size, opener))
         else:
@@ -137,7 +167,13 @@ class _Finder:
             inside = f"{name}/{shown(entry.filename)}"
             with self._alone(inside, may_hold_none=not found):
                 _refuse_unsafe(entry, name)
-                self._in_stream(entry_of_zip(opener, entry), inside, entry.file_size, depth - 1)
+                self._in_stream(
+                    entry_of_zip(opener, entry),
+                    inside,
+                    entry.file_size,
+                    depth - 1,
+                    if_zip=zip_in_zip(opener, entry, inside),
+                )
 
     def _compare(self, listing_opener: Opener, present: list[str]) -> None:
         """A manifest that cannot be read is of no use, and costs nothing else."""
@@ -155,7 +191,7 @@ class _Finder:
             yield
         except SourceError as error:
             if may_hold_none and isinstance(error, NotAnExport):
-                self._errors.append(error)
+                self._errors.append(error.with_traceback(None))
                 return
             self._failed(name, error)
         except PermissionError:
@@ -165,16 +201,8 @@ class _Finder:
             self._failed(name, SourceError(what, "Download the export again, or unpack it."))
 
     def _failed(self, name: str, error: SourceError) -> None:
-        self._errors.append(error)
+        self._errors.append(error.with_traceback(None))  # which would keep the ZIP's temporary file
         self.problems.append(Problem("damaged", name, error.message))
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, _, files in os.walk(folder, followlinks=False):
-        for name in files:
-            path = Path(parent) / name
-            if path.is_file() and not path.is_symlink():
-                yield path
 
 
 def _is_zip(name: str) -> bool:

@@ -1,22 +1,41 @@
 """Ways to the bytes of a member: a file, what a gzip holds, an entry of a ZIP, and any of these in another.
 
-Nothing is ever unpacked to disk: a member is a stream, and an archive's paths are only compared.
+A member is never unpacked to disk: it is a stream, and an archive's paths are only compared. A ZIP that is
+itself packed is: its directory lies at its end, and to go back in a packed stream is to begin again. It is
+unpacked once, to a temporary file without a name; one that is only stored in another ZIP is read where it lies.
 """
 
+import errno
 import gzip
+import io
 import lzma
+import os
 import struct
+import tempfile
+import weakref
 import zipfile
 import zlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from ray_import.errors import SourceError, UnsafeArchive
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Opener = Callable[[ExitStack], BinaryIO]
 """Opens a seekable stream; what has to be closed afterwards is put on the stack."""
 
+ReadAt = Callable[[int, int], bytes]
+"""Up to `length` bytes from `offset` on, whoever else reads; none beyond the end."""
+
 HEAD_BYTES = 8192
+
+COPY_BYTES = 1024 * 1024
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 DAMAGE: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
@@ -52,7 +71,128 @@ def entry_of_zip(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
     return open_entry
 
 
+def zip_in_zip(outer: Opener, entry: zipfile.ZipInfo, name: str) -> Opener:
+    """What an entry of the ZIP holds, to go back and forth in at no cost: for an entry that is a ZIP.
+
+    Raises SourceError where a packed one finds no room in the temporary folder.
+    """
+    if entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 0x1:
+        return _stored_entry(outer, entry)
+    return spooled(entry_of_zip(outer, entry), name, entry.file_size)
+
+
+def spooled(outer: Opener, name: str, size: int | None, at_most: int | None = None) -> Opener:
+    """What `outer` holds, read once: the first open copies it to a temporary file that all opens look at.
+
+    The file has no name, and is gone with the opener and the last of its streams. Raises SourceError where
+    there is no room for its `size` (None where only reading tells), UnsafeArchive where it exceeds `at_most`.
+    """
+    copy: tuple[ReadAt, int] | None = None
+
+    def open_spooled(stack: ExitStack) -> BinaryIO:
+        nonlocal copy
+        copy = copy or _copied(outer, name, size, at_most)
+        return _window(stack, *copy)
+
+    return open_spooled
+
+
 def head_of(opener: Opener) -> bytes:
     """The first bytes, which tell what it is."""
     with ExitStack() as stack:
         return opener(stack).read(HEAD_BYTES)
+
+
+def _stored_entry(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
+    """The bytes of an entry that is not packed, where they lie in the ZIP; no checksum is compared."""
+
+    def open_stored(stack: ExitStack) -> BinaryIO:
+        stream = outer(stack)
+        stream.seek(entry.header_offset)
+        signature, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
+        if signature != b"PK\x03\x04":
+            raise zipfile.BadZipFile("Bad magic number for file header")
+        start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+
+        def read_at(offset: int, length: int) -> bytes:
+            stream.seek(start + offset)
+            return stream.read(length)
+
+        return _window(stack, read_at, entry.compress_size)
+
+    return open_stored
+
+
+def _copied(outer: Opener, name: str, size: int | None, at_most: int | None) -> tuple[ReadAt, int]:
+    """Copies what `outer` holds to a temporary file, and tells its length; the file is gone with the ReadAt."""
+    written = 0
+    with ExitStack() as source, ExitStack() as failed:
+        stream = outer(source)
+        with _room_for(name, size):
+            file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
+        while data := stream.read(COPY_BYTES):
+            if at_most is not None and written + len(data) > at_most:
+                raise UnsafeArchive(
+                    f"{name} unpacks to more than {at_most:,} bytes: no ZIP packs that well again.",
+                    "If you trust it, unpack it and import the folder.",
+                )
+            written += len(data)
+            rest = memoryview(data)
+            while rest:
+                with _room_for(name, size or written):
+                    rest = rest[file.write(rest) :]
+        failed.pop_all()
+
+    def read_at(offset: int, length: int) -> bytes:
+        return os.pread(file.fileno(), length, offset)
+
+    weakref.finalize(read_at, file.close)
+    return read_at, written
+
+
+@contextmanager
+def _room_for(name: str, size: int | None) -> Iterator[None]:
+    """A temporary file that cannot be made or written is no fault of the export."""
+    try:
+        yield
+    except OSError as error:
+        needs = f"at least {size:,} bytes" if size else "room"
+        raise SourceError(
+            f"{name} is a ZIP that is packed once more: reading it needs {needs} in TMPDIR ({error.strerror}).",
+            "Set TMPDIR to a folder with more room, or unpack the outer archive and import the folder.",
+        ) from None
+
+
+def _window(stack: ExitStack, read_at: ReadAt, size: int) -> BinaryIO:
+    """A stream with a position of its own."""
+    return cast("BinaryIO", stack.enter_context(io.BufferedReader(_Window(read_at, size))))
+
+
+class _Window(io.RawIOBase):
+    """`size` bytes that are read by their place."""
+
+    def __init__(self, read_at: ReadAt, size: int) -> None:
+        super().__init__()
+        self._read_at = read_at
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if at < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # which zipfile takes for a short file's beginning
+        self._at = at
+        return at
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        with memoryview(buffer) as view:
+            data = self._read_at(self._at, max(0, min(len(view), self._size - self._at)))
+            view[: len(data)] = data
+        self._at += len(data)
+        return len(data)

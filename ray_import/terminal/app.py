@@ -30,11 +30,11 @@ app = typer.Typer(
 )
 
 
-def main() -> None:
-    """The console script `ray-import`. `--debug` is taken wherever it stands."""
+def main(*command: str) -> None:
+    """The console script `ray-import`; jobs give their `command`. `--debug` is taken wherever it stands."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
-    app(prog_name="ray-import", args=[*debug, *arguments])
+    app(prog_name="ray-import", args=[*debug, *command, *arguments])
 
 
 def _version(asked: bool) -> None:

@@ -75,8 +75,8 @@ def errors_told() -> Iterator[None]:
     except Exception as error:
         if _debugging():
             raise
-        stderr.print(f"[red]error:[/red] a fault in ray-import: {type(error).__name__}.", soft_wrap=True)
-        stderr.print("Run it again with --debug and report what it prints.")
+        what = f"A fault in ray-import: {type(error).__name__}."
+        tell_error(ImporterError(what, "Run it again with --debug and report what it prints."))
         raise typer.Exit(3) from None
 
 

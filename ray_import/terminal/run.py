@@ -6,10 +6,11 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
@@ -45,16 +46,19 @@ def import_with_ray(
     # Ray takes half a second to import: not before all else is known to be right.
     prepare_environment()
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
-    from ray_import.cluster.session import ray_session  # noqa: PLC0415
+    from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
     work = Work(of, settings)
-    with closing(destination.open()) as sink, _interruptible():
+    # Ray prints its own troubles to standard output, which is for results.
+    with closing(destination.open()) as sink, redirect_stdout(sys.stderr), _Interruption() as interruption:
         stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
-        with ray_session(workers) as session, progress_on(stderr) as reporter, _terminated_like_interrupted():
+        lanes_bytes = settings.flow.bytes_per_worker * (workers or available_cpus())
+        with ray_session(workers, lanes_bytes) as session, progress_on(stderr) as reporter:
+            interruption.listen()
             lanes = session.lanes(workers)
             if workers is not None and lanes < workers:
                 stderr.print(f"{lanes} workers instead of {workers}: the cluster has no more CPUs here.")
-            return run_import(
+            summary = run_import(
                 sources,
                 work,
                 sink,
@@ -62,6 +66,8 @@ def import_with_ray(
                 lambda: RayExecutor(session, lanes, work, destination, sink),
                 reporter,
             )
+            interruption.ignore()
+            return summary
 
 
 def look_command(to: str) -> str:
@@ -74,27 +80,35 @@ def look_command(to: str) -> str:
     return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(path))}'
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C while Ray is being started, when there is no import yet that could end with it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted before the import began.") from None
+class _Interruption:
+    """Ctrl-C, SIGTERM (`ray job stop`, a shutdown) and SIGHUP as one KeyboardInterrupt, and no second one.
 
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM (`ray job stop`, a shutdown) ends an import as Ctrl-C does: cleanly.
-
-    Only once Ray is up: `ray.init` sets a handler of its own.
+    While the import is ended cleanly, and Ray goes down, nothing interrupts that.
     """
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __enter__(self) -> Self:
+        self._before = [signal.getsignal(number) for number in self._SIGNALS]
+        self.listen()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for number, handler in zip(self._SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+        if kind is KeyboardInterrupt:
+            raise Interrupted("Interrupted before the import began.") from None
+
+    def listen(self) -> None:
+        """To be called again once Ray is up: `ray.init` sets a handler of its own."""
+        for number in self._SIGNALS:
+            signal.signal(number, self._interrupt)
+
+    def ignore(self) -> None:
+        """From here on there is nothing to interrupt."""
+        for number in self._SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        self.ignore()
+        raise KeyboardInterrupt

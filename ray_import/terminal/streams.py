@@ -6,16 +6,25 @@ import orjson
 from rich.console import Console
 
 
-class _Console(Console):
-    """A console that takes no file's name for markup, and leaves it to its caller that nobody reads."""
+class _Told(Console):
+    """Standard error: where nobody reads it, an import goes on in silence."""
 
     def on_broken_pipe(self) -> None:
-        """Rich would end the process with 1; see `errors_told`."""
+        """Rich would end the process."""
+        self.quiet = True
+
+
+class _Results(Console):
+    """Standard output: where nobody reads it, there is nothing more to do (see `errors_told`)."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process with 1."""
         raise BrokenPipeError
 
 
-stderr = _Console(stderr=True, highlight=False, markup=False)
-stdout = _Console(highlight=False, markup=False)
+# No markup: a file's name may hold brackets.
+stderr = _Told(stderr=True, highlight=False, markup=False)
+stdout = _Results(highlight=False, markup=False)
 
 
 def print_json(value: object) -> None:

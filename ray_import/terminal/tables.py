@@ -26,7 +26,7 @@ def show_summary(console: Console, summary: Summary) -> None:
         "rejected": counts.rejected, "not a conversation": counts.not_a_conversation,
     }))  # fmt: skip
     table.add_row("messages", f"{counts.kept:,} kept")
-    table.add_row("left out", _listed(dict(counts.left_out.most_common())) or "none")
+    table.add_row("left out", _listed(dict(counts.left_out.most_common())))
     table.add_row("chunks", f"{counts.chunks_written:,} written, {counts.chunks_deleted:,} deleted")
     if counts.notes:
         table.add_row("noted", _listed(dict(counts.notes.most_common())))

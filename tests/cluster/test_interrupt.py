@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
 
 from benchmarks.generate import write_export
@@ -70,3 +71,30 @@ def test_an_interrupted_import_is_taken_up_again(tmp_path: Path, stop: signal.Si
     assert again["conversations"]["unchanged"] + again["conversations"]["empty"] >= committed > 0
     subprocess.run(run_command(export, reference), env=environment, check=True, capture_output=True)
     assert tables(database) == tables(reference)
+
+
+def test_results_stay_json_and_the_import_goes_on_when_a_worker_is_killed_and_nobody_reads_the_errors(
+    tmp_path: Path,
+) -> None:
+    """Ray tells of a killed worker on standard output; a pipe that has closed is no reason to stop."""
+    export, database = tmp_path / "e.json", tmp_path / "chunks.db"
+    write_export(export, 60, seed=3)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with subprocess.Popen(
+        run_command(export, database), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.close()
+        until = time.monotonic() + DEADLINE_SECONDS
+        while not rows_in(database) and process.poll() is None and time.monotonic() < until:
+            pass
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if "ImportWorker" in child.name() or "import_batch" in " ".join(child.cmdline()):
+                child.kill()
+                break
+        else:
+            raise AssertionError("no worker was found to kill")
+        assert process.stdout is not None
+        out = process.stdout.read()
+    assert (process.returncode, orjson.loads(out)["status"]) == (0, "complete")
+    assert orjson.loads(out)["conversations"]["seen"] == rows_in(database)

@@ -148,7 +148,7 @@ def test_that_an_import_replaced_its_own_copy_is_told(
     outcomes = []
     for batch in [copies] if one_batch else [[copy] for copy in copies]:
         outcomes.extend(sink.write(import_of(1), SETTINGS, batch, []))
-    assert outcomes == [Replaced(2, 0), Replaced(3, 2, again=True)]
+    assert outcomes == [Replaced(2, 0), Replaced(3, 2, own_messages=copies[0].message_count)]
     assert destination.content()["u1"]["a"] == ["v2 text"] * 3
 
 
@@ -303,17 +303,19 @@ def test_an_import_that_spoke_a_moment_ago_is_not_marked(sink: Sink, destination
     assert {job.status for job in sink.jobs()} == {"running"}
 
 
-def test_only_running_imports_of_the_same_user_are_marked(sink: Sink, destination: DestinationUnderTest) -> None:
+def test_only_imports_of_the_same_user_are_marked_but_all_that_are_silent_are_told_as_dead(
+    sink: Sink, destination: DestinationUnderTest
+) -> None:
     sink.start_job(import_of(1), "x")
     sink.update_job("import-1", {}, "complete")
     sink.start_job(import_of(2, "u2"), "x")
     for number in (1, 2):
         destination.silence_job(f"import-{number}", 3600)
     sink.start_job(import_of(3), "x")
-    assert {job.id: job.status for job in sink.jobs()} == {
-        "import-1": "complete",
-        "import-2": "running",
-        "import-3": "running",
+    assert {job.id: (job.status, job.finished_at is None) for job in sink.jobs()} == {
+        "import-1": ("complete", False),
+        "import-2": ("failed", True),
+        "import-3": ("running", True),
     }
 
 
