@@ -6,15 +6,15 @@ stand around cited words. Only what lies inside such marks is touched: "cited" a
 
 import re
 
-import orjson
-
+from ray_import.errors import RecordError
+from ray_import.extraction.decode import decode
 from ray_import.extraction.values import as_str
 
 _SPAN = re.compile("\ue200([^\ue200\ue201\n]{0,20000})\ue201")
 _STRAY = re.compile("[\ue200-\ue206]")
 _BARE_CITE = re.compile(r"(?:file)?cite(?:turn\d+[a-z]+\d+)+")
 _REFERENCE = re.compile(r"turn\d+[a-z]+\d+")
-_LENTICULAR = re.compile(r"【[^【】\n]{0,2000}†[^【】\n]{0,2000}】")
+_LENTICULAR = re.compile(r"【[^【】†\n]{0,2000}+†[^【】\n]{0,2000}+】")
 _SANDBOX = re.compile(r"!?\[((?:[^\[\]\n]|\[[^\[\]\n]*+\])*+)\]\([ \t]*<?sandbox:(?:[^()\n]|\([^()\n]*+\))*+\)")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+]|\d+[.)])[ \t]+)?(`{3,}|~{3,})([^\n]*)")
@@ -87,8 +87,8 @@ def _visible_words(span: re.Match[str]) -> str:
 def _entity_name(payload: str) -> str:
     """`["company","Name","hint"]` shows Name; a payload that is no such list is shown as it is."""
     try:
-        entity = orjson.loads(payload)
-    except orjson.JSONDecodeError:
+        entity = decode(payload.encode())
+    except RecordError:
         return payload
     if isinstance(entity, list):
         return as_str(entity[1]) if len(entity) > 1 else ""

@@ -281,6 +281,14 @@ def test_an_overlap_out_of_a_longer_message_begins_at_a_boundary_and_is_marked_a
     ]
 
 
+def test_a_chunk_whose_overlap_goes_back_beyond_the_message_it_continues_goes_forward_in_it() -> None:
+    begun = "x" * 68 + ". "
+    conversation = replace(talk("a" * 37, "hmm!", begun + "y" * 100), title="t" * 48)
+    assert contents(conversation, ChunkSettings(50, 25))[1] == (
+        f"# {'t' * 48}\n\nAssistant: hmm!\n\nUser: {begun}{'y' * 55}"
+    )
+
+
 def test_in_prose_every_overlap_begins_where_a_word_begins() -> None:
     text = " ".join(f"word{i}" for i in range(900))
     for chunk in chunks_of(talk(text), OVERLAPPING)[1:]:

@@ -196,8 +196,10 @@ def test_the_active_path_is_the_main_thread_and_a_side_thread_begins_at_each_for
     assert threads(text, current) == expected
 
 
-def test_a_node_called_main_does_not_get_its_side_thread_into_the_main_one() -> None:
-    assert threads("-r main<r@1 b<r@2", "b") == {"main": "r b", "node:main": "main"}
+def test_a_node_called_main_does_not_get_its_side_thread_into_the_main_one_nor_into_anothers() -> None:
+    assert threads("-r main<r@1 node:main<r@2 node:node:main<r@3 b<r@4", "b") == {
+        "main": "r b", "node:main": "main", "node:node:main": "node:main", "node:node:node:main": "node:node:main",
+    }  # fmt: skip
 
 
 # Properties

@@ -44,6 +44,8 @@ def test_nothing_else_makes_a_message_hidden(kept: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("left_out", "reason"),
     [
+        (message("r\n" + "x" * 100), "role:r\ufffd" + "x" * 58),
+        (message(recipient="\x1b[2J"), "to:\ufffd[2J"),
         (message("system"), "role:system"),
         (message("tool"), "role:tool"),
         (message("function"), "role:function"),
@@ -99,8 +101,8 @@ def test_a_type_of_the_rules_is_not_unknown(content_type: object) -> None:
 
 
 def test_an_unknown_type_may_be_kept_and_is_named() -> None:
-    odd = message(content_type="hologram")
-    assert (why_left_out(odd), unknown_type(odd)) == (None, "hologram")
+    odd = message(content_type="hologram\n")
+    assert (why_left_out(odd), unknown_type(odd)) == (None, "hologram\ufffd")
 
 
 @pytest.mark.parametrize("odd", [{}, {"author": 5, "content": 5}, {"author": {}, "content": {}}, {"content": ["text"]}])
