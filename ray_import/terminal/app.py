@@ -18,7 +18,7 @@ from ray_import.records import Conversation, Problem
 from ray_import.sink.destination import parse_destination
 from ray_import.terminal import options as o
 from ray_import.terminal.run import import_with_ray, look_command
-from ray_import.terminal.streams import print_json, stderr, stdout
+from ray_import.terminal.streams import flush, print_json, stderr, stdout
 from ray_import.terminal.tables import show_inspection, show_jobs, show_summary
 
 app = typer.Typer(
@@ -34,7 +34,10 @@ def main(*command: str) -> None:
     """The console script `ray-import`; jobs give their `command`. `--debug` is taken wherever it stands."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
-    app(prog_name="ray-import", args=[*debug, *command, *arguments])
+    try:
+        app(prog_name="ray-import", args=[*debug, *command, *arguments])
+    finally:
+        flush()
 
 
 def _version(asked: bool) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ray_import.errors import ConfigError, ImporterError
 from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings
-from ray_import.terminal.streams import stderr
+from ray_import.terminal.streams import nobody_reads, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
@@ -70,7 +70,7 @@ def errors_told() -> Iterator[None]:
         raise typer.Exit(3) from None
     except BrokenPipeError:
         # The reader of a pipe has gone (`extract … | head`): nothing is wrong, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads(sys.stdout)
         raise typer.Exit(0) from None
     except Exception as error:
         if _debugging():

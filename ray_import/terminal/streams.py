@@ -1,9 +1,16 @@
 """Standard output for results, standard error for everything else."""
 
+import os
 import sys
+from typing import TextIO
 
 import orjson
 from rich.console import Console
+
+
+def nobody_reads(stream: TextIO) -> None:
+    """What is still in the stream's buffer goes nowhere: else Python ends with 120 when it cannot write it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Told(Console):
@@ -12,6 +19,7 @@ class _Told(Console):
     def on_broken_pipe(self) -> None:
         """Rich would end the process."""
         self.quiet = True
+        nobody_reads(sys.stderr)
 
 
 class _Results(Console):
@@ -31,3 +39,12 @@ def print_json(value: object) -> None:
     """One JSON object on standard output, and nothing else there."""
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
     sys.stdout.flush()
+
+
+def flush() -> None:
+    """Writes out what is buffered, as far as somebody reads it: to be called last."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            nobody_reads(stream)
