@@ -1,5 +1,6 @@
 """The actor: opens the destination once, then works on batch after batch."""
 
+import gc
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -29,6 +30,7 @@ class ImportWorker:
     def ready(self) -> int:
         """Answers, with the process id, once the worker can work. Raises SinkError where it cannot."""
         self._sink.known(self._work.of.user_id, "", [])
+        gc.freeze()  # what Ray and the imports hold stays for good: no collection need go through it again
         return os.getpid()
 
     def import_batch(self, payload: bytes, number: int, frames: Sequence[Frame], replay: bool) -> BatchResult:
