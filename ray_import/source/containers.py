@@ -5,6 +5,7 @@ What a thing is, its first bytes decide, not its name (extraction.md §1).
 
 import os
 import stat
+import traceback
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -197,12 +198,21 @@ class _Finder:
         except PermissionError:
             self._failed(name, SourceError(f"{name} may not be read by this user."))
         except DAMAGE as error:
+            _let_go(error)
             what = f"{name} is damaged or cut off ({type(error).__name__})."
             self._failed(name, SourceError(what, "Download the export again, or unpack it."))
 
     def _failed(self, name: str, error: SourceError) -> None:
         self._errors.append(error.with_traceback(None))  # which would keep the ZIP's temporary file
         self.problems.append(Problem("damaged", name, error.message))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Frees what the frames of a failure hold, the ZIP's temporary file above all: since Python 3.13 they are
+    in a cycle with it, which only a garbage collection would end."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _is_zip(name: str) -> bool:
