@@ -208,7 +208,7 @@ class _Finder:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Frees what the frames of a failure hold, the ZIP's temporary file above all: since Python 3.13 they are
+    """Frees what the frames of a failure hold, the ZIP's temporary file above all: since Python 3.12 they are
     in a cycle with it, which only a garbage collection would end."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
