@@ -54,6 +54,11 @@ class RecordError(ImporterError):
     """`message` is the reject's reason: one word that can be counted."""
 
 
+def reject_reason(error: Exception) -> str:
+    """Why one conversation becomes a reject: a fault of ours, too, costs one conversation alone."""
+    return error.message if isinstance(error, RecordError) else f"fault:{type(error).__name__}"
+
+
 class SinkError(ImporterError):
     pass
 

@@ -16,6 +16,11 @@ class Problem:
     detail: str
 
 
+def reject_problem(member: str, position: int, reason: str) -> Problem:
+    """How a reject is told among the problems of an import."""
+    return Problem("reject", f"{member}, item {position}", reason)
+
+
 @dataclass(frozen=True, slots=True)
 class RawConversation:
     """One item of an export as its bytes lie there, not yet looked at.

@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import iso_time
-from ray_import.errors import RecordError
+from ray_import.errors import RecordError, reject_reason
 from ray_import.extraction.extract import NotAConversation, extract
 from ray_import.extraction.graph import MAIN
 from ray_import.importing.sources import Sources
-from ray_import.records import Conversation, Problem, RawConversation
+from ray_import.records import Conversation, Problem, reject_problem
 from ray_import.settings import ImportSettings
 
 
@@ -56,7 +56,7 @@ class Inspection:
             "dates": {"first": self.first, "last": self.last},
             "chunks": self.chunks,
             "notes": dict(self.notes.most_common()),
-            "problems": [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in self.problems],
+            "problems": [asdict(problem) for problem in self.problems],
         }  # fmt: skip
 
 
@@ -84,14 +84,8 @@ def extracted(sources: Sources, settings: ImportSettings) -> Iterator[Conversati
             if raw.damage:
                 raise RecordError(raw.damage)
             yield extract(raw.data, settings.branches)
-        except RecordError as error:
-            yield _rejected(raw, error.message)
-        except Exception as error:  # noqa: BLE001 - as in an import, a fault costs one conversation
-            yield _rejected(raw, f"fault:{type(error).__name__}")
-
-
-def _rejected(raw: RawConversation, reason: str) -> Problem:
-    return Problem("reject", f"{raw.member}, item {raw.position}", reason)
+        except Exception as error:  # noqa: BLE001 - as in an import, whatever it is, it costs one conversation
+            yield reject_problem(raw.member, raw.position, reject_reason(error))
 
 
 def _add(found: Inspection, conversation: Conversation, settings: ImportSettings) -> None:

@@ -11,7 +11,7 @@ from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.sources import Sources
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.importing.work import Work
-from ray_import.records import BatchResult, Counts, Problem
+from ray_import.records import BatchResult, Counts, Problem, reject_problem
 from ray_import.sink.port import JobStatus, Sink
 
 TELL_EVERY_SECONDS = 0.2
@@ -88,8 +88,7 @@ class _Run:
         for result in results:
             self._counts.add(result.counts)
             for reject in result.rejects[: REJECTS_TOLD - len(self._rejects)]:
-                where = f"{reject.member}, item {reject.position}"
-                self._rejects.append(Problem("reject", where, reject.reason))
+                self._rejects.append(reject_problem(reject.member, reject.position, reject.reason))
         now = time.monotonic()
         if now - self._told >= TELL_EVERY_SECONDS:
             self._told = now

@@ -1,6 +1,6 @@
 """What an import came to: for a person, for `--json`, and for the job's row."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ray_import.errors import ImporterError
@@ -43,7 +43,7 @@ class Summary:
             "bytes_read": self.bytes_read,
             "seconds": round(self.seconds, 3),
             "workers": self.workers,
-            "problems": [{"kind": p.kind, "where": p.where, "detail": p.detail} for p in self.problems],
+            "problems": [asdict(problem) for problem in self.problems],
             "error": None if self.error is None else str(self.error),
         }
 

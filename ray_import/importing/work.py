@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import, rows_of
-from ray_import.errors import RecordError
+from ray_import.errors import RecordError, reject_reason
 from ray_import.extraction.extract import NotAConversation, content_hash, extract
 from ray_import.records import BatchResult, Conversation, Counts, Frame, Reject, RejectRef
 from ray_import.settings import ImportSettings
@@ -68,10 +68,8 @@ class _BatchWork:
             if frame.damage:
                 raise RecordError(frame.damage)
             self._extract(self._raw(frame), raw_hash)
-        except RecordError as error:
-            self._reject(frame, error.message)
-        except Exception as error:  # noqa: BLE001 - a fault of ours, too, costs one conversation
-            self._reject(frame, f"fault:{type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs one conversation
+            self._reject(frame, reject_reason(error))
 
     def _extract(self, raw: memoryview, raw_hash: str) -> None:
         conversation = extract(raw, self._work.settings.branches)

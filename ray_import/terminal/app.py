@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated
@@ -19,7 +18,7 @@ from ray_import.sink.destination import parse_destination
 from ray_import.terminal import options as o
 from ray_import.terminal.run import import_with_ray, look_command
 from ray_import.terminal.streams import flush, print_json, stderr, stdout
-from ray_import.terminal.tables import show_inspection, show_jobs, show_summary
+from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_summary
 
 app = typer.Typer(
     help="ChatGPT exports become clean, searchable chunks in a database, on Ray.",
@@ -133,7 +132,7 @@ def extract(source: o.SourceArgument, branches: o.BranchesOption = "all") -> Non
         opened.refuse_nothing_found(seen, others)
         sys.stdout.flush()
         problems.extend(opened.problems)
-        _tell(problems)
+        show_problems(stderr, problems)
         raise typer.Exit(1 if problems else 0)
 
 
@@ -152,8 +151,3 @@ def _print_messages(conversation: Conversation) -> None:
     write = sys.stdout.buffer.write
     for message in conversation.messages:
         write(orjson.dumps({"conversation_id": conversation.id, **asdict(message)}) + b"\n")
-
-
-def _tell(problems: Iterable[Problem]) -> None:
-    for problem in problems:
-        stderr.print(f"{problem.kind}: {problem.where}: {problem.detail}", soft_wrap=True)

@@ -35,7 +35,7 @@ def show_summary(console: Console, summary: Summary) -> None:
     table.add_row("read", f"{decimal(summary.bytes_read)} {how}")
     table.add_row("written to", summary.destination)
     console.print(table)
-    _show_problems(console, summary.problems)
+    show_problems(console, summary.problems)
 
 
 def show_inspection(console: Console, found: Inspection) -> None:
@@ -66,7 +66,7 @@ def show_inspection(console: Console, found: Inspection) -> None:
     console.print(kept)
     console.print()
     console.print(fate)
-    _show_problems(console, found.problems)
+    show_problems(console, found.problems)
 
 
 def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
@@ -94,7 +94,8 @@ def _listed(counts: dict[str, int]) -> Text:
     return Text(", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "none")
 
 
-def _show_problems(console: Console, problems: Iterable[Problem]) -> None:
+def show_problems(console: Console, problems: Iterable[Problem]) -> None:
+    """What a person has to know, one a line."""
     for problem in problems:
         console.print(
             Text.assemble((f"{problem.kind}: ", "yellow"), f"{problem.where}: {problem.detail}"),
