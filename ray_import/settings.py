@@ -6,7 +6,7 @@ from typing import Literal
 
 from ray_import.errors import ConfigError
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 """Raised whenever extraction or chunking gives other rows for the same export, so that unchanged
 conversations are imported again."""
 

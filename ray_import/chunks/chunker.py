@@ -100,13 +100,18 @@ class _Thread:
         return len(_GAP) + len(self._labels[message]) + continued + len(": ")
 
     def _overlap_before(self, fresh: _Place) -> _Place:
-        """Goes back over whole messages while they fit, then into the one before, up to a boundary."""
+        """Goes back over whole messages while they fit, then into the one before, up to a boundary.
+
+        Rather than that a message is cut, the overlap before it is less.
+        """
         left = self._overlap
         if fresh.offset:
             begin = first_boundary(self._texts[fresh.message], fresh.offset - left, fresh.offset)
             if begin:
                 return _Place(fresh.message, begin)
             left -= fresh.offset
+        elif self._fits_alone(fresh.message):
+            left = min(left, self._room - self._whole_bytes(fresh.message))
         message = fresh.message
         while message > 0:
             text = self._texts[message - 1]
@@ -139,8 +144,10 @@ class _Thread:
 
     def _fits_alone(self, message: int) -> bool:
         """Whether a message would be whole in the next chunk, so that it need not be cut in this one."""
-        needed = self._label_bytes(message, 0) + len(self._texts[message])
-        return needed + self._overlap <= self._room
+        return self._whole_bytes(message) <= self._room
+
+    def _whole_bytes(self, message: int) -> int:
+        return self._label_bytes(message, 0) + len(self._texts[message])
 
     def _spans(self, first: _Place, fresh: _Place, end: _Place) -> Iterator[Span]:
         for message in range(first.message, end.message + 1):

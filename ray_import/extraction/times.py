@@ -22,7 +22,7 @@ def _seconds(value: object) -> float | None:
         return None
     if isinstance(value, int | float):
         return float(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "_" in value:  # which Python takes for part of a number
         return None
     try:
         return float(value)

@@ -19,3 +19,8 @@ def as_label(value: object) -> str:
 def as_str(value: object) -> str:
     """`value` where it is a string, without NUL (which no database takes), else an empty one."""
     return value.replace("\0", "") if isinstance(value, str) else ""
+
+
+def is_set(value: object) -> bool:
+    """Whether a flag is up: `true`, as 1 or as a word too. Whatever else it is hides nobody's words."""
+    return value in (True, 1, "true", "True")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ray_import.extraction.values import as_dict, as_label
+from ray_import.extraction.values import as_dict, as_label, is_set
 
 NOT_CHAT = frozenset({
     "app_pairing_content", "audio", "citable_code_output", "code", "computer_initialize_state", "computer_output",
@@ -32,11 +32,11 @@ def why_left_out(message: dict[str, Any]) -> str | None:
         return f"role:{role}"
     metadata = as_dict(message.get("metadata"))
     content_type = content_type_of(message)
-    if metadata.get("is_visually_hidden_from_conversation"):
+    if is_set(metadata.get("is_visually_hidden_from_conversation")):
         return "hidden"
-    if metadata.get("is_user_system_message") or content_type == "user_editable_context":
+    if is_set(metadata.get("is_user_system_message")) or content_type == "user_editable_context":
         return "custom_instructions"
-    if metadata.get("is_thinking_preamble_message"):
+    if is_set(metadata.get("is_thinking_preamble_message")):
         return "thinking_preamble"
     recipient = as_label(message.get("recipient"))
     if recipient not in ("", "all"):

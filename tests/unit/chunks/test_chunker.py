@@ -146,9 +146,9 @@ def test_every_chunk_has_something_new_and_is_dated_by_it(conversation: Conversa
 
 
 @given(kept_conversations(), chunk_settings())
-def test_a_message_that_fits_beside_an_overlap_is_not_cut(conversation: Conversation, settings: ChunkSettings) -> None:
+def test_a_message_that_fits_a_chunk_is_not_cut(conversation: Conversation, settings: ChunkSettings) -> None:
     header = header_of(conversation, settings)
-    room = (settings.target_tokens - settings.overlap_tokens) * 4 - len(f"{header}\n\nAssistant: ".encode())
+    room = settings.target_tokens * 4 - len(f"{header}\n\nAssistant: ".encode())
     sizes = {message.node_id: len(expected_render(message)) for message in conversation.messages}
     for chunk in chunk_conversation(conversation, settings):
         for span in chunk.spans:
@@ -287,6 +287,16 @@ def test_a_chunk_whose_overlap_goes_back_beyond_the_message_it_continues_goes_fo
     assert contents(conversation, ChunkSettings(50, 25))[1] == (
         f"# {'t' * 48}\n\nAssistant: hmm!\n\nUser: {begun}{'y' * 55}"
     )
+
+
+def test_the_overlap_before_a_message_that_would_not_fit_beside_it_is_less() -> None:
+    texts = ["So it goes on. " * 10 + "And here it ends. Yes.", "answer " * 25]
+    assert contents(talk(*texts), OVERLAPPING) == [
+        f"# Talk\n\nUser: {texts[0]}",
+        f"# Talk\n\nAssistant: {texts[1]}",
+    ]
+    shorter = contents(talk(texts[0], "answer " * 21), OVERLAPPING)[1]
+    assert shorter.startswith("# Talk\n\nUser (continued): it ends. Yes.\n")
 
 
 def test_in_prose_every_overlap_begins_where_a_word_begins() -> None:
