@@ -92,6 +92,11 @@ class Conversation:
     notes: Counter[str]
     seen_types: Counter[str]
 
+    def __post_init__(self) -> None:
+        """Raises ArithmeticError where a node is neither kept nor counted."""
+        if self.nodes != self.without_message + len(self.messages) + self.left_out.total():
+            raise ArithmeticError("nodes that are neither kept nor counted")
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

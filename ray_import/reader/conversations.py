@@ -187,11 +187,14 @@ class _Items:
 
     def _rest(self) -> Iterator[RawConversation | Problem]:
         """What is left at the stream's end and is no whole item: cut off, or damaged up to the end."""
-        if self._unfinished or not _closed(self._window.data):
+        window = self._window
+        if self._unfinished or not _closed(window.data):
             yield self._truncated()
         if not self._unfinished:
-            yield self._take(self._window.held_bytes, "damaged")
-        self._window.at = len(self._window.data)
+            yield self._take(window.held_bytes, "damaged")
+        elif window.data[window.at] == ord("{"):
+            yield self._item(window.offset, bytes(window.data[window.at :]), "truncated")
+        window.at = len(window.data)
         self._complete = True
 
     def _truncated(self) -> Problem:

@@ -84,7 +84,7 @@ def test_without_times_there_is_no_first_and_no_last(tmp_path: Path) -> None:
 def test_the_sources_problems_are_told_before_the_rejects(tmp_path: Path) -> None:
     path = written(tmp_path / "x.json", b"[" + BAD + b"," + exported([conversation("a")])[1:-20])
     found = inspected(path)
-    assert [problem.kind for problem in found.problems] == ["truncated", "reject"]
+    assert [problem.kind for problem in found.problems] == ["truncated", "reject", "reject"]
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:
