@@ -1,6 +1,7 @@
 """One raw conversation to the messages that are kept, with every other one counted."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from ray_import.extraction.visibility import content_type_of, role_of, unknown_t
 from ray_import.records import Conversation, Message
 from ray_import.settings import Branches
 
+_ID = re.compile(rb'"conversation_id"\s*+:\s*+"([^"\\]{1,100})"')
+
 
 @dataclass(frozen=True, slots=True)
 class NotAConversation:
@@ -26,6 +29,15 @@ class NotAConversation:
 def content_hash(raw: bytes | memoryview) -> str:
     """Equal for equal raw bytes: what decides that a conversation is unchanged."""
     return hashlib.sha256(raw).hexdigest()[:32]
+
+
+def likely_id(raw: bytes) -> str | None:
+    """The `conversation_id` of what may be no JSON, so that a person finds the conversation in the app.
+
+    The last one: in official files it stands at the end, behind all messages.
+    """
+    found = _ID.findall(raw)
+    return as_str(found[-1].decode(errors="replace")) if found else None
 
 
 def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation | NotAConversation:

@@ -1,4 +1,4 @@
-"""An import from its sources to its summary: read, hand out, count, and say how it ended."""
+"""An import from its source to its summary: read, hand out, count, and say how it ended."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from ray_import.errors import ImporterError, Interrupted
 from ray_import.importing.batching import batches_of
 from ray_import.importing.executor import Executor
 from ray_import.importing.progress import Progress, Reporter
-from ray_import.importing.sources import Sources
+from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.importing.work import Work
 from ray_import.records import BatchResult, Counts, Problem, reject_problem
@@ -21,20 +21,20 @@ REJECTS_TOLD = 20
 
 
 def run_import(
-    sources: Sources,
+    source: ConversationSource,
     work: Work,
     sink: Sink,
     destination: str,
     make_executor: Callable[[], Executor],
     reporter: Reporter,
 ) -> Summary:
-    """Imports `sources`. However that ends, the job's row says so before this returns.
+    """Imports `source`. However that ends, the job's row says so before this returns.
 
     Errors that are expected (ImporterError, Ctrl-C) end as a summary with status `failed` and the error
     in it: what was committed until then stays. A fault of ours is raised.
     """
-    sink.start_job(work.of, sources.label)
-    run = _Run(sources, work, sink, reporter)
+    sink.start_job(work.of, source.label)
+    run = _Run(source, work, sink, reporter)
     workers = 0
     error: ImporterError | None = None
     try:
@@ -58,8 +58,8 @@ def _in_a_word(error: ImporterError) -> str:
 
 
 class _Run:
-    def __init__(self, sources: Sources, work: Work, sink: Sink, reporter: Reporter) -> None:
-        self._sources = sources
+    def __init__(self, source: ConversationSource, work: Work, sink: Sink, reporter: Reporter) -> None:
+        self._source = source
         self._work = work
         self._sink = sink
         self._reporter = reporter
@@ -73,7 +73,7 @@ class _Run:
         Raises NotAnExport where there was no conversation, and what the executor raises.
         """
         self._began = time.monotonic()
-        for batch in batches_of(self._sources.conversations(), self._work.settings.flow.batch_bytes):
+        for batch in batches_of(self._source.conversations(), self._work.settings.flow.batch_bytes):
             while not executor.has_room(len(batch.payload)):
                 self._collect(executor.wait(TELL_EVERY_SECONDS))
             executor.submit(batch)
@@ -82,7 +82,7 @@ class _Run:
             self._collect(executor.wait(TELL_EVERY_SECONDS))
         self._told = 0.0
         self._collect([])
-        self._sources.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
+        self._source.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
 
     def _collect(self, results: list[BatchResult]) -> None:
         for result in results:
@@ -93,7 +93,7 @@ class _Run:
         if now - self._told >= TELL_EVERY_SECONDS:
             self._told = now
             seconds = now - self._began
-            self._reporter.show(Progress(self._sources.bytes_read, self._sources.bytes_total, seconds, self._counts))
+            self._reporter.show(Progress(self._source.bytes_read, self._source.bytes_total, seconds, self._counts))
         if now - self._job_told >= JOB_ROW_EVERY_SECONDS:
             self.tell_job()
 
@@ -112,16 +112,16 @@ class _Run:
 
     def summary(self, destination: str, workers: int, error: ImporterError | None) -> Summary:
         """How the import ended."""
-        problems = (*self._sources.problems, *self._rejects)
+        problems = (*self._source.problems, *self._rejects)
         status: JobStatus = "failed" if error else "partial" if problems else "complete"
         return Summary(
             import_id=self._work.of.id,
             user_id=self._work.of.user_id,
-            source=self._sources.label,
+            source=self._source.label,
             destination=destination,
             status=status,
             counts=self._counts,
-            bytes_read=self._sources.bytes_read,
+            bytes_read=self._source.bytes_read,
             seconds=time.monotonic() - self._began,
             workers=workers,
             problems=problems,

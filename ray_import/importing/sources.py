@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ray_import.errors import ConfigError, NotAnExport, RecordError, SourceError
 from ray_import.extraction.decode import decode
@@ -16,9 +17,30 @@ LOOK_AT_ITEMS = 20
 """How many items decide that an export is another product's: some begin with items of other kinds."""
 
 
+class ConversationSource(Protocol):
+    """What an import reads. While that is done, `bytes_read` and `problems` grow."""
+
+    problems: list[Problem]
+    bytes_read: int
+
+    @property
+    def bytes_total(self) -> int | None:
+        """What `bytes_read` will come to, None where only reading tells."""
+
+    @property
+    def label(self) -> str:
+        """How the import's source is called in its job and summary."""
+
+    def conversations(self) -> Iterator[RawConversation]:
+        """Every item, in order."""
+
+    def refuse_nothing_found(self, seen: int, not_a_conversation: int) -> None:
+        """Raises NotAnExport where what was read cannot have been an export."""
+
+
 @dataclass(slots=True)
 class Sources:
-    """The exports of a run. While they are read, `bytes_read` and `problems` grow."""
+    """The exports of a run, one after the other; see `ConversationSource`."""
 
     exports: tuple[Export, ...]
     limits: ReadLimits

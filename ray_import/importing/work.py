@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import, rows_of
 from ray_import.errors import RecordError, reject_reason
-from ray_import.extraction.extract import NotAConversation, content_hash, extract
+from ray_import.extraction.extract import NotAConversation, content_hash, extract, likely_id
 from ray_import.records import BatchResult, Conversation, Counts, Frame, Reject, RejectRef
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import Known, Replaced, Sink
@@ -112,14 +112,18 @@ class _BatchWork:
     def _reject(self, frame: Frame, reason: str) -> None:
         self._counts.rejected += 1
         raw = bytes(self._raw(frame))
-        self._rejects.append(Reject(frame.member, frame.position, None, reason, raw))
+        self._rejects.append(_rejected(frame, reason, raw))
 
 
 def reject_whole(
     payload: bytes, number: int, frames: Sequence[Frame], reason: str, work: Work, sink: Sink
 ) -> BatchResult:
     """Keeps all of a batch as rejects: what is done with a conversation that no worker survives."""
-    rejects = [Reject(f.member, f.position, None, reason, payload[f.start : f.start + f.length]) for f in frames]
+    rejects = [_rejected(frame, reason, payload[frame.start : frame.start + frame.length]) for frame in frames]
     sink.write(work.of, work.settings.rows_hash, [], rejects)
     counts = Counts(seen=len(rejects), rejected=len(rejects))
     return BatchResult(number, counts, tuple(RejectRef(r.member, r.position, r.reason) for r in rejects))
+
+
+def _rejected(frame: Frame, reason: str, raw: bytes) -> Reject:
+    return Reject(frame.member, frame.position, likely_id(raw), reason, raw)

@@ -49,6 +49,24 @@ class Job:
     finished_at: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptReject:
+    """An item that could not be imported, as the destination keeps it: all but its bytes.
+
+    `raw_hash` is its name, `import_started_at` is in ISO 8601 (None where that import is not known any more).
+    """
+
+    raw_hash: str
+    user_id: str
+    import_id: str
+    import_started_at: str | None
+    member: str
+    position: int
+    conversation_id: str | None
+    reason: str
+    size_bytes: int
+
+
 class Sink(Protocol):
     """A destination. All methods raise SinkError, and SinkBusy where trying again may help."""
 
@@ -68,8 +86,14 @@ class Sink(Protocol):
         copies the one with the greater update time stays, then the one with more nodes, then the later
         import's, then (within one import, where batches have no order) the one with the greater hash; the
         ledger remembers the hash of the other, so that importing both again changes nothing.
-        A reject that is already kept is not kept twice.
+        A reject that is already kept is not kept twice, and one that has come as a conversation now is let go.
         """
+
+    def rejects(self, user_id: str | None = None) -> list[KeptReject]:
+        """What is kept as rejects, of one user or of all, newest import first, then in their files' order."""
+
+    def reject_bytes(self, user_id: str, raw_hash: str) -> bytes | None:
+        """The bytes of one of them; None where it is not kept (any more)."""
 
     def start_job(self, of: Import, source: str) -> None:
         """Remembers that an import runs; imports of the same user that died without a word are marked."""

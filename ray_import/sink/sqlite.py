@@ -23,7 +23,7 @@ from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
 from ray_import.sink.copies import InLedger, fate_of, passed_over_by
-from ray_import.sink.port import Job, JobStatus, Known, Replaced
+from ray_import.sink.port import Job, JobStatus, KeptReject, Known, Replaced
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
@@ -136,8 +136,12 @@ class SqliteSink:
             return []
         with self._translated(), self._transaction():
             replaced = [self._replace(of, settings_hash, rows) for rows in conversations]
+            self._db.execute(
+                "DELETE FROM import_rejects WHERE user_id = ? AND raw_hash IN (SELECT value FROM json_each(?))",
+                (of.user_id, orjson.dumps([rows.content_hash for rows in conversations]).decode()),
+            )
             self._db.executemany(
-                "INSERT OR IGNORE INTO import_rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO import_rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, raw_hash) DO NOTHING",
                 (
                     (
                         of.id,
@@ -189,6 +193,25 @@ class SqliteSink:
             (user_id, conversation_id),
         ).fetchone()
         return None if found is None else InLedger(*found)
+
+    def rejects(self, user_id: str | None = None) -> list[KeptReject]:
+        """See `Sink.rejects`."""
+        with self._translated():
+            found = self._db.execute(
+                "SELECT raw_hash, r.user_id, import_id, started_at, source_member, position, conversation_id, reason,"
+                " length(raw) FROM import_rejects AS r LEFT JOIN import_jobs AS j ON j.id = import_id"
+                " WHERE ?1 IS NULL OR r.user_id = ?1 ORDER BY started_at DESC, import_id, source_member, position",
+                (user_id,),
+            ).fetchall()
+        return [KeptReject(*row) for row in found]
+
+    def reject_bytes(self, user_id: str, raw_hash: str) -> bytes | None:
+        """See `Sink.reject_bytes`."""
+        with self._translated():
+            found = self._db.execute(
+                "SELECT raw FROM import_rejects WHERE user_id = ? AND raw_hash = ?", (user_id, raw_hash)
+            ).fetchone()
+        return None if found is None else found[0]
 
     def start_job(self, of: Import, source: str) -> None:
         """See `Sink.start_job`."""

@@ -10,15 +10,15 @@ import orjson
 import typer
 
 from ray_import import __version__
-from ray_import.errors import ImporterError
 from ray_import.importing.inspection import extracted, inspect_sources
 from ray_import.importing.sources import open_sources
+from ray_import.importing.summary import Summary
 from ray_import.records import Conversation, Problem
 from ray_import.sink.destination import parse_destination
 from ray_import.terminal import options as o
-from ray_import.terminal.run import import_with_ray, look_command
+from ray_import.terminal.run import import_exports, look_command, retry_kept
 from ray_import.terminal.streams import flush, print_json, stderr, stdout
-from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_summary
+from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
 app = typer.Typer(
     help="ChatGPT exports become clean, searchable chunks in a database, on Ray.",
@@ -65,9 +65,7 @@ def run(
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
-    ] = None,
+    workers: o.WorkersOption = None,
     batch_bytes: Annotated[
         int,
         typer.Option("--batch-bytes", metavar="N", help="How much raw JSON a worker is handed at a time."),
@@ -76,19 +74,10 @@ def run(
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
-        try:
+        with o.failure_in_json(as_json):
             settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes)
-            summary = import_with_ray(sources, to, user_id, settings, workers)
-        except ImporterError as error:
-            if as_json:
-                print_json({"status": "failed", "error": str(error)})
-            raise
-        if as_json:
-            print_json(summary.as_dict())
-        else:
-            show_summary(stderr, summary)
-        if summary.error is not None:
-            raise summary.error
+            summary = import_exports(sources, to, user_id, settings, workers)
+        _tell_end(summary, as_json=as_json)
         if not as_json:
             stderr.print(f"\nLook at it: {look_command(to)}", soft_wrap=True)
         raise typer.Exit(summary.exit_code)
@@ -103,7 +92,7 @@ def inspect(
     as_json: o.JsonOption = False,
 ) -> None:
     """Show what an export holds and what an import would do with it; writes nothing."""
-    with o.errors_told():
+    with o.errors_told(), o.failure_in_json(as_json):
         settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
         found = inspect_sources(open_sources([source], settings.read), settings)
         if as_json:
@@ -139,12 +128,67 @@ def extract(source: o.SourceArgument, branches: o.BranchesOption = "all") -> Non
 @app.command()
 def status(to: o.ToOption = o.DEFAULT_DESTINATION, as_json: o.JsonOption = False) -> None:
     """Show the imports that a destination knows, newest first."""
-    with o.errors_told(), closing(parse_destination(to).open(create=False)) as sink:
+    with o.errors_told(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
         jobs = sink.jobs()
         if as_json:
             print_json({"jobs": [asdict(job) for job in jobs]})
         else:
             show_jobs(stdout, jobs)
+
+
+@app.command()
+def rejects(
+    to: o.ToOption = o.DEFAULT_DESTINATION,
+    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Only of this user.")] = None,
+    raw: Annotated[
+        str | None, typer.Option("--raw", metavar="REJECT", help="Print the bytes of this one, and nothing else.")
+    ] = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Show what could not be imported, and why."""
+    with o.errors_told(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
+        kept = sink.rejects(user_id)
+        if raw is not None:
+            chosen = o.the_one_of(kept, raw)
+            sys.stdout.buffer.write(sink.reject_bytes(chosen.user_id, chosen.raw_hash) or b"")
+        elif as_json:
+            print_json({"rejects": [asdict(reject) for reject in kept]})
+        else:
+            show_rejects(stdout, kept)
+
+
+@app.command()
+def retry_rejects(
+    to: o.ToOption = o.DEFAULT_DESTINATION,
+    user_id: o.UserOption = "local",
+    branches: o.BranchesOption = "all",
+    chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
+    overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    workers: o.WorkersOption = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Import again what could not be imported, and let go of what now can: after an upgrade, say."""
+    with o.errors_told():
+        with o.failure_in_json(as_json):
+            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            summary = retry_kept(to, user_id, settings, workers)
+        if summary is not None:
+            _tell_end(summary, as_json=as_json)
+            raise typer.Exit(summary.exit_code)
+        if as_json:
+            print_json({"status": "complete", "user_id": user_id, "rejects": 0})
+        else:
+            stderr.print(f"There are no rejects of the user {user_id}.", soft_wrap=True)
+
+
+def _tell_end(summary: Summary, *, as_json: bool) -> None:
+    """Raises the error of an import that has failed."""
+    if as_json:
+        print_json(summary.as_dict())
+    else:
+        show_summary(stderr, summary)
+    if summary.error is not None:
+        raise summary.error
 
 
 def _print_messages(conversation: Conversation) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,8 @@ from rich.text import Text
 
 from ray_import.errors import ConfigError, ImporterError
 from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings
-from ray_import.terminal.streams import nobody_reads, stderr
+from ray_import.sink.port import KeptReject
+from ray_import.terminal.streams import nobody_reads, print_json, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
@@ -31,6 +32,9 @@ BranchesOption = Annotated[
 ChunkTokensOption = Annotated[int, typer.Option("--chunk-tokens", metavar="N", help="A chunk's most, in tokens.")]
 OverlapOption = Annotated[
     int, typer.Option("--overlap-tokens", metavar="N", help="How much a chunk repeats of the one before.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -51,6 +55,26 @@ def checked_user(user_id: str) -> str:
     if not user_id.strip() or not user_id.isprintable():
         raise ConfigError("--user-id is empty or has characters that cannot be printed.", "Name whose chats these are.")
     return user_id
+
+
+def the_one_of(rejects: Sequence[KeptReject], name: str) -> KeptReject:
+    """The reject whose hash begins with `name`, as `ray-import rejects` prints it. Raises ConfigError."""
+    found = [reject for reject in rejects if reject.raw_hash.startswith(name)]
+    if not found or len({reject.raw_hash for reject in found}) > 1:
+        what = "several rejects" if found else "no reject"
+        raise ConfigError(f"--raw {name} names {what}.", "Name one as ray-import rejects shows it.")
+    return found[0]
+
+
+@contextmanager
+def failure_in_json(asked: bool) -> Iterator[None]:
+    """Where JSON was `asked` for, an error is an object on standard output, too."""
+    try:
+        yield
+    except ImporterError as error:
+        if asked:
+            print_json({"status": "failed", "error": str(error)})
+        raise
 
 
 @contextmanager

@@ -1,17 +1,19 @@
 """Summaries, inspections and jobs as tables that a person can read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ray_import.importing.inspection import Inspection
 from ray_import.importing.summary import Summary
 from ray_import.records import Problem
-from ray_import.sink.port import Job
+from ray_import.sink.port import Job, KeptReject
+from ray_import.source.names import shown
 
+SHORT_HASH = 12
 _STATUS_STYLE = {"complete": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -71,7 +73,7 @@ def show_inspection(console: Console, found: Inspection) -> None:
 
 def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
     """The imports of a destination."""
-    table = Table("started", "status", "user", "source", "imported", "chunks", "import", box=None, header_style="bold")
+    table = _list_of("started", "status", "user", "source", "imported", "chunks", "import")
     for job in jobs:
         status = Text(job.status, style=_STATUS_STYLE[job.status])
         if job.error:
@@ -81,6 +83,35 @@ def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
         source = Text(job.source)
         table.add_row(job.started_at[:19], status, Text(job.user_id), source, f"{imported:,}", f"{written:,}", job.id)
     console.print(table if table.rows else "No imports yet.")
+
+
+def show_rejects(console: Console, rejects: Sequence[KeptReject]) -> None:
+    """What a destination keeps of what could not be imported."""
+    several_users = len({reject.user_id for reject in rejects}) > 1
+    table = _list_of("reject", "reason", "conversation", "file, item", "size", *(["user"] if several_users else []))
+    for column in (table.columns[0], table.columns[1], table.columns[4]):
+        column.no_wrap = True
+    for reject in rejects:
+        table.add_row(
+            reject.raw_hash[:SHORT_HASH],
+            Text(reject.reason),
+            Text(shown(reject.conversation_id or "unknown")),
+            Text(f"{shown(reject.member)}, item {reject.position:,}"),
+            decimal(reject.size_bytes),
+            *([Text(reject.user_id)] if several_users else []),
+        )
+    if not rejects:
+        console.print("No rejects.")
+        return
+    console.print(table)
+    console.print(
+        "\nray-import retry-rejects tries them again; ray-import rejects --raw REJECT prints one as it is.",
+        soft_wrap=True,
+    )
+
+
+def _list_of(*columns: str) -> Table:
+    return Table(*(Column(name, overflow="fold") for name in columns), box=None, header_style="bold")
 
 
 def _facts() -> Table:

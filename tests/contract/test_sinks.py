@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.chunks.rows import iso_time
 from ray_import.errors import SinkError
+from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
-from ray_import.sink.port import Known, Replaced, Sink
+from ray_import.sink.port import KeptReject, Known, Replaced, Sink
 from tests.contract.destinations import (
     SETTINGS,
     DestinationUnderTest,
@@ -231,6 +233,66 @@ def test_a_reject_that_is_already_kept_is_not_kept_twice(sink: Sink, destination
         ("u1", "invalid_json", b"two"),
         ("u1", "invalid_json", b"three"),
     ]
+
+
+def test_what_is_known_of_a_reject_is_told_and_its_bytes_one_by_one(sink: Sink) -> None:
+    raw = b"\x00\xff not JSON"
+    sink.start_job(import_of(1), "x.json")
+    sink.write(import_of(1), SETTINGS, [], [Reject("a.json", 7, "c1", "damaged", raw)])
+    assert sink.rejects() == [
+        KeptReject(
+            content_hash(raw),
+            "u1",
+            "import-1",
+            iso_time(import_of(1).started_at),
+            "a.json",
+            7,
+            "c1",
+            "damaged",
+            len(raw),
+        )
+    ]
+    assert sink.reject_bytes("u1", content_hash(raw)) == raw
+    assert sink.reject_bytes("u2", content_hash(raw)) is None
+    assert sink.reject_bytes("u1", content_hash(b"another")) is None
+
+
+def test_rejects_are_told_of_one_user_or_all_the_newest_import_first_then_by_place(sink: Sink) -> None:
+    for owner in (import_of(1), import_of(2, "u2"), import_of(3)):
+        sink.start_job(owner, "x.json")
+        sink.write(owner, SETTINGS, [], [reject_of(b"%s %d" % (owner.id.encode(), i), i) for i in (11, 2)])
+    forgotten = import_of(0)
+    sink.write(forgotten, SETTINGS, [], [reject_of(b"of a job that is not known")])
+    told = [(reject.import_id, reject.position) for reject in sink.rejects()]
+    assert told == [
+        ("import-3", 2), ("import-3", 11), ("import-2", 2), ("import-2", 11), ("import-1", 2), ("import-1", 11),
+        ("import-0", 0),
+    ]  # fmt: skip
+    assert {reject.import_id for reject in sink.rejects("u2")} == {"import-2"}
+    assert sink.rejects("nobody") == []
+
+
+@pytest.mark.parametrize("newer_copy_is_in", [False, True])
+def test_a_reject_whose_bytes_come_as_a_conversation_is_let_go_with_it(
+    sink: Sink, destination: DestinationUnderTest, newer_copy_is_in: bool
+) -> None:
+    sink.write(import_of(1), SETTINGS, [], [reject_of(b"now good"), reject_of(b"still bad", 1)])
+    sink.write(import_of(1, "u2"), SETTINGS, [], [reject_of(b"now good")])
+    if newer_copy_is_in:
+        sink.write(import_of(1), SETTINGS, [rows_for("a", update_time=NEW)], [])
+    passed = replace(rows_for("a", update_time=OLD), content_hash=content_hash(b"now good"))
+    (outcome,) = sink.write(import_of(2), SETTINGS, [passed], [])
+    assert outcome.older is newer_copy_is_in
+    assert [(user, raw) for user, _, raw in destination.rejects()] == [("u1", b"still bad"), ("u2", b"now good")]
+
+
+def test_where_a_batch_fails_no_reject_is_let_go(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.write(import_of(1), SETTINGS, [], [reject_of(b"now good")])
+    passed = replace(rows_for("a"), content_hash=content_hash(b"now good"))
+    with pytest.raises(SinkError):
+        sink.write(import_of(2), SETTINGS, [passed], [replace(reject_of(b"bad"), reason=None)])  # type: ignore[arg-type]
+    assert [raw for _, _, raw in destination.rejects()] == [b"now good"]
+    assert destination.content() == {}
 
 
 # --- jobs ----------------------------------------------------------------------------------------

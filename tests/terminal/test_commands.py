@@ -193,7 +193,7 @@ def test_a_destination_that_cannot_be_is_an_error_before_ray_is_started(folder: 
 # --- JSON ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("source", "problems"), [("good.json", []), ("cut-off.json", ["truncated"])])
+@pytest.mark.parametrize(("source", "problems"), [("good.json", []), ("cut-off.json", ["truncated", "reject"])])
 def test_inspect_prints_one_json_object(folder: Path, source: str, problems: list[str]) -> None:
     result = ray_import(folder, "inspect", source, "--json")
     assert result.code == bool(problems)

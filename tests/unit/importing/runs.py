@@ -11,7 +11,7 @@ from ray_import.chunks.rows import Import
 from ray_import.importing.executor import InlineExecutor
 from ray_import.importing.loop import run_import
 from ray_import.importing.progress import Progress
-from ray_import.importing.sources import Sources, open_sources
+from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.records import Counts
@@ -54,13 +54,15 @@ class Database:
         """Imports `paths` as one run."""
         return self.imported_from(open_sources(paths, settings.read), settings, user_id)
 
-    def imported_from(self, sources: Sources, settings: ImportSettings = SETTINGS, user_id: str = "u1") -> Summary:
-        """Imports `sources` as one run; runs are numbered from 1 and a second apart."""
+    def imported_from(
+        self, source: ConversationSource, settings: ImportSettings = SETTINGS, user_id: str = "u1"
+    ) -> Summary:
+        """Imports `source` as one run; runs are numbered from 1 and a second apart."""
         self.imports += 1
         work = Work(Import(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings)
         with closing(SqliteSink(self.path)) as sink:
             return run_import(
-                sources, work, sink, f"sqlite:///{self.path}", lambda: InlineExecutor(work, sink), Recorded()
+                source, work, sink, f"sqlite:///{self.path}", lambda: InlineExecutor(work, sink), Recorded()
             )
 
     def rows(self, query: str, *values: object) -> list[Any]:

@@ -78,11 +78,14 @@ def test_an_import_of_all_there_is_is_complete_and_its_counts_add_up(
 def test_a_truncated_source_is_partial_and_all_before_the_cut_is_in(
     tmp_path: Path, database: Database, settings: ImportSettings
 ) -> None:
-    path = written(tmp_path / "x.json", exported([talk("a"), talk("b"), talk("c")])[:-30])
+    data = exported([talk("a"), talk("b"), talk("c")])[:-30]
+    path = written(tmp_path / "x.json", data)
     summary = database.imported(path, settings=settings)
     assert (summary.status, summary.exit_code) == ("partial", 1)
-    assert [problem.kind for problem in summary.problems] == ["truncated"]
-    assert conversation_counts(summary.counts) == {"seen": 2, "imported": 2}
+    assert [problem.kind for problem in summary.problems] == ["truncated", "reject"]
+    assert conversation_counts(summary.counts) == {"seen": 3, "imported": 2, "rejected": 1}
+    (row,) = database.dump()["import_rejects"]
+    assert (row["reason"], row["position"], data.endswith(row["raw"])) == ("truncated", 2, True)
     assert {row["conversation_id"] for row in database.dump()["imported_conversations"]} == {"a", "b"}
 
 

@@ -1,0 +1,41 @@
+"""Whatever asks an import to stop, as one thing."""
+
+import signal
+from types import FrameType
+from typing import Self
+
+from ray_import.errors import Interrupted
+
+
+class Interruption:
+    """Ctrl-C, SIGTERM (`ray job stop`, a shutdown) and SIGHUP as one KeyboardInterrupt, and no second one.
+
+    While the import is ended cleanly, and Ray goes down, nothing interrupts that.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self) -> Self:
+        self._before = [signal.getsignal(number) for number in self._SIGNALS]
+        self.listen()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for number, handler in zip(self._SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+        if kind is KeyboardInterrupt:
+            raise Interrupted("Interrupted before the import began.") from None
+
+    def listen(self) -> None:
+        """To be called again once Ray is up: `ray.init` sets a handler of its own."""
+        for number in self._SIGNALS:
+            signal.signal(number, self._interrupt)
+
+    def ignore(self) -> None:
+        """From here on there is nothing to interrupt."""
+        for number in self._SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        self.ignore()
+        raise KeyboardInterrupt
