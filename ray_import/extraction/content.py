@@ -4,6 +4,7 @@ Files hold every wrong type at every place. So nothing here is ever invalid: wha
 is empty, and what is empty is counted by whoever asked (extraction.md §4).
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,9 @@ def _text(value: object) -> str:
 def _parts(value: object) -> list[object]:
     return [part for part in value if isinstance(part, str | dict)] if isinstance(value, list) else []
 
+
+_LANGUAGE = re.compile(r"[\w+#./-]{1,60}")
+"""Anything else could close the fence that it stands behind."""
 
 Text = Annotated[str, BeforeValidator(_text)]
 
@@ -62,7 +66,7 @@ class CodeContent(_Lenient):
         fence = "```"
         while fence in self.text:
             fence += "`"
-        language = "" if self.language == "unknown" else self.language.strip()
+        language = self.language if _LANGUAGE.fullmatch(self.language) and self.language != "unknown" else ""
         return f"{fence}{language}\n{self.text}\n{fence}"
 
 

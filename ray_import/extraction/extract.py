@@ -88,7 +88,9 @@ def _node(key: str, value: object) -> Node:
 def _identity(item: dict[str, Any], raw: bytes | memoryview) -> str:
     for name in ("conversation_id", "id"):
         value = item.get(name)
-        if isinstance(value, str) and as_str(value).strip():
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if as_str(value).strip():
             return as_str(value)
     return f"unidentified-{content_hash(raw)[:16]}"
 

@@ -5,22 +5,32 @@ stand around cited words. Only what lies inside such marks is touched: "cited" a
 """
 
 import re
+from typing import Any
 
 from ray_import.errors import RecordError
 from ray_import.extraction.decode import decode
-from ray_import.extraction.values import as_str
+from ray_import.extraction.values import as_dict, as_str
 
-_SPAN = re.compile("\ue200([^\ue200\ue201\n]{0,20000})\ue201")
+_SPAN = re.compile("\ue200([^\ue200\ue201\n]{0,20000}|[a-z_]{1,40}\ue202?[\\[{][^\ue200\ue201]{0,20000})\ue201")
+"""On one line, so that a mark that is cut off takes nothing else; but JSON may be spread over several."""
+_KIND = re.compile("[a-z_]*")
 _STRAY = re.compile("[\ue200-\ue206]")
+_UNBRACKETED = re.compile("(?:(?:file)?cite)?(?:\ue202turn\\d+[a-z]+\\d+)+")
 _BARE_CITE = re.compile(r"(?:file)?cite(?:turn\d+[a-z]+\d+)+")
 _REFERENCE = re.compile(r"turn\d+[a-z]+\d+")
-_LENTICULAR = re.compile(r"【[^【】†\n]{0,2000}+†[^【】\n]{0,2000}+】")
+_LENTICULAR = re.compile(r"【(?:[^【】†\n]{0,2000}+†[^【】\n]{0,2000}+|turn\d+[a-z]+\d+)】")
 _SANDBOX = re.compile(r"!?\[((?:[^\[\]\n]|\[[^\[\]\n]*+\])*+)\]\([ \t]*<?sandbox:(?:[^()\n]|\([^()\n]*+\))*+\)")
+_DATA_URI = re.compile(r"data:[A-Za-z0-9.+/-]*(?:;[A-Za-z0-9._=+-]*)*;base64,[A-Za-z0-9+/_=%-]+")
+_OTHERS = (
+    ("\ue202", _UNBRACKETED, ""), ("", _STRAY, ""), ("citeturn", _BARE_CITE, ""), ("【", _LENTICULAR, ""),
+    ("sandbox:", _SANDBOX, r"\1"), ("base64,", _DATA_URI, "[data]"),
+)  # fmt: skip
+"""In this order; the sign, without which a mark cannot be, is found much faster than that there is none."""
+
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+]|\d+[.)])[ \t]+)?(`{3,}|~{3,})([^\n]*)")
 _WRITING = re.compile(r"[ \t]*:::writing[ \t]*(?:\{[^\n]*\})?[ \t]*\r?")
 _WRITING_END = re.compile(r"[ \t]*:::[ \t]*\r?")
-_DATA_URI = re.compile(r"data:[A-Za-z0-9.+/-]*(?:;[A-Za-z0-9._=+-]*)*;base64,[A-Za-z0-9+/_=%-]+")
 
 MAX_NESTED_SPANS = 4
 """Spans within spans were not seen; a few levels are undone, so that no text takes quadratic time."""
@@ -57,7 +67,7 @@ def strip_marks(text: str) -> str:
 
 def _may_hold_marks(text: str) -> bool:
     """Most texts hold none, and looking for these is much cheaper than the work."""
-    if not text.isascii() and (_STRAY.search(text) or "†" in text):
+    if not text.isascii() and (_STRAY.search(text) or "【" in text):
         return True
     return "sandbox:" in text or "base64," in text or "citeturn" in text or ":::writing" in text
 
@@ -67,29 +77,43 @@ def _clean_prose(text: str) -> str:
         text, spans = _SPAN.subn(_visible_words, text)
         if not spans:
             break
-    text = _STRAY.sub("", text)
-    text = _BARE_CITE.sub("", text)
-    text = _LENTICULAR.sub("", text)
-    text = _SANDBOX.sub(r"\1", text)
-    return _DATA_URI.sub("[data]", text)
+    for sign, mark, shown in _OTHERS:
+        if sign in text:
+            text = mark.sub(shown, text)
+    return text
 
 
 def _visible_words(span: re.Match[str]) -> str:
-    """What the app shows in a span's place: an entity's name, a link's title, of others nothing."""
-    kind, *fields = span[1].split("\ue202")
-    if kind == "entity" and fields:
-        return _entity_name("\ue202".join(fields))
-    if kind in ("link_title", "url") and fields and not _REFERENCE.fullmatch(fields[0]):
-        return fields[0]
+    """What the app shows in a span's place: an entity's name, a link's title, a formula, of others nothing."""
+    kind = _KIND.match(span[1])[0]  # type: ignore[index]
+    payload = span[1][len(kind) :].removeprefix("\ue202")
+    if kind == "entity":
+        return _entity_name(payload)
+    if kind == "genui":
+        return _formula(payload)
+    if kind in ("link_title", "url"):
+        words, *_ = payload.split("\ue202")
+        return "" if _REFERENCE.fullmatch(words) else words
     return ""
+
+
+def _formula(payload: str) -> str:
+    """A widget that shows a formula is part of the text; all other widgets are pictures and buttons."""
+    widgets = as_dict(_json_or_none(payload))
+    shown = (as_dict(widget).get("content") for name, widget in widgets.items() if name.startswith("math_block"))
+    return "".join(map(as_str, shown))
 
 
 def _entity_name(payload: str) -> str:
     """`["company","Name","hint"]` shows Name; a payload that is no such list is shown as it is."""
-    try:
-        entity = decode(payload.encode())
-    except RecordError:
-        return payload
+    entity = _json_or_none(payload)
     if isinstance(entity, list):
         return as_str(entity[1]) if len(entity) > 1 else ""
-    return as_str(entity)
+    return payload if entity is None else as_str(entity)
+
+
+def _json_or_none(payload: str) -> Any:
+    try:
+        return decode(payload.encode())
+    except RecordError:
+        return None

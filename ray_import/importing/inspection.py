@@ -2,27 +2,32 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import iso_time
 from ray_import.errors import RecordError, reject_reason
-from ray_import.extraction.extract import NotAConversation, extract
+from ray_import.extraction.extract import NotAConversation, content_hash, extract
 from ray_import.extraction.graph import MAIN
 from ray_import.importing.sources import Sources
-from ray_import.records import Conversation, Problem, reject_problem
+from ray_import.records import Conversation, Problem, RawConversation, reject_problem
 from ray_import.settings import ImportSettings
 
 
 @dataclass(slots=True)
 class Inspection:
-    """An export in numbers. `seen` is the sum of the other conversation counts; `types` counts all
-    messages by role and content type; `first` and `last` are times of kept messages, ISO 8601 in UTC."""
+    """An export in numbers. `seen` is the sum of the other conversation counts.
+
+    Of several `copies` of a conversation one stays: `kept`, `threads` and `chunks` are of that, while nodes,
+    `left_out` and `types` (messages by role and content type) are of all that were looked at, as in an
+    import. `first` and `last` are times of kept messages, ISO 8601 in UTC.
+    """
 
     source: str
     seen: int = 0
     to_import: int = 0
+    copies: int = 0
     empty: int = 0
     rejected: int = 0
     not_a_conversation: int = 0
@@ -44,8 +49,8 @@ class Inspection:
         return {
             "source": self.source,
             "conversations": {
-                "seen": self.seen, "to_import": self.to_import, "empty": self.empty, "rejected": self.rejected,
-                "not_a_conversation": self.not_a_conversation,
+                "seen": self.seen, "to_import": self.to_import, "copies": self.copies, "empty": self.empty,
+                "rejected": self.rejected, "not_a_conversation": self.not_a_conversation,
             },
             "nodes": {"all": self.nodes, "without_message": self.without_message},
             "messages": {
@@ -63,15 +68,18 @@ class Inspection:
 def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
     """Goes through `sources` as an import would, writing nothing. Raises NotAnExport where that would."""
     found = Inspection(sources.label)
-    for outcome in extracted(sources, settings):
+    there: dict[str, _Copy] = {}
+    for raw in sources.conversations():
         found.seen += 1
+        outcome = outcome_of(raw, settings)
         if isinstance(outcome, Problem):
             found.rejected += 1
             found.problems.append(outcome)
         elif isinstance(outcome, NotAConversation):
             found.not_a_conversation += 1
         else:
-            _add(found, outcome, settings)
+            copy = _Copy(outcome.update_time or 0.0, outcome.nodes, content_hash(raw.data))
+            _add(found, outcome, settings, copy, there)
     sources.refuse_nothing_found(found.seen, found.not_a_conversation)
     found.problems[:0] = sources.problems
     return found
@@ -80,30 +88,69 @@ def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
 def extracted(sources: Sources, settings: ImportSettings) -> Iterator[Conversation | NotAConversation | Problem]:
     """Every item of `sources` after the rules; one that cannot be read is a problem of kind `reject`."""
     for raw in sources.conversations():
-        try:
-            if raw.damage:
-                raise RecordError(raw.damage)
-            yield extract(raw.data, settings.branches)
-        except Exception as error:  # noqa: BLE001 - as in an import, whatever it is, it costs one conversation
-            yield reject_problem(raw.member, raw.position, reject_reason(error))
+        yield outcome_of(raw, settings)
 
 
-def _add(found: Inspection, conversation: Conversation, settings: ImportSettings) -> None:
-    if conversation.messages:
-        found.to_import += 1
-    else:
-        found.empty += 1
+def outcome_of(raw: RawConversation, settings: ImportSettings) -> Conversation | NotAConversation | Problem:
+    """One item after the rules."""
+    try:
+        if raw.damage:
+            raise RecordError(raw.damage)
+        return extract(raw.data, settings.branches)
+    except Exception as error:  # noqa: BLE001 - as in an import, whatever it is, it costs one conversation
+        return reject_problem(raw.member, raw.position, reject_reason(error))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Copy:
+    """A copy of a conversation; of several the greatest one stays (extraction.md §2). The rest is what it adds."""
+
+    update_time: float
+    nodes: int
+    raw_hash: str
+    kept: int = field(default=0, compare=False)
+    threads: int = field(default=0, compare=False)
+    side_threads: int = field(default=0, compare=False)
+    chunks: int = field(default=0, compare=False)
+
+
+def _add(
+    found: Inspection, conversation: Conversation, settings: ImportSettings, copy: _Copy, there: dict[str, _Copy]
+) -> None:
+    before = there.get(conversation.id)
+    found.copies += before is not None
+    if before is not None and before.raw_hash == copy.raw_hash:
+        return
     found.nodes += conversation.nodes
     found.without_message += conversation.without_message
-    found.kept += len(conversation.messages)
     found.types.update(conversation.seen_types)
     found.left_out.update(conversation.left_out)
     found.notes.update(conversation.notes)
+    if before is not None:
+        found.notes["older_copy"] += 1
+        if before > copy:
+            return
+        _count(found, before, -1)
     threads = {message.thread for message in conversation.messages}
-    found.threads += len(threads)
-    found.side_threads += len(threads - {MAIN})
-    found.chunks += sum(1 for _ in chunk_conversation(conversation, settings.chunks))
+    chunks = sum(1 for _ in chunk_conversation(conversation, settings.chunks))
+    there[conversation.id] = replace(
+        copy,
+        kept=len(conversation.messages),
+        threads=len(threads),
+        side_threads=len(threads - {MAIN}),
+        chunks=chunks,
+    )
+    _count(found, there[conversation.id], 1)
     times = [time for m in conversation.messages if (time := iso_time(m.create_time)) is not None]
     if times:
         found.first = min(filter(None, (found.first, min(times))))
         found.last = max(filter(None, (found.last, max(times))))
+
+
+def _count(found: Inspection, copy: _Copy, sign: int) -> None:
+    found.to_import += sign if copy.kept else 0
+    found.empty += 0 if copy.kept else sign
+    found.kept += sign * copy.kept
+    found.threads += sign * copy.threads
+    found.side_threads += sign * copy.side_threads
+    found.chunks += sign * copy.chunks

@@ -10,8 +10,10 @@ from ray_import.extraction.decode import decode
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source.containers import Export, open_export
-from ray_import.source.products import is_conversation, other_product
+from ray_import.source.containers import open_export
+from ray_import.source.export import Export
+from ray_import.source.names import is_conversations
+from ray_import.source.products import is_chatgpts, other_product
 
 LOOK_AT_ITEMS = 20
 """How many items decide that an export is another product's: some begin with items of other kinds."""
@@ -61,16 +63,21 @@ class Sources:
     def refuse_nothing_found(self, seen: int, not_a_conversation: int) -> None:
         """An export without a single conversation is an error, not a success with nothing in it.
 
-        Raises NotAnExport where no item that was seen is a conversation, or a damaged one.
+        Raises NotAnExport where no item that was seen is a conversation, or a damaged one. But an array with
+        nothing in it, under its usual name, is what somebody gets who has not chatted yet.
         """
-        if seen > not_a_conversation:
+        if seen > not_a_conversation or (not seen and self._is_of_a_new_account()):
             return
-        what = f"{seen:,} items, none with a mapping" if seen else "nothing in it"
+        what = f"nothing with a mapping among {seen:,} items" if seen else "nothing in it"
         problems = "".join(f"; {problem.kind}: {problem.detail}" for problem in self.problems[:1])
         raise NotAnExport(
             f"{self.label} holds no conversations ({what}{problems}).",
             "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
         )
+
+    def _is_of_a_new_account(self) -> bool:
+        members = [member for export in self.exports for member in export.members]
+        return not self.problems and all(is_conversations(member.name) for member in members)
 
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""
@@ -117,10 +124,9 @@ def _refuse_other_products(export: Export, limits: ReadLimits) -> None:
             value = decode(item.data)
         except RecordError:
             continue
-        found = other_product(value)
-        if found is None and is_conversation(value):
+        if is_chatgpts(value):
             return
-        product = product or found
+        product = product or other_product(value)
         if looked_at >= LOOK_AT_ITEMS:
             break
     if product is not None:

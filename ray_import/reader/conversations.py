@@ -10,7 +10,7 @@ from ray_import.reader.locate import Shape, locate
 from ray_import.reader.window import Window
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source.containers import Member
+from ray_import.source.export import Member
 from ray_import.source.streams import DAMAGE
 
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")

@@ -17,6 +17,11 @@ def is_conversations(name: str) -> bool:
     return "__MACOSX" not in path.parts and _MEMBER.fullmatch(path.name) is not None
 
 
+def is_zip(name: str) -> bool:
+    """True for what may be a whole export in another archive, as in the privacy portal's download."""
+    return name.lower().endswith(".zip") and "__MACOSX" not in name
+
+
 def shard_order(name: str) -> tuple[str, bool, int, str, str]:
     """Sorts by folder, then by the shard's number, not by its text."""
     path = _path(name)

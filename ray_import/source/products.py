@@ -8,6 +8,12 @@ def is_conversation(item: object) -> bool:
     return isinstance(item, dict) and isinstance(item.get("mapping"), dict)
 
 
+def is_chatgpts(item: object) -> bool:
+    """True for a conversation with a message as ChatGPT's are made; one without messages may be anybody's."""
+    messages = _messages(item["mapping"]) if isinstance(item, dict) and is_conversation(item) else []
+    return any("author" in message or "content" in message for message in messages)
+
+
 def other_product(item: object) -> str | None:
     """The product that such an item comes from, where it is not ChatGPT and is known."""
     if not isinstance(item, dict):
@@ -25,5 +31,10 @@ def other_product(item: object) -> str | None:
 
 def _has_fragments(mapping: dict[str, Any]) -> bool:
     """DeepSeek has ChatGPT's mapping, but its messages are made of `fragments`, without an author."""
-    messages = [node["message"] for node in mapping.values() if isinstance(node, dict) and node.get("message")]
-    return bool(messages) and all(isinstance(m, dict) and "fragments" in m and "author" not in m for m in messages)
+    messages = _messages(mapping)
+    return bool(messages) and all("fragments" in message and "author" not in message for message in messages)
+
+
+def _messages(mapping: dict[str, Any]) -> list[dict[str, Any]]:
+    found = (node.get("message") for node in mapping.values() if isinstance(node, dict))
+    return [message for message in found if isinstance(message, dict)]

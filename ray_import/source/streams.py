@@ -11,6 +11,7 @@ import io
 import lzma
 import os
 import struct
+import tarfile
 import tempfile
 import weakref
 import zipfile
@@ -42,6 +43,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     zlib.error,
     lzma.LZMAError,
     struct.error,
+    tarfile.TarError,
     EOFError,
     IndexError,
     OSError,
@@ -113,14 +115,22 @@ def _stored_entry(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
         if signature != b"PK\x03\x04":
             raise zipfile.BadZipFile("Bad magic number for file header")
         start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-
-        def read_at(offset: int, length: int) -> bytes:
-            stream.seek(start + offset)
-            return stream.read(length)
-
-        return _window(stack, read_at, entry.compress_size)
+        return _slice(stack, stream, start, entry.compress_size)
 
     return open_stored
+
+
+def slice_of(outer: Opener, start: int, size: int) -> Opener:
+    """`size` bytes from `start` on of what `outer` holds."""
+    return lambda stack: _slice(stack, outer(stack), start, size)
+
+
+def _slice(stack: ExitStack, stream: BinaryIO, start: int, size: int) -> BinaryIO:
+    def read_at(offset: int, length: int) -> bytes:
+        stream.seek(start + offset)
+        return stream.read(length)
+
+    return _window(stack, read_at, size)
 
 
 def _copied(outer: Opener, name: str, size: int | None, at_most: int | None) -> tuple[ReadAt, int]:
@@ -133,7 +143,7 @@ def _copied(outer: Opener, name: str, size: int | None, at_most: int | None) -> 
         while data := stream.read(COPY_BYTES):
             if at_most is not None and written + len(data) > at_most:
                 raise UnsafeArchive(
-                    f"{name} unpacks to more than {at_most:,} bytes: no ZIP packs that well again.",
+                    f"{name} unpacks to more than {at_most:,} bytes: no archive packs that well again.",
                     "If you trust it, unpack it and import the folder.",
                 )
             written += len(data)
@@ -158,7 +168,7 @@ def _room_for(name: str, size: int | None) -> Iterator[None]:
     except OSError as error:
         needs = f"at least {size:,} bytes" if size else "room"
         raise SourceError(
-            f"{name} is a ZIP that is packed once more: reading it needs {needs} in TMPDIR ({error.strerror}).",
+            f"{name} is an archive that is packed once more: reading it needs {needs} in TMPDIR ({error.strerror}).",
             "Set TMPDIR to a folder with more room, or unpack the outer archive and import the folder.",
         ) from None
 

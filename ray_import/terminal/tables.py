@@ -45,10 +45,12 @@ def show_inspection(console: Console, found: Inspection) -> None:
     table = _facts()
     table.add_row("source", found.source)
     table.add_row("conversations", _listed({
-        "seen": found.seen, "to import": found.to_import, "empty": found.empty, "rejected": found.rejected,
-        "not a conversation": found.not_a_conversation,
+        "seen": found.seen, "to import": found.to_import, "copies": found.copies, "empty": found.empty,
+        "rejected": found.rejected, "not a conversation": found.not_a_conversation,
     }))  # fmt: skip
-    table.add_row("from, to", f"{found.first or 'unknown'}, {found.last or 'unknown'}")
+    table.add_row(
+        "messages from", f"{_minute(found.first)} to {_minute(found.last)} (UTC)" if found.first else "unknown"
+    )
     table.add_row("nodes", f"{found.nodes:,}, {found.without_message:,} without a message")
     table.add_row("threads", f"{found.threads:,}, {found.side_threads:,} of them side branches")
     table.add_row("chunks to expect", f"{found.chunks:,}")
@@ -108,6 +110,10 @@ def show_rejects(console: Console, rejects: Sequence[KeptReject]) -> None:
         "\nray-import retry-rejects tries them again; ray-import rejects --raw REJECT prints one as it is.",
         soft_wrap=True,
     )
+
+
+def _minute(iso: str | None) -> str:
+    return (iso or "unknown")[:16].replace("T", " ")
 
 
 def _list_of(*columns: str) -> Table:

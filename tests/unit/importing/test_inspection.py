@@ -1,4 +1,5 @@
 import json
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,21 @@ def test_an_inspection_says_what_an_import_then_does(tmp_path: Path, settings: I
     assert found.chunks == counts.chunks_written == len(database.dump()["conversation_chunks"])
     threads = {(row["conversation_id"], row["thread"]) for row in database.dump()["conversation_chunks"]}
     assert (found.threads, found.side_threads) == (len(threads), len([t for t in threads if t[1] != "main"]))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_of_copies_it_counts_what_stays_as_an_import_does(tmp_path: Path, order: tuple[int, ...]) -> None:
+    newest = conversation("a", "Hi.", "Hello. " * 3000, "Bye.", update_time=1_700_000_300.0)
+    copies = [conversation("a", "Hi."), conversation("a", "Ho."), newest, conversation("a", " ")]
+    items = [conversation("b"), *(copies[i] for i in order), copies[order[-1]]]
+    path = written(tmp_path / "x.json", exported(items))
+    found = inspected(path)
+    counts = Database(tmp_path / "x.db").imported(path).counts
+    assert (found.to_import, found.empty, found.kept, found.chunks) == (
+        counts.imported, counts.empty, counts.kept, counts.chunks_written - counts.chunks_deleted,
+    )  # fmt: skip
+    assert (found.copies, found.left_out, found.notes) == (counts.unchanged, counts.left_out, counts.notes)
+    assert found.seen == found.to_import + found.copies
 
 
 def test_its_numbers_add_up(tmp_path: Path) -> None:

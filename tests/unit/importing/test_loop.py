@@ -25,7 +25,7 @@ from ray_import.records import Reject
 from ray_import.settings import ChunkSettings, ImportSettings, ReadLimits
 from ray_import.sink.port import Replaced
 from ray_import.sink.sqlite import SqliteSink
-from ray_import.source.containers import Export, Member
+from ray_import.source.export import Export, Member
 from tests.unit.importing.runs import (
     OF_ONE_RUN,
     SETTINGS,
@@ -130,8 +130,8 @@ def test_of_many_rejects_all_are_counted_and_kept_and_the_first_are_named(tmp_pa
     ("data", "what"),
     [
         (b"[]", "nothing in it"),
-        (b'{"id":"user-1","email":"a@b"}', "1 items, none with a mapping"),
-        (exported([FOLDER, FOLDER]), "2 items, none with a mapping"),
+        (b'{"id":"user-1","email":"a@b"}', "nothing with a mapping among 1 items"),
+        (exported([FOLDER, FOLDER]), "nothing with a mapping among 2 items"),
         (b"[", "truncated"),
         (b"[[[[", "truncated"),
     ],

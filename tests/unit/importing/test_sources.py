@@ -110,6 +110,40 @@ def test_items_that_are_nobodys_do_not_decide(tmp_path: Path) -> None:
     assert len(list(open_sources([path], READ).conversations())) == LOOK_AT_ITEMS + 3
 
 
+def test_conversations_without_messages_do_not_decide(tmp_path: Path) -> None:
+    empty = {"id": "d0", "mapping": {"root": {"message": None}}}
+    with pytest.raises(NotAnExport, match="DeepSeek"):
+        open_sources([written(tmp_path / "x.json", exported([empty, DEEPSEEK]))], READ)
+    path = written(tmp_path / "y.json", exported([empty, conversation("a"), DEEPSEEK]))
+    assert len(list(open_sources([path], READ).conversations())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "is_one"),
+    [
+        ("conversations.json", b"[]", True),
+        ("conversations.json", b' {"conversations": []} ', True),
+        ("conversations.json", b"[", False),
+        ("conversations.json", b"[]]", False),
+        ("anything.json", b"[]", False),
+    ],
+)
+@pytest.mark.parametrize("packed", [True, False], ids=["ZIP", "bare"])
+def test_the_export_of_somebody_who_has_not_chatted_yet_is_one(
+    tmp_path: Path, name: str, data: bytes, packed: bool, is_one: bool
+) -> None:
+    members = {name: data, "conversations-001.json": b"[]"} if packed else {}
+    sources = open_sources(
+        [written(tmp_path / ("x.zip" if packed else name), zipped(members) if packed else data)], READ
+    )
+    assert list(sources.conversations()) == []
+    if is_one or (packed and name == "anything.json"):
+        sources.refuse_nothing_found(0, 0)
+    else:
+        with pytest.raises(NotAnExport, match="nothing in it"):
+            sources.refuse_nothing_found(0, 0)
+
+
 def test_another_product_is_named_behind_an_item_that_cannot_be_read(tmp_path: Path) -> None:
     path = written(tmp_path / "x.json", b'[{"uuid":NaN},' + exported([CLAUDE])[1:])
     with pytest.raises(NotAnExport, match="Claude"):

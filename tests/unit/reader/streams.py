@@ -10,7 +10,7 @@ from typing import BinaryIO
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source.containers import Member
+from ray_import.source.export import Member
 
 
 class Dripping(io.BytesIO):

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from ray_import.source.products import is_conversation, other_product
+from ray_import.source.products import is_chatgpts, is_conversation, other_product
 from tests.unit.source.exports import conversation
 
 CLAUDE = {"uuid": "u", "name": "n", "created_at": "2026-01-01T00:00:00Z", "chat_messages": [{"sender": "human"}]}
@@ -62,3 +62,20 @@ def test_what_may_be_chatgpts_or_nobodys_is_not_named(item: object) -> None:
 )
 def test_a_conversation_is_an_object_with_a_mapping_object(item: object, is_one: bool) -> None:
     assert is_conversation(item) is is_one
+
+
+@pytest.mark.parametrize(
+    ("item", "proven"),
+    [
+        (conversation("c1"), True),
+        ({"mapping": {"a": {"message": {"author": {"role": "user"}}}}}, True),
+        ({"mapping": {"a": {"message": {"content": {"parts": ["hi"]}}}}}, True),
+        ({"mapping": {}}, False),
+        ({"mapping": {"a": None, "b": {"message": None}, "c": {"message": 5}}}, False),
+        (DEEPSEEK, False),
+        (CLAUDE, False),
+        ("text", False),
+    ],
+)
+def test_only_a_message_proves_that_a_conversation_is_chatgpts(item: object, proven: bool) -> None:
+    assert is_chatgpts(item) is proven

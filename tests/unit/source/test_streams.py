@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import pytest
 
 from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
-from ray_import.source import containers, streams
+from ray_import.source import archives, streams
 from ray_import.source.containers import open_export
 from ray_import.source.streams import Opener, entry_of_zip, file, gunzipped, spooled, zip_in_zip
 from tests.unit.source.exports import conversation, exported, written, zipped
@@ -296,7 +296,7 @@ def test_a_missing_temporary_folder_is_told_in_words(tmp_path: Path, monkeypatch
 def test_a_gzip_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, temporary_files: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(containers, "RATIO_MATTERS_FROM_BYTES", 1_000_000)
+    monkeypatch.setattr(archives, "RATIO_MATTERS_FROM_BYTES", 1_000_000)
     bomb = gzip.compress(b"PK\x03\x04" + bytes(20_000_000))
     with pytest.raises(UnsafeArchive, match="unpacks to more than"):
         open_export(written(tmp_path / "export.zip.gz", bomb))

@@ -1,0 +1,109 @@
+"""What lies in a folder, a ZIP or a tar, as one kind of thing: files with a name and ways to their bytes."""
+
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ray_import.errors import UnsafeArchive
+from ray_import.records import Problem
+from ray_import.source.names import shown
+from ray_import.source.streams import Opener, entry_of_zip, file, slice_of, zip_in_zip
+
+MAX_RATIO = 200
+RATIO_MATTERS_FROM_BYTES = 32 * 1024 * 1024
+"""Text deflates 4 to 30 times, small repetitive files more; a bomb, 1,000 times and to gigabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in a folder or an archive; `name` is as it stands there, with its folders.
+
+    `opener` is for reading it once from its beginning; `anywhere` gives one for going back and forth in it, which
+    may need a temporary file as long as that one lives. `unsafe` says why it may not be opened.
+    """
+
+    name: str
+    size: int
+    opener: Opener
+    anywhere: Callable[[], Opener]
+    unsafe: UnsafeArchive | None = None
+
+
+def most_unpacked(size: int) -> int:
+    """To how many bytes a file of `size` may unpack."""
+    return max(RATIO_MATTERS_FROM_BYTES, MAX_RATIO * size)
+
+
+def entries_of_folder(folder: Path, problems: list[Problem]) -> list[Entry]:
+    """All files below `folder` but links, sorted; folders that cannot be read become `problems`."""
+    paths = sorted(_files_below(folder, problems), key=lambda path: path.relative_to(folder).as_posix())
+    return [
+        Entry(path.relative_to(folder).as_posix(), path.stat().st_size, file(path), partial(file, path))
+        for path in paths
+    ]
+
+
+def _files_below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
+    def told(error: OSError) -> None:
+        name = shown(os.fspath(error.filename))
+        problems.append(Problem("damaged", name, f"this folder cannot be read ({type(error).__name__})"))
+
+    for parent, _, files in os.walk(folder, onerror=told, followlinks=False):
+        for name in files:
+            path = Path(parent) / name
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def entries_of_zip(opener: Opener, archive: str) -> list[Entry]:
+    """All files in a ZIP but links. Raises one of DAMAGE."""
+    with ExitStack() as stack:
+        listed = stack.enter_context(zipfile.ZipFile(opener(stack))).infolist()
+    return [
+        Entry(
+            entry.filename,
+            entry.file_size,
+            entry_of_zip(opener, entry),
+            partial(zip_in_zip, opener, entry, f"{archive}/{shown(entry.filename)}"),
+            _why_unsafe(entry, archive),
+        )
+        for entry in listed
+        if not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
+    ]
+
+
+def entries_of_tar(opener: Opener, archive: str, problems: list[Problem]) -> list[Entry]:
+    """All files in a tar but links; that it is cut off between two is one of `problems`. Raises one of DAMAGE."""
+    with ExitStack() as stack:
+        stream = opener(stack)
+        tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
+        listed = tar.getmembers()
+        stream.seek(tar.offset)
+        if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+            problems.append(Problem("truncated", archive, "the archive is cut off, or damaged, after its last file"))
+    entries = []
+    for entry in listed:
+        if entry.isreg() and not entry.issparse():
+            there = partial(slice_of, opener, entry.offset_data, entry.size)
+            entries.append(Entry(entry.name, entry.size, there(), there))
+    return entries
+
+
+def _why_unsafe(entry: zipfile.ZipInfo, archive: str) -> UnsafeArchive | None:
+    if entry.flag_bits & 0x1:
+        return UnsafeArchive(
+            f"{shown(entry.filename)} in {archive} is encrypted.", "Unpack it with its password and import the folder."
+        )
+    if entry.file_size > most_unpacked(entry.compress_size):
+        return UnsafeArchive(
+            f"{shown(entry.filename)} in {archive} claims to unpack to {entry.file_size:,} bytes from "
+            f"{entry.compress_size:,}: no text packs that well.",
+            "If you trust it, unpack it and import the folder.",
+        )
+    return None

@@ -1,0 +1,142 @@
+"""Looks for the members with conversations in whatever it is given, however deep they are packed."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
+from ray_import.records import Problem
+from ray_import.source import manifest
+from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
+from ray_import.source.export import Member
+from ray_import.source.names import base_name, is_conversations, is_zip, product_of, shown
+from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of, spooled
+
+MAX_DEPTH = 4
+"""A gzip of a ZIP of a ZIP of a gzip; what nests deeper is made to nest."""
+
+_TAR_MAGIC = slice(257, 262)
+
+
+@dataclass(slots=True)
+class Finder:
+    """Collects members, and what was wrong with the parts that gave none."""
+
+    where: str
+    without: str = ""
+    """What every member's name would begin with, and does not: the file that the user named."""
+    members: list[Member] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    _errors: list[SourceError] = field(default_factory=list)
+
+    def failure(self) -> SourceError:
+        """Why there is no member at all: that something is no export only where nothing worse is known."""
+        worse = [error for error in self._errors if not isinstance(error, NotAnExport)]
+        return next(iter(worse + self._errors), _nothing_found(self.where, []))
+
+    def look_into_file(self, path: Path) -> None:
+        """Whatever the file is."""
+        name = shown(path.name)
+        with self._alone(name):
+            self._in_stream(file(path), name, path.stat().st_size, MAX_DEPTH)
+
+    def look_into_folder(self, folder: Path) -> None:
+        """All conversation files below `folder`; where there are none, all ZIPs."""
+        with self._alone(self.where, may_hold_none=True):
+            self._among(entries_of_folder(folder, self.problems), self.where, "", MAX_DEPTH)
+
+    def _in_stream(
+        self, opener: Opener, name: str, size: int | None, depth: int, *, anywhere: Opener | None = None
+    ) -> None:
+        """`anywhere` opens the same bytes for going back and forth, where `opener` is slow at that."""
+        if depth < 0:
+            raise UnsafeArchive(f"{name} is packed more than {MAX_DEPTH} times over.", "Unpack it once and try again.")
+        head = head_of(opener)
+        begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if head.startswith(b"\x1f\x8b"):
+            inner = gunzipped(opener)
+            unpacked = spooled(inner, name, None, most_unpacked(size or 0))
+            self._in_stream(inner, name, None, depth - 1, anywhere=unpacked)
+        elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            self._among(entries_of_zip(anywhere or opener, name), name, f"{name}/", depth - 1)
+        elif head[_TAR_MAGIC] == b"ustar":
+            self._among(entries_of_tar(anywhere or opener, name, self.problems), name, f"{name}/", depth - 1)
+        elif begins[:1] in (b"[", b"{") or (not begins and len(head) == HEAD_BYTES):
+            self.members.append(Member(name.removeprefix(self.without), size, opener))
+        else:
+            raise NotAnExport(_what_it_is_instead(name, begins))
+
+    def _among(self, entries: list[Entry], name: str, prefix: str, depth: int) -> None:
+        """The conversation files among `entries`; where there are none, all ZIPs: the privacy portal's
+        download is whole exports as ZIPs in a ZIP, of which some hold only files."""
+        found = [entry for entry in entries if is_conversations(entry.name)]
+        inner = [entry for entry in entries if not found and is_zip(entry.name)]
+        if not found and not inner:
+            raise _nothing_found(name, [entry.name for entry in entries])
+        for entry in entries:
+            if found and base_name(entry.name) == manifest.NAME:
+                self._compare(entry.opener, [shard.name for shard in found])
+        for entry in found or inner:
+            inside = f"{prefix}{shown(entry.name)}"
+            with self._alone(inside, may_hold_none=not found):
+                if entry.unsafe is not None:
+                    raise entry.unsafe
+                self._in_stream(entry.opener, inside, entry.size, depth, anywhere=entry.anywhere())
+
+    def _compare(self, listing_opener: Opener, present: list[str]) -> None:
+        """A manifest that cannot be read is of no use, and costs nothing else."""
+        with suppress(*DAMAGE), ExitStack() as stack:
+            listing = listing_opener(stack).read(manifest.MAX_BYTES)
+            self.problems.extend(
+                Problem("missing_shard", self.where, f"{shard} is listed by the export and not in it")
+                for shard in manifest.missing_shards(listing, present)
+            )
+
+    @contextmanager
+    def _alone(self, name: str, *, may_hold_none: bool = False) -> Iterator[None]:
+        """What fails in here costs this part alone."""
+        try:
+            yield
+        except SourceError as error:
+            if may_hold_none and isinstance(error, NotAnExport):
+                self._errors.append(error.with_traceback(None))
+                return
+            self._failed(name, error)
+        except PermissionError:
+            self._failed(name, SourceError(f"{name} may not be read by this user."))
+        except DAMAGE as error:
+            _let_go(error)
+            what = f"{name} is damaged or cut off ({type(error).__name__})."
+            self._failed(name, SourceError(what, "Download the export again, or unpack it."))
+
+    def _failed(self, name: str, error: SourceError) -> None:
+        self._errors.append(error.with_traceback(None))  # which would keep the ZIP's temporary file
+        self.problems.append(Problem("damaged", name, error.message))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Frees what the frames of a failure hold, the ZIP's temporary file above all: since Python 3.12 they are
+    in a cycle with it, which only a garbage collection would end."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
+def _what_it_is_instead(name: str, begins: bytes) -> str:
+    if not begins:
+        return f"{name} is empty."
+    if begins[:1] == b"<":
+        return f"{name} is a web page, not an export: ChatGPT's are a ZIP, or the conversations.json in it."
+    return f"{name} is no export: looked for a ZIP, a gzip, a tar, or JSON that begins with [ or {{."
+
+
+def _nothing_found(where: str, names: list[str]) -> NotAnExport:
+    product = product_of(names)
+    if product:
+        return NotAnExport(f"{where} looks like a {product} export; this imports ChatGPT's.")
+    return NotAnExport(
+        f"{where} holds no conversations: looked for conversations.json or conversations-000.json, at any depth.",
+        "Is it the ZIP that ChatGPT sent you?",
+    )
