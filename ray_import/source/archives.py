@@ -62,16 +62,25 @@ def _files_below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
 
 
 def entries_of_zip(opener: Opener, archive: str) -> list[Entry]:
-    """All files in a ZIP but links. Raises one of DAMAGE."""
+    """All files in a ZIP but links. Raises one of DAMAGE.
+
+    One that is cut off shortly after a ZIP that is stored in it ends, for zipfile, with that one's directory, which
+    knows nothing of where the file begins.
+    """
     with ExitStack() as stack:
-        listed = stack.enter_context(zipfile.ZipFile(opener(stack))).infolist()
+        stream = opener(stack)
+        listed = stack.enter_context(zipfile.ZipFile(stream)).infolist()
+        if all(entry.header_offset for entry in listed):
+            stream.seek(0)
+            if stream.read(4) == b"PK\x03\x04":
+                raise zipfile.BadZipFile("This directory is not that of the whole file")
     return [
         Entry(
             entry.filename,
             entry.file_size,
             entry_of_zip(opener, entry),
             partial(zip_in_zip, opener, entry, f"{archive}/{shown(entry.filename)}"),
-            _why_unsafe(entry, archive),
+            why_unsafe(entry, archive),
         )
         for entry in listed
         if not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
@@ -95,7 +104,8 @@ def entries_of_tar(opener: Opener, archive: str, problems: list[Problem]) -> lis
     return entries
 
 
-def _why_unsafe(entry: zipfile.ZipInfo, archive: str) -> UnsafeArchive | None:
+def why_unsafe(entry: zipfile.ZipInfo, archive: str) -> UnsafeArchive | None:
+    """Why an entry of a ZIP may not be opened, by what its header says."""
     if entry.flag_bits & 0x1:
         return UnsafeArchive(
             f"{shown(entry.filename)} in {archive} is encrypted.", "Unpack it with its password and import the folder."

@@ -12,6 +12,7 @@ from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
 from ray_import.source.export import Member
 from ray_import.source.names import base_name, is_conversations, is_zip, product_of, shown
+from ray_import.source.salvage import salvaged_entries
 from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of, spooled
 
 MAX_DEPTH = 4
@@ -60,13 +61,27 @@ class Finder:
             unpacked = spooled(inner, name, None, most_unpacked(size or 0))
             self._in_stream(inner, name, None, depth - 1, anywhere=unpacked)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            self._among(entries_of_zip(anywhere or opener, name), name, f"{name}/", depth - 1)
+            self._among(self._entries_of_zip(anywhere or opener, name), name, f"{name}/", depth - 1)
         elif head[_TAR_MAGIC] == b"ustar":
             self._among(entries_of_tar(anywhere or opener, name, self.problems), name, f"{name}/", depth - 1)
         elif begins[:1] in (b"[", b"{") or (not begins and len(head) == HEAD_BYTES):
             self.members.append(Member(name.removeprefix(self.without), size, opener))
         else:
             raise NotAnExport(_what_it_is_instead(name, begins))
+
+    def _entries_of_zip(self, opener: Opener, name: str) -> list[Entry]:
+        """What its directory lists; where that cannot be read, what can be found without it. Raises one of DAMAGE."""
+        try:
+            return entries_of_zip(opener, name)
+        except DAMAGE as error:
+            _let_go(error)
+            entries = salvaged_entries(opener, name)
+            if not entries:
+                raise
+            self._errors.append(_damaged(name, error))
+            told = "the archive is cut off, or damaged at its end: all that can be found without its directory is in"
+            self.problems.append(Problem("truncated", name, told))
+            return entries
 
     def _among(self, entries: list[Entry], name: str, prefix: str, depth: int) -> None:
         """The conversation files among `entries`; where there are none, all ZIPs: the privacy portal's
@@ -108,8 +123,7 @@ class Finder:
             self._failed(name, SourceError(f"{name} may not be read by this user."))
         except DAMAGE as error:
             _let_go(error)
-            what = f"{name} is damaged or cut off ({type(error).__name__})."
-            self._failed(name, SourceError(what, "Download the export again, or unpack it."))
+            self._failed(name, _damaged(name, error))
 
     def _failed(self, name: str, error: SourceError) -> None:
         self._errors.append(error.with_traceback(None))  # which would keep the ZIP's temporary file
@@ -122,6 +136,11 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
+
+
+def _damaged(name: str, error: Exception) -> SourceError:
+    what = f"{name} is damaged or cut off ({type(error).__name__})."
+    return SourceError(what, "Download the export again, or unpack it.")
 
 
 def _what_it_is_instead(name: str, begins: bytes) -> str:

@@ -16,7 +16,8 @@ from ray_import.errors import ConfigError, ImporterError, NotAnExport, SourceErr
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source.containers import Export, open_export
+from ray_import.source.containers import open_export
+from ray_import.source.export import Export
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 JSON = exported([conversation("c1")])
@@ -164,6 +165,7 @@ def test_shards_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert list(contents(open_export(folder_of(tmp_path / "f", shards)))) == ordered
     wrapped = {f"0a-2026-07-29/{name}": data for name, data in shards.items()}
     assert list(contents(opened(tmp_path, zipped(wrapped)))) == [f"0a-2026-07-29/{name}" for name in ordered]
+    assert list(contents(open_export(folder_of(tmp_path / "w", wrapped)))) == [f"0a-2026-07-29/{n}" for n in ordered]
 
 
 def test_a_path_may_be_a_link(tmp_path: Path) -> None:
@@ -187,6 +189,20 @@ def test_two_members_of_one_name_are_both_read(tmp_path: Path) -> None:
         with member.open() as stream:
             read.append(stream.read())
     assert sorted(read) == sorted([JSON, OTHER_JSON])
+
+
+@pytest.mark.parametrize("inner", [False, True], ids=["ZIP", "ZIP in ZIP"])
+def test_conversations_may_lie_beyond_4_gib(tmp_path: Path, inner: bool) -> None:
+    """As in exports with tens of gigabytes of pictures; what lies before is a hole in the file, which takes no room."""
+    path = tmp_path / "export.zip"
+    data = zipped({"conversations.json": JSON}) if inner else JSON
+    name = "Conversations__1.zip" if inner else "conversations.json"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("file-1.dat", b"x")
+        archive.start_dir = 5 * 2**30
+        archive.writestr(name, data)
+    assert path.stat().st_size > 5 * 2**30
+    assert [*contents(open_export(path)).values()] == [JSON]
 
 
 def test_a_zip_made_on_windows_may_have_backslashes_in_its_names(tmp_path: Path) -> None:
@@ -227,7 +243,7 @@ def test_of_the_portals_download_the_inner_exports_are_read(tmp_path: Path, comp
 
 
 def test_an_inner_zip_that_is_damaged_is_told_and_the_others_are_read(tmp_path: Path) -> None:
-    good, bad = zipped({"conversations.json": JSON}), zipped({"conversations.json": OTHER_JSON})[:-30]
+    good, bad = zipped({"conversations.json": JSON}), zipped({"conversations.json": OTHER_JSON})[:20]
     export = opened(tmp_path, zipped(portal(bad, good)))
     assert [*contents(export).values()] == [JSON]
     assert [(problem.kind, problem.where) for problem in export.problems] == [
@@ -236,14 +252,14 @@ def test_an_inner_zip_that_is_damaged_is_told_and_the_others_are_read(tmp_path: 
 
 
 def test_a_zip_in_a_folder_that_is_damaged_is_told_and_the_others_are_read(tmp_path: Path) -> None:
-    good, bad = zipped({"conversations.json": JSON}), zipped({"conversations.json": OTHER_JSON})[:-30]
+    good, bad = zipped({"conversations.json": JSON}), zipped({"conversations.json": OTHER_JSON})[:20]
     export = open_export(folder_of(tmp_path / "f", {"1.zip": bad, "2.zip": good}))
     assert [*contents(export).values()] == [JSON]
     assert [problem.kind for problem in export.problems] == ["damaged"]
 
 
 def test_where_every_inner_zip_is_damaged_the_error_says_so(tmp_path: Path) -> None:
-    bad = zipped({"conversations.json": JSON})[:-30]
+    bad = zipped({"conversations.json": JSON})[:20]
     with pytest.raises(SourceError) as caught:
         opened(tmp_path, zipped({"Conversations__1.zip": bad}))
     assert not isinstance(caught.value, NotAnExport)
@@ -312,6 +328,15 @@ def test_an_export_with_all_its_shards_has_no_problem(tmp_path: Path, packed: bo
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["ZIP", "folder"])
+def test_a_manifest_decides_nothing_but_what_is_missing(tmp_path: Path, packed: bool) -> None:
+    """A shard that it does not list is read, and what it lists beside is not."""
+    listing = orjson.dumps({"files": ["conversations-001.json", "chat.json"]})
+    members = {"export_manifest.json": listing, "chat.json": OTHER_JSON} | SHARDS
+    export = opened(tmp_path, zipped(members)) if packed else open_export(folder_of(tmp_path / "f", members))
+    assert (list(contents(export)), export.problems) == (list(SHARDS), ())
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["ZIP", "folder"])
 @pytest.mark.parametrize("bad", [b"", b"\0\0\0\0", b"<html>", b"text"])
 def test_a_shard_that_is_no_json_is_told_and_the_others_are_read(tmp_path: Path, bad: bytes, packed: bool) -> None:
     """A file that a broken download or a full disk left empty must not cost the other shards."""
@@ -354,17 +379,24 @@ MANY = exported([conversation(f"c{i}", os.urandom(300).hex()) for i in range(200
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30, 200, 5000])
-def test_a_zip_that_is_cut_off_is_an_error_with_a_hint(tmp_path: Path, cut: int) -> None:
+def test_a_zip_that_is_cut_off_gives_what_is_before_the_cut_and_it_is_told(tmp_path: Path, cut: int) -> None:
+    conversations, problems = items(export := opened(tmp_path, zipped({"conversations.json": MANY})[:-cut]))
+    assert len([item for item in conversations if not item.damage]) > (150 if cut >= 200 else 199)
+    assert "truncated" in {problem.kind for problem in [*problems, *export.problems]}
+
+
+@pytest.mark.parametrize("left", [4, 20, 40, 60])
+def test_a_zip_of_which_nothing_is_left_is_an_error_with_a_hint(tmp_path: Path, left: int) -> None:
     with pytest.raises(SourceError, match="damaged or cut off") as caught:
-        opened(tmp_path, zipped({"conversations.json": MANY})[:-cut])
+        opened(tmp_path, zipped({"chat.html": MANY, "conversations.json": MANY})[:left])
     assert caught.value.hint
 
 
-def test_a_directory_of_a_zip_that_is_overwritten_is_an_error_with_a_hint(tmp_path: Path) -> None:
+def test_a_directory_of_a_zip_that_is_overwritten_is_done_without_and_it_is_told(tmp_path: Path) -> None:
     data = zipped({"conversations.json": MANY}).replace(b"PK\x01\x02", b"XX\x01\x02")
-    with pytest.raises(SourceError, match="damaged or cut off") as caught:
-        opened(tmp_path, data)
-    assert caught.value.hint
+    conversations, problems = items(export := opened(tmp_path, data))
+    assert (len(conversations), problems) == (200, [])
+    assert [problem.kind for problem in export.problems] == ["truncated"]
 
 
 def test_where_the_checksum_is_wrong_what_is_before_it_arrives_and_it_is_told(tmp_path: Path) -> None:
@@ -545,7 +577,7 @@ def test_a_name_made_for_traversal_is_read_and_nothing_outside_is_touched(
         pytest.param(b" \n ", "is empty", id="blanks"),
         pytest.param(b"<!DOCTYPE html><html>", "is a web page", id="a web page"),
         pytest.param(b"  <html>", "is a web page", id="a web page after blanks"),
-        pytest.param(b"Dear Sir or Madam", "is no export: looked for a ZIP, a gzip, or JSON", id="text"),
+        pytest.param(b"Dear Sir or Madam", "is no export: looked for a ZIP, a gzip, a tar, or JSON", id="text"),
         pytest.param(b"\x89PNG\r\n\x1a\n", "is no export", id="a picture"),
         pytest.param(b"7z\xbc\xaf\x27\x1c", "is no export", id="another archive"),
         pytest.param(b'"text"', "is no export", id="a JSON string"),
