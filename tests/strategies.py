@@ -1,7 +1,7 @@
 """Random exports for the property tests: graphs, messages of every shape, texts, marks, kept conversations."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -211,7 +211,7 @@ def _kept_messages() -> st.SearchStrategy[Message]:
 @st.composite
 def kept_conversations(draw: st.DrawFn) -> Conversation:
     """A conversation as the extractor leaves it: messages of several threads, one among the other."""
-    kept = tuple(replace(draw(_kept_messages()), node_id=f"m{i}") for i in range(draw(st.integers(0, 7))))
+    kept = tuple(draw(_kept_messages())._replace(node_id=f"m{i}") for i in range(draw(st.integers(0, 7))))
     title = draw(st.sampled_from(["", "Talk", "漢" * 40, "A very long title " * 9]))
     return kept_conversation(kept, title)
 

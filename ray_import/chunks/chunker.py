@@ -6,7 +6,7 @@ one's end. So the overlap needs no text of its own, and the fresh parts, joined,
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ray_import.chunks.boundary import first_boundary, last_boundary
 from ray_import.records import Chunk, Conversation, Message, Span
@@ -15,9 +15,12 @@ from ray_import.settings import BYTES_PER_TOKEN, ChunkSettings
 TITLE_SHARE = 4
 """At most a quarter of a chunk is its title."""
 
-_GAP = "\n\n"
 _CONTINUED = " (continued)"
-_ROLES = {"user": "User", "assistant": "Assistant"}
+_LABELS = {
+    role: (f"\n\n{name}: ".encode(), f"\n\n{name}{_CONTINUED}: ".encode())
+    for role, name in {"user": "User", "assistant": "Assistant"}.items()
+}
+"""What stands before a message, and before the rest of one."""
 
 
 def estimate_tokens(size_bytes: int) -> int:
@@ -46,16 +49,14 @@ def _by_thread(messages: Iterable[Message]) -> list[list[Message]]:
     return list(threads.values())
 
 
-def _header(title: str, max_bytes: int) -> str:
-    header = f"# {title or 'Untitled'}"
-    raw = header.encode()
-    if len(raw) > max_bytes:
-        header = raw[: max_bytes - len("…".encode())].decode(errors="ignore").rstrip() + "…"
+def _header(title: str, max_bytes: int) -> bytes:
+    header = f"# {title or 'Untitled'}".encode()
+    if len(header) > max_bytes:
+        header = header[: max_bytes - len("…".encode())].decode(errors="ignore").rstrip().encode() + "…".encode()
     return header
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A place in a thread: `offset` bytes into the text of its message number `message`."""
 
     message: int
@@ -63,25 +64,26 @@ class _Place:
 
 
 class _Thread:
-    def __init__(self, messages: list[Message], header: str, settings: ChunkSettings) -> None:
+    """All in UTF-8 bytes, which are decoded once, when a chunk is put together."""
+
+    def __init__(self, messages: list[Message], header: bytes, settings: ChunkSettings) -> None:
         self._messages = messages
         self._texts = [rendered_text(message).encode() for message in messages]
-        self._labels = [_ROLES[message.role] for message in messages]
+        self._labels = [_LABELS[message.role] for message in messages]
         self._header = header
-        self._room = settings.target_tokens * BYTES_PER_TOKEN - len(header.encode())
+        self._room = settings.target_tokens * BYTES_PER_TOKEN - len(header)
         self._overlap = settings.overlap_tokens * BYTES_PER_TOKEN
 
     def chunks(self) -> Iterator[Chunk]:
         ranges = list(self._ranges())
         for index, (first, fresh, end) in enumerate(ranges):
-            spans = tuple(self._spans(first, fresh, end))
-            content = self._header + "".join(self._render(first, end))
+            content, spans = self._shown(first, fresh, end)
             yield Chunk(
                 thread=self._messages[0].thread,
                 index=index,
                 count=len(ranges),
-                content=content,
-                tokens=estimate_tokens(len(content.encode())),
+                content=content.decode(),
+                tokens=estimate_tokens(len(content)),
                 spans=spans,
                 created_at=self._messages[fresh.message].create_time,
             )
@@ -96,8 +98,7 @@ class _Thread:
             fresh = end if end.offset < len(self._texts[end.message]) else _Place(end.message + 1, 0)
 
     def _label_bytes(self, message: int, offset: int) -> int:
-        continued = len(_CONTINUED) if offset else 0
-        return len(_GAP) + len(self._labels[message]) + continued + len(": ")
+        return len(self._labels[message][offset > 0])
 
     def _overlap_before(self, fresh: _Place) -> _Place:
         """Goes back over whole messages while they fit, then into the one before, up to a boundary.
@@ -149,16 +150,15 @@ class _Thread:
     def _whole_bytes(self, message: int) -> int:
         return self._label_bytes(message, 0) + len(self._texts[message])
 
-    def _spans(self, first: _Place, fresh: _Place, end: _Place) -> Iterator[Span]:
+    def _shown(self, first: _Place, fresh: _Place, end: _Place) -> tuple[bytes, tuple[Span, ...]]:
+        pieces = [self._header]
+        spans = []
         for message in range(first.message, end.message + 1):
+            text = self._texts[message]
             start = first.offset if message == first.message else 0
-            stop = end.offset if message == end.message else len(self._texts[message])
-            new_from = stop if message < fresh.message else fresh.offset if message == fresh.message else 0
-            yield Span(self._messages[message].node_id, start, max(new_from, start), stop)
-
-    def _render(self, first: _Place, end: _Place) -> Iterator[str]:
-        for message in range(first.message, end.message + 1):
-            start = first.offset if message == first.message else 0
-            stop = end.offset if message == end.message else len(self._texts[message])
-            continued = _CONTINUED if start else ""
-            yield f"{_GAP}{self._labels[message]}{continued}: {self._texts[message][start:stop].decode()}"
+            stop = end.offset if message == end.message else len(text)
+            new_from = stop if message < fresh.message else fresh.offset if message == fresh.message else start
+            spans.append(Span(self._messages[message].node_id, start, max(new_from, start), stop))
+            pieces.append(self._labels[message][start > 0])
+            pieces.append(text[start:stop])
+        return b"".join(pieces), tuple(spans)

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import orjson
 
@@ -22,8 +23,7 @@ class Import:
     started_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkRow:
+class ChunkRow(NamedTuple):
     """One row of `conversation_chunks`. `node_ids` is JSON, times are ISO 8601 in UTC."""
 
     id: str

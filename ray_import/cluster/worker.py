@@ -31,8 +31,11 @@ class ImportWorker:
         """Answers, with the process id, once the worker can work. Raises SinkError where it cannot."""
         self._sink.known(self._work.of.user_id, "", [])
         gc.freeze()  # what Ray and the imports hold stays for good: no collection need go through it again
+        gc.disable()
         return os.getpid()
 
     def import_batch(self, payload: bytes, number: int, frames: Sequence[Frame], replay: bool) -> BatchResult:
         """See `ray_import.importing.work.import_batch`."""
-        return import_batch(payload, number, frames, self._work, self._sink, replay=replay)
+        result = import_batch(payload, number, frames, self._work, self._sink, replay=replay)
+        gc.collect()  # never in the middle of a batch
+        return result

@@ -8,10 +8,37 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag, TypeAdapter
+
+from ray_import.extraction.item import Content
 
 MAX_PART_DEPTH = 32
 """Parts within parts: one level was seen. A bound, because pydantic's own recursion has one."""
+
+_LANGUAGE = re.compile(r"[\w+#./-]{1,60}")
+"""Anything else could close the fence that it stands behind."""
+
+
+def visible_text(content: Content | None) -> str:
+    """The text of a message's `content`, before marks are taken out; "" where there is none.
+
+    Nearly all messages are one string, which needs no model.
+    """
+    if content is None:
+        return ""
+    parts = content.parts
+    if type(parts) is list and len(parts) == 1 and type(parts[0]) is str and content.content_type in _PLAIN:
+        return parts[0] or _text(content.text)
+    return modelled_text(msgspec.structs.asdict(content))
+
+
+def modelled_text(content: dict[str, Any]) -> str:
+    """The same of a content of any shape, by its model."""
+    return "" if _too_deep(content) else _CONTENT.validate_python(content).as_text()
+
+
+_PLAIN = ("text", None, "multimodal_text")
 
 
 def _text(value: object) -> str:
@@ -21,9 +48,6 @@ def _text(value: object) -> str:
 def _parts(value: object) -> list[object]:
     return [part for part in value if isinstance(part, str | dict)] if isinstance(value, list) else []
 
-
-_LANGUAGE = re.compile(r"[\w+#./-]{1,60}")
-"""Anything else could close the fence that it stands behind."""
 
 Text = Annotated[str, BeforeValidator(_text)]
 
@@ -83,15 +107,8 @@ def _kind(content: Any) -> Literal["code", "prose"]:
     return "code" if isinstance(content, dict) and content.get("content_type") == "code" else "prose"
 
 
-Content = Annotated[Annotated[ProseContent, Tag("prose")] | Annotated[CodeContent, Tag("code")], Discriminator(_kind)]
-_CONTENT: TypeAdapter[ProseContent | CodeContent] = TypeAdapter(Content)
-
-
-def visible_text(content: object) -> str:
-    """The text of a message's `content`, before marks are taken out; "" where there is none."""
-    if not isinstance(content, dict) or _too_deep(content):
-        return ""
-    return _CONTENT.validate_python(content).as_text()
+_Modelled = Annotated[Annotated[ProseContent, Tag("prose")] | Annotated[CodeContent, Tag("code")], Discriminator(_kind)]
+_CONTENT: TypeAdapter[ProseContent | CodeContent] = TypeAdapter(_Modelled)
 
 
 def _too_deep(content: dict[str, Any]) -> bool:

@@ -5,16 +5,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from ray_import.errors import RecordError
 from ray_import.extraction.content import visible_text
-from ray_import.extraction.decode import decode
 from ray_import.extraction.graph import Graph, Node, build_graph
+from ray_import.extraction.item import Item, RawMessage, read_item
 from ray_import.extraction.text import clean_text, one_line
 from ray_import.extraction.times import parse_time
 from ray_import.extraction.values import as_dict, as_str
-from ray_import.extraction.visibility import content_type_of, role_of, unknown_type, why_left_out
+from ray_import.extraction.visibility import content_type_of, is_unknown, role_of, why_left_out
 from ray_import.records import Conversation, Message
 from ray_import.settings import Branches
 
@@ -42,28 +41,27 @@ def likely_id(raw: bytes) -> str | None:
 
 def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation | NotAConversation:
     """Applies the rules to one item of an export. Raises RecordError where it is not JSON."""
-    item = decode(raw)
-    if not isinstance(item, dict) or not isinstance(item.get("mapping"), dict):
+    data = bytes(raw)
+    item = read_item(data)
+    if item is None:
         return NotAConversation()
-    mapping: dict[str, Any] = item["mapping"]
-    create_time = parse_time(item.get("create_time"))
-    nodes = [_node(key, value) for key, value in mapping.items()]
-    if len({node.key for node in nodes}) < len(nodes):
-        raise RecordError("ambiguous_node_keys")
-    graph = build_graph(nodes, as_str(item.get("current_node")) or None, create_time)
+    create_time = parse_time(item.create_time)
+    messages = [node.message for node in item.mapping.values()]
+    nodes = _nodes(item, messages)
+    graph = build_graph(nodes, as_str(item.current_node) or None, create_time)
     tally = _Tally(notes=Counter({"cycle": graph.cycles} if graph.cycles else {}))
-    messages = _kept(list(mapping.values()), nodes, graph, branches, tally)
+    kept = tuple(_kept(messages, nodes, graph, branches, tally))
     return Conversation(
-        id=_identity(item, raw),
-        title=one_line(as_str(item.get("title"))),
+        id=_identity(item, data),
+        title=one_line(as_str(item.title)),
         create_time=create_time,
-        update_time=parse_time(item.get("update_time")),
+        update_time=parse_time(item.update_time),
         nodes=len(nodes),
-        without_message=sum(not node.has_message for node in nodes),
-        messages=tuple(messages),
+        without_message=messages.count(None),
+        messages=kept,
         left_out=tally.left_out,
         notes=tally.notes,
-        seen_types=tally.seen_types,
+        seen_types=Counter(tally.seen_types),
     )
 
 
@@ -73,21 +71,26 @@ class _Tally:
 
     notes: Counter[str]
     left_out: Counter[str] = field(default_factory=Counter)
-    seen_types: Counter[str] = field(default_factory=Counter)
+    seen_types: list[str] = field(default_factory=list)
 
 
-def _node(key: str, value: object) -> Node:
-    node = as_dict(value)
-    message = node.get("message")
-    parent = node.get("parent")
-    has_message = isinstance(message, dict)
-    time = parse_time(message.get("create_time")) if isinstance(message, dict) else None
-    return Node(as_str(key), as_str(parent) if isinstance(parent, str) else None, time, has_message)
+def _nodes(item: Item, messages: list[RawMessage | None]) -> list[Node]:
+    keys = [as_str(key) for key in item.mapping]
+    if len(set(keys)) < len(keys):
+        raise RecordError("ambiguous_node_keys")
+    return [
+        Node(
+            key,
+            as_str(node.parent) if isinstance(node.parent, str) else None,
+            None if message is None else parse_time(message.create_time),
+            message is not None,
+        )
+        for key, node, message in zip(keys, item.mapping.values(), messages, strict=True)
+    ]
 
 
-def _identity(item: dict[str, Any], raw: bytes | memoryview) -> str:
-    for name in ("conversation_id", "id"):
-        value = item.get(name)
+def _identity(item: Item, raw: bytes) -> str:
+    for value in (item.conversation_id, item.id):
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         if as_str(value).strip():
@@ -95,16 +98,25 @@ def _identity(item: dict[str, Any], raw: bytes | memoryview) -> str:
     return f"unidentified-{content_hash(raw)[:16]}"
 
 
-def _kept(values: list[Any], nodes: list[Node], graph: Graph, branches: Branches, tally: _Tally) -> Iterator[Message]:
+def _kept(
+    messages: list[RawMessage | None], nodes: list[Node], graph: Graph, branches: Branches, tally: _Tally
+) -> Iterator[Message]:
     for i in graph.order:
-        if not nodes[i].has_message:
+        message = messages[i]
+        if message is None:
             continue
-        message: dict[str, Any] = values[i]["message"]
-        role = role_of(message)
-        tally.seen_types[f"{role} {content_type_of(message) or '(none)'}"] += 1
-        text, reason = _text_or_reason(message, tally.notes)
-        if reason is None and branches == "active" and not graph.active[i]:
-            reason = "inactive_branch"
+        role, content_type = role_of(message), content_type_of(message)
+        tally.seen_types.append(f"{role} {content_type or '(none)'}")
+        text = ""
+        reason = why_left_out(message, role, content_type)
+        if reason is None:
+            if is_unknown(content_type):
+                tally.notes[f"unknown_type:{content_type}"] += 1
+            text = clean_text(visible_text(message.content))
+            if not text.strip():
+                reason = "no_text"
+            elif branches == "active" and not graph.active[i]:
+                reason = "inactive_branch"
         if reason is not None:
             tally.left_out[reason] += 1
             continue
@@ -121,18 +133,9 @@ def _kept(values: list[Any], nodes: list[Node], graph: Graph, branches: Branches
         )
 
 
-def _text_or_reason(message: dict[str, Any], notes: Counter[str]) -> tuple[str, str | None]:
-    reason = why_left_out(message)
-    if reason is not None:
-        return "", reason
-    unheard_of = unknown_type(message)
-    if unheard_of is not None:
-        notes[f"unknown_type:{unheard_of}"] += 1
-    text = clean_text(visible_text(message.get("content")))
-    return text, None if text.strip() else "no_text"
-
-
-def _attachments(message: dict[str, Any]) -> tuple[str, ...]:
-    listed = as_dict(message.get("metadata")).get("attachments")
-    names = [one_line(as_str(as_dict(entry).get("name"))) for entry in listed] if isinstance(listed, list) else []
+def _attachments(message: RawMessage) -> tuple[str, ...]:
+    listed = message.metadata.attachments if message.metadata else None
+    if not listed or not isinstance(listed, list):
+        return ()
+    names = (one_line(as_str(as_dict(entry).get("name"))) for entry in listed)
     return tuple(name for name in names if name)

@@ -7,12 +7,12 @@ conversations are thousands of levels deep. All steps are linear but the heap, w
 import heapq
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 MAIN = "main"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """What the graph has to know of a node. `time` is its own, in seconds; `parent` may be missing or wrong."""
 
     key: str

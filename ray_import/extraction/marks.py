@@ -66,8 +66,11 @@ def strip_marks(text: str) -> str:
 
 
 def _may_hold_marks(text: str) -> bool:
-    """Most texts hold none, and looking for these is much cheaper than the work."""
-    if not text.isascii() and (_STRAY.search(text) or "【" in text):
+    """Most texts hold none, and looking for these is much cheaper than the work (and than a pattern of them)."""
+    if not text.isascii() and (
+        "\ue200" in text or "\ue201" in text or "\ue202" in text or "\ue203" in text
+        or "\ue204" in text or "\ue205" in text or "\ue206" in text or "【" in text
+    ):  # fmt: skip
         return True
     return "sandbox:" in text or "base64," in text or "citeturn" in text or ":::writing" in text
 
@@ -105,11 +108,14 @@ def _formula(payload: str) -> str:
 
 
 def _entity_name(payload: str) -> str:
-    """`["company","Name","hint"]` shows Name; a payload that is no such list is shown as it is."""
-    entity = _json_or_none(payload)
-    if isinstance(entity, list):
-        return as_str(entity[1]) if len(entity) > 1 else ""
-    return payload if entity is None else as_str(entity)
+    """`["company","Name","hint"]` shows Name; a payload that is no JSON is shown as it is."""
+    match _json_or_none(payload):
+        case [name] | [_, name, *_] | {"name": name} | str(name):
+            return as_str(name)
+        case None:
+            return payload
+        case _:
+            return ""
 
 
 def _json_or_none(payload: str) -> Any:

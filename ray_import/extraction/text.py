@@ -9,13 +9,17 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def clean_text(text: str) -> str:
     """`text` with the marks taken out, and with no character that a database refuses."""
-    return strip_marks(storable(text).replace("\r\n", "\n"))
+    text = strip_marks(storable(text).replace("\r\n", "\n"))
+    return text.replace("\r\n", "\n")  # between which a mark may have stood
 
 
 def storable(text: str) -> str:
     """`text` without NUL, lone surrogates as U+FFFD."""
     if not text.isascii():
-        text = _SURROGATE.sub("\ufffd", text)
+        try:
+            text.encode()  # much faster than to look for what is never there, after a decoder
+        except UnicodeEncodeError:
+            text = _SURROGATE.sub("\ufffd", text)
     return text.replace("\0", "")
 
 

@@ -1,8 +1,7 @@
 """Which messages a person saw as chat, and why the others are left out (extraction.md §4)."""
 
-from typing import Any
-
-from ray_import.extraction.values import as_dict, as_label, is_set
+from ray_import.extraction.item import RawMessage
+from ray_import.extraction.values import as_label, is_set
 
 NOT_CHAT = frozenset({
     "app_pairing_content", "audio", "citable_code_output", "code", "computer_initialize_state", "computer_output",
@@ -15,30 +14,31 @@ NOT_CHAT = frozenset({
 CHAT = frozenset({"", "text", "multimodal_text"})
 
 
-def role_of(message: dict[str, Any]) -> str:
+def role_of(message: RawMessage) -> str:
     """`author.role`, or `unknown`."""
-    return as_label(as_dict(message.get("author")).get("role")) or "unknown"
+    return (as_label(message.author.role) if message.author else "") or "unknown"
 
 
-def content_type_of(message: dict[str, Any]) -> str:
+def content_type_of(message: RawMessage) -> str:
     """`content.content_type`, "" where there is none."""
-    return as_label(as_dict(message.get("content")).get("content_type"))
+    return as_label(message.content.content_type) if message.content else ""
 
 
-def why_left_out(message: dict[str, Any]) -> str | None:
+def why_left_out(message: RawMessage, role: str, content_type: str) -> str | None:
     """The reason to leave out `message`, the first that holds; None where it may be kept (text allowing)."""
-    role = role_of(message)
     if role not in ("user", "assistant"):
         return f"role:{role}"
-    metadata = as_dict(message.get("metadata"))
-    content_type = content_type_of(message)
-    if is_set(metadata.get("is_visually_hidden_from_conversation")):
-        return "hidden"
-    if is_set(metadata.get("is_user_system_message")) or content_type == "user_editable_context":
+    metadata = message.metadata
+    if metadata is not None:
+        if is_set(metadata.is_visually_hidden_from_conversation):
+            return "hidden"
+        if is_set(metadata.is_user_system_message):
+            return "custom_instructions"
+    if content_type == "user_editable_context":
         return "custom_instructions"
-    if is_set(metadata.get("is_thinking_preamble_message")):
+    if metadata is not None and is_set(metadata.is_thinking_preamble_message):
         return "thinking_preamble"
-    recipient = as_label(message.get("recipient"))
+    recipient = as_label(message.recipient)
     if recipient not in ("", "all"):
         return f"to:{recipient}"
     if content_type in NOT_CHAT and not (content_type == "code" and recipient == "all"):
@@ -46,7 +46,6 @@ def why_left_out(message: dict[str, Any]) -> str | None:
     return None
 
 
-def unknown_type(message: dict[str, Any]) -> str | None:
-    """The content type, where these rules have never heard of it."""
-    content_type = content_type_of(message)
-    return content_type if content_type not in CHAT and content_type not in NOT_CHAT else None
+def is_unknown(content_type: str) -> bool:
+    """Whether these rules have never heard of the type."""
+    return content_type not in CHAT and content_type not in NOT_CHAT

@@ -7,6 +7,7 @@ from contextlib import closing
 from ray_import.errors import ImporterError, Interrupted
 from ray_import.importing.batching import batches_of
 from ray_import.importing.executor import Executor
+from ray_import.importing.pace import Pace, Step
 from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary, counts_as_dict
@@ -65,6 +66,8 @@ class _Run:
         self._reporter = reporter
         self._counts = Counts()
         self._rejects: list[Problem] = []
+        self._pace = Pace()
+        self._waited = 0.0
         self._began = self._told = self._job_told = time.monotonic()
 
     def to_the_end(self, executor: Executor) -> None:
@@ -75,27 +78,35 @@ class _Run:
         self._began = time.monotonic()
         for batch in batches_of(self._source.conversations(), self._work.settings.flow.batch_bytes):
             while not executor.has_room(len(batch.payload)):
-                self._collect(executor.wait(TELL_EVERY_SECONDS))
+                began = time.monotonic()
+                results = executor.wait(TELL_EVERY_SECONDS)
+                self._waited += time.monotonic() - began
+                self._collect(results)
             executor.submit(batch)
             self._collect(executor.wait(0))
         while executor.in_flight:
             self._collect(executor.wait(TELL_EVERY_SECONDS))
-        self._told = 0.0
-        self._collect([])
+        self._tell(time.monotonic(), slowest=None)
         self._source.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
 
     def _collect(self, results: list[BatchResult]) -> None:
         for result in results:
             self._counts.add(result.counts)
+            self._pace.add(result)
             for reject in result.rejects[: REJECTS_TOLD - len(self._rejects)]:
                 self._rejects.append(reject_problem(reject.member, reject.position, reject.reason))
         now = time.monotonic()
         if now - self._told >= TELL_EVERY_SECONDS:
-            self._told = now
-            seconds = now - self._began
-            self._reporter.show(Progress(self._source.bytes_read, self._source.bytes_total, seconds, self._counts))
+            self._pace.look(now - self._told, self._waited)
+            self._waited = 0.0
+            self._tell(now, self._pace.slowest)
         if now - self._job_told >= JOB_ROW_EVERY_SECONDS:
             self.tell_job()
+
+    def _tell(self, now: float, slowest: Step | None) -> None:
+        self._told = now
+        read, total = self._source.bytes_read, self._source.bytes_total
+        self._reporter.show(Progress(read, total, now - self._began, self._counts, slowest))
 
     def tell_job(self) -> None:
         """Brings the running job's row up to date."""

@@ -3,17 +3,22 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from ray_import.importing.pace import Step
 from ray_import.records import Counts
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where the import is. `bytes_read` is JSON; `bytes_total` is None where only reading tells (gzip)."""
+    """Where the import is. `bytes_read` is JSON; `bytes_total` is None where only reading tells (gzip).
+
+    `slowest` is the step that the others wait for.
+    """
 
     bytes_read: int
     bytes_total: int | None
     seconds: float
     counts: Counts
+    slowest: Step | None = None
 
 
 class Reporter(Protocol):

@@ -1,6 +1,8 @@
 """What is done with a batch, wherever that is: hash, skip, extract, chunk, write, count."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ray_import.chunks.chunker import chunk_conversation
@@ -40,18 +42,29 @@ class _BatchWork:
         self._counts = Counts()
         self._extracted: list[tuple[Conversation, ConversationRows]] = []
         self._rejects: list[Reject] = []
+        self._sink_seconds = 0.0
 
     def run(self, number: int, frames: Sequence[Frame]) -> BatchResult:
+        began = time.perf_counter()
         settings_hash = self._work.settings.rows_hash
         hashes = [content_hash(self._raw(frame)) for frame in frames]
-        known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
+        with self._on_the_sink():
+            known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
         for frame, raw_hash in zip(frames, hashes, strict=True):
             self._take(frame, raw_hash, known.get(raw_hash))
-        replaced = self._sink.write(self._work.of, settings_hash, [rows for _, rows in self._extracted], self._rejects)
+        rows = [rows for _, rows in self._extracted]
+        with self._on_the_sink():
+            replaced = self._sink.write(self._work.of, settings_hash, rows, self._rejects)
         for (conversation, _), outcome in zip(self._extracted, replaced, strict=True):
             self._count(conversation, outcome)
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
-        return BatchResult(number, self._counts, references)
+        return BatchResult(number, self._counts, references, time.perf_counter() - began, self._sink_seconds)
+
+    @contextmanager
+    def _on_the_sink(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._sink_seconds += time.perf_counter() - began
 
     def _raw(self, frame: Frame) -> memoryview:
         return self._payload[frame.start : frame.start + frame.length]

@@ -194,4 +194,4 @@ def _tell_end(summary: Summary, *, as_json: bool) -> None:
 def _print_messages(conversation: Conversation) -> None:
     write = sys.stdout.buffer.write
     for message in conversation.messages:
-        write(orjson.dumps({"conversation_id": conversation.id, **asdict(message)}) + b"\n")
+        write(orjson.dumps({"conversation_id": conversation.id, **message._asdict()}) + b"\n")

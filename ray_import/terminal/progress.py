@@ -22,6 +22,8 @@ def described(progress: Progress) -> str:
         f"{decimal(progress.bytes_read)}, {counts.seen:,} conversations, "
         f"{counts.chunks_written:,} chunks, {speed:,.0f} MB/s"
     )
+    if progress.slowest:
+        text += f", {progress.slowest} is slowest"
     return f"{text}, {counts.rejected:,} rejects" if counts.rejected else text
 
 

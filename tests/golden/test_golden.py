@@ -1,4 +1,4 @@
-"""Small exports, each for one family of rules, give the messages and chunks that stand beside them.
+"""Small exports, each for one family of rules, give the messages, chunks and counts that stand beside them.
 
 How to record them anew, and when: tests/golden/record.py.
 """

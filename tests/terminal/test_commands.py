@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
     written(tmp_path / "user.json", orjson.dumps({"id": "user-1", "email": SECRET}))
     written(tmp_path / "no chats.zip", zipped({"user.json": b"{}", "chat.html": b"<html>"}))
     written(tmp_path / "cut off.zip", zipped({"conversations.json": GOOD})[:-40])
+    written(tmp_path / "cut off early.zip", zipped({"conversations.json": GOOD})[:40])
     (tmp_path / "a folder").mkdir()
     return tmp_path
 
@@ -60,6 +61,7 @@ def is_an_error(result: Ended, code: int) -> bool:
     [
         ("inspect", "good.json", 0),
         ("inspect", "cut-off.json", 1),
+        ("inspect", "cut off.zip", 1),
         ("inspect", "bad item.json", 1),
         ("extract", "good.json", 0),
         ("extract", "cut-off.json", 1),
@@ -87,7 +89,7 @@ def test_the_exit_code_tells_whether_all_some_or_nothing_could_be_read(
         pytest.param("user.json", 3, "holds no conversations", id="JSON without conversations"),
         pytest.param("no chats.zip", 3, "holds no conversations: looked for conversations.json", id="other ZIP"),
         pytest.param("a folder", 3, "a folder holds no conversations", id="empty folder"),
-        pytest.param("cut off.zip", 3, "cut off.zip is damaged or cut off", id="cut off ZIP"),
+        pytest.param("cut off early.zip", 3, "cut off early.zip is damaged or cut off", id="cut off ZIP"),
     ],
 )
 def test_what_is_no_export_is_an_error_that_says_what_it_is(folder: Path, source: str, code: int, what: str) -> None:

@@ -1,6 +1,7 @@
 """Progress as a person sees it: counts, speed and share, in lines that come now and then."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -16,6 +17,11 @@ def at(seconds: float, *, total: int | None = 200_000_000) -> Progress:
 
 def test_a_moment_is_told_in_counts_and_speed() -> None:
     assert described(at(2.0)) == "50.0 MB, 1,234 conversations, 5,678 chunks, 25 MB/s, 2 rejects"
+
+
+def test_the_step_that_the_others_wait_for_is_told() -> None:
+    told = described(replace(at(2.0), slowest="writing"))
+    assert told == "50.0 MB, 1,234 conversations, 5,678 chunks, 25 MB/s, writing is slowest, 2 rejects"
 
 
 def test_a_log_gets_a_line_every_five_seconds_and_no_more() -> None:

@@ -41,6 +41,11 @@ def test_a_piece_ends_at_the_last_paragraph_else_sentence_else_word_else_anywher
     assert pieces(first + rest, last_boundary(text, 0, limit)) == (first, rest)
 
 
+def test_a_paragraph_is_better_than_a_later_sentence_and_that_than_a_later_word() -> None:
+    assert last_boundary(b"One two three.\n\nFour. Five six", 0, 24) == len("One two three.\n\n")
+    assert last_boundary(b"One two three. Four five six", 0, 24) == len("One two three. ")
+
+
 def test_a_coarser_boundary_that_would_waste_half_of_the_piece_is_passed_over() -> None:
     text = b"A.\n\nB c d e f g. H i j k l m n"
     assert last_boundary(text, 0, 7) == 4

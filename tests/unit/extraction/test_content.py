@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_import.extraction.content import visible_text
+from ray_import.extraction import content as module
+from ray_import.extraction.item import content_of
 
 TRANSCRIPTION = {"content_type": "audio_transcription", "text": "spoken", "direction": "in", "decoding_id": None}
 SOUND = {"content_type": "audio_asset_pointer", "asset_pointer": "sediment://file_1", "format": "wav", "size_bytes": 9}
@@ -21,6 +22,13 @@ VIDEO = {
     "audio_asset_pointer": SOUND,
     "frames_asset_pointers": [],
 }
+
+
+def visible_text(content: object) -> str:
+    read = content_of(content)
+    found = module.visible_text(read)
+    assert found == module.modelled_text(content if isinstance(content, dict) else {}), "the model is the oracle"
+    return found
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,14 @@ def test_what_is_no_json_is_a_reject_with_one_reason(raw: bytes) -> None:
     assert caught.value.message == "invalid_json"
 
 
+def test_values_that_nest_deeper_than_1024_are_a_reject() -> None:
+    """The messages of a conversation lie side by side, however long it is."""
+    assert decode(b"[" * 1024 + b"]" * 1024) is not None
+    with pytest.raises(RecordError) as caught:
+        decode(b"[" * 1025 + b"]" * 1025)
+    assert caught.value.message == "invalid_json"
+
+
 @pytest.mark.parametrize("raw", [b'{"secret words"', b'{"a": "secret words \xff"}', rb'{"secret words": "\ud83d}'])
 def test_an_error_tells_nothing_of_what_was_written(raw: bytes) -> None:
     with pytest.raises(RecordError) as caught:

@@ -62,7 +62,9 @@ def test_what_is_no_json_is_a_reject() -> None:
         ({"conversation_id": None, "id": "i"}, "i"),
         ({"conversation_id": "", "id": "i"}, "i"),
         ({"conversation_id": " \0", "id": "i"}, "i"),
-        ({"conversation_id": 42, "id": "i"}, "i"),
+        ({"conversation_id": 42, "id": "i"}, "42"),
+        ({"conversation_id": True, "id": "i"}, "i"),
+        ({"conversation_id": 4.5, "id": "i"}, "i"),
         ({"conversation_id": "c\0d"}, "cd"),
     ],
 )
@@ -225,6 +227,14 @@ def test_an_unknown_type_is_kept_and_counted_by_name() -> None:
     assert (found.notes, found.left_out) == ({"unknown_type:hologram": 2}, {"no_text": 1})
 
 
+def test_an_unknown_type_that_nobody_saw_is_not_noted() -> None:
+    odd = {"content": {"content_type": "hologram", "text": "see"}, "author": {"role": "assistant"}}
+    hidden = {"metadata": {"is_visually_hidden_from_conversation": True}}
+    found = extracted({"a": node(odd | {"author": {"role": "tool"}}), "b": node(odd | {"recipient": "bio"}),
+                       "c": node(odd | hidden)})  # fmt: skip
+    assert (found.notes, found.left_out) == ({}, {"role:tool": 1, "to:bio": 1, "hidden": 1})
+
+
 def test_all_messages_are_counted_by_role_and_type() -> None:
     found = extracted({
         "a": node(said()), "b": node(said()), "c": node(said(role="tool")), "d": node({"content": {"parts": ["x"]}}),
@@ -327,3 +337,14 @@ def test_attachments_alone_are_no_text() -> None:
 def test_a_conversation_10_000_messages_deep_is_kept_whole() -> None:
     mapping = {str(i): node(said(str(i)), str(i - 1) if i else None) for i in range(10_000)}
     assert [m.text for m in extracted(mapping).messages] == [str(i) for i in range(10_000)]
+
+
+def test_a_message_of_5_mb_is_kept_whole() -> None:
+    words = "漢字 and words, 👩\u200d🚀. "
+    raw = f"{words}\r\n\0\ue200cite\ue202turn0search1\ue201"
+    times = 5_000_000 // len(raw.encode())
+    assert only(said(raw * times)).text == f"{words}\n" * times
+
+
+def test_inline_data_of_5_mb_becomes_a_word() -> None:
+    assert only(said(f"![a](data:image/png;base64,{'iVBORw0K' * 625_000}) b")).text == "![a]([data]) b"

@@ -55,6 +55,9 @@ def test_a_citation_goes_and_all_around_it_stays(mark: str) -> None:
         (span("entity", '["city", "Zürich 漢字 👩"]'), "Zürich 漢字 👩"),
         (span("entity", '["a","He said \\"no\\""]'), 'He said "no"'),
         (span("entity", "plain words"), "plain words"),
+        (span("entity", '["Acme"]'), "Acme"),
+        (span("entity", '{"name":"Acme"}'), "Acme"),
+        (span("entity", "[]"), ""),
         (span("link_title", "The Times", "turn0search1"), "The Times"),
         (span("url", "The Times", "https://example.org"), "The Times"),
         (span("url", "turn0search1"), ""),
@@ -232,3 +235,123 @@ def test_spans_in_spans_leave_no_mark(words: str, depth: int) -> None:
 @given(marked_texts())
 def test_what_is_clean_stays_as_it_is(text: Marked) -> None:
     assert strip_marks(text.shown) == text.shown
+
+
+# Every mark of format.md §5 beside every other
+
+COMPLETE = {
+    "cite": (CITE, ""),
+    "filecite": (span("filecite", "turn3file14", "L180-L293"), ""),
+    "memcite": (span("memcite", "turn0memory1"), ""),
+    "entity": (ACME, "Acme"),
+    "plain entity": (span("entity", "Acme"), "Acme"),
+    "link_title": (span("link_title", "Acme", "turn0search1"), "Acme"),
+    "url": (span("url", "Acme", "https://example.org"), "Acme"),
+    "bare url": (span("url", "turn0search1"), ""),
+    "image_group": (span("image_group", '{"query": ["a"]}'), ""),
+    "navlist": (span("navlist", "More", "turn0search1"), ""),
+    "genui": (span("genui", '{"a": {}}'), ""),
+    "products": (span("products", '{"selections": []}'), ""),
+    "video": (span("video", "A film", "turn0video1"), ""),
+    "map": (span("map", '{"pins": []}'), ""),
+    "forecast": (span("forecast", "turn0forecast0"), ""),
+    "cited words": ("\ue203Acme\ue204", "Acme"),
+    "cited entity": (f"\ue203{ACME}\ue204", "Acme"),
+    "separator": ("\ue206", ""),
+    "lenticular": ("【12†source】", ""),
+    "lenticular lines": ("【4†L123-L131】", ""),
+    "sandbox": ("[x.csv](sandbox:/mnt/data/x.csv)", "x.csv"),
+    "picture": ("![x](sandbox:/mnt/data/x.png)", "x"),
+    "data": ("(data:image/png;base64,iVBORw0KGgo=)", "([data])"),
+    "ASCII cite": ("citeturn0search3", ""),
+    "ASCII filecite": ("fileciteturn3file14", ""),
+}
+"""Raw, and as the app shows it. What is inline data ends only with its bracket: all letters may be its own."""
+
+UNTERMINATED = {
+    "span": ("\ue200", ""),
+    "field": ("\ue202", ""),
+    "end": ("\ue201", ""),
+    "cited words": ("\ue203", ""),
+    "end of cited words": ("\ue204", ""),
+    "lenticular": ("【12†", "【12†"),
+    "sandbox": ("[x](sandbox:", "[x](sandbox:"),
+    "data": ("data:image/png;base64,", "data:image/png;base64,"),
+    "ASCII cite": ("citeturn0", "citeturn0"),
+}
+
+
+@pytest.mark.parametrize("first", COMPLETE)
+def test_neighbouring_marks_are_each_shown_as_if_alone(first: str) -> None:
+    raw, shown = COMPLETE[first]
+    for other_raw, other_shown in COMPLETE.values():
+        assert strip_marks(raw + other_raw) == shown + other_shown
+        assert strip_marks(f"a {raw} b {other_raw} c") == f"a {shown} b {other_shown} c"
+        assert strip_marks(f"{raw}\n{other_raw}\n") == f"{shown}\n{other_shown}\n"
+
+
+@pytest.mark.parametrize("broken", UNTERMINATED)
+def test_an_unterminated_mark_costs_no_mark_beside_it(broken: str) -> None:
+    raw, shown = UNTERMINATED[broken]
+    for other_raw, other_shown in COMPLETE.values():
+        assert strip_marks(f"{other_raw} a {raw} b") == f"{other_shown} a {shown} b"
+        assert strip_marks(f"a {raw} {other_raw} b") == f"a {shown} {other_shown} b"
+        assert strip_marks(f"a {raw}\n{other_raw} b") == f"a {shown}\n{other_shown} b"
+
+
+@pytest.mark.parametrize("name", [*COMPLETE, *UNTERMINATED])
+def test_every_mark_stays_in_fenced_code_and_only_there(name: str) -> None:
+    raw, shown = (COMPLETE | UNTERMINATED)[name]
+    for fence in ("```", "~~~", "````"):
+        block = f"{fence}text\n{raw} {raw}\n{raw}\n{fence}\n"
+        assert strip_marks(f"{raw}\n{block}{raw}") == f"{shown}\n{block}{shown}"
+
+
+def test_a_text_of_5_mb_full_of_marks_is_cleaned_like_a_short_one() -> None:
+    raw = "".join(f"word {mark} " for mark, _ in COMPLETE.values())
+    shown = "".join(f"word {mark} " for _, mark in COMPLETE.values())
+    times = 5_000_000 // len(raw.encode())
+    assert strip_marks(raw * times) == shown * times
+
+
+BEGINNINGS = ["\ue200", "\ue200cite", "【†", "[a", "[a](sandbox:(", "data:a;", "cite", "> ", "\n```"]
+
+
+@pytest.mark.parametrize("piece", BEGINNINGS)
+def test_a_megabyte_of_beginnings_takes_no_quadratic_time(piece: str) -> None:
+    """It would be many minutes, and the test would be ended."""
+    times = 1_000_000 // len(piece.encode())
+    assert strip_marks(CITE + piece * times) == piece.replace("\ue200", "") * times
+
+
+# Rarer forms
+
+
+@pytest.mark.parametrize(
+    "mark", ["\ue202turn0search1", "\ue202turn0search1\ue202turn2news26", "cite\ue202turn0search1", "【turn0search1】",
+             "filecite\ue202turn3file14", "【turn0search1】【turn0search2】"],
+)  # fmt: skip
+def test_a_reference_in_other_brackets_or_in_none_goes(mark: str) -> None:
+    assert strip_marks(f"It rained{mark}. {mark}\nSo") == "It rained. \nSo"
+
+
+def test_json_in_a_span_may_be_spread_over_several_lines() -> None:
+    assert strip_marks('a \ue200products\ue202{\n "selections": []\n}\ue201 b') == "a  b"
+    assert strip_marks('\ue200image_group{\n"query": ["a"]\n}\ue201b') == "b"
+    assert strip_marks('\ue200entity\ue202[\n"city",\n"Zürich"\n]\ue201 grew') == "Zürich grew"
+    assert strip_marks("a \ue200cite\ue202\nturn0search1\ue201") == "a cite\nturn0search1"
+
+
+@pytest.mark.parametrize(
+    ("widget", "shown"),
+    [
+        ('{"math_block_widget_always_prefetch_v2": {"content": "E = mc^2"}}', "E = mc^2"),
+        ('{"math_block_widget": {"content": 5}}', ""),
+        ('{"math_block_widget": "E = mc^2"}', ""),
+        ('{"chart": {"content": "a bar"}}', ""),
+        ("no JSON", ""),
+        ("[]", ""),
+    ],
+)
+def test_of_all_widgets_a_formula_alone_is_text(widget: str, shown: str) -> None:
+    assert strip_marks(f"So {span('genui', widget)}.") == f"So {shown}."

@@ -15,6 +15,7 @@ from ray_import.extraction.text import clean_text, one_line, storable
         ("a\r\nb\r\n", "a\nb\n"),
         ("a\r\0\nb", "a\nb"),
         ("a\rb\n\rc", "a\rb\n\rc"),
+        ("a\r\ue206\nb", "a\nb"),
         ("  a \t\n\n  b\n", "  a \t\n\n  b\n"),
         ("```\r\na\0\r\n```", "```\na\n```"),
         ("é 漢字 👩\u200d🚀 \ue000\uf8ff", "é 漢字 👩\u200d🚀 \ue000\uf8ff"),

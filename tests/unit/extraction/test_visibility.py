@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ray_import.extraction.visibility import content_type_of, role_of, unknown_type, why_left_out
+from ray_import.extraction import visibility
+from ray_import.extraction.item import message_of
 
 NEVER_CHAT = (
     "app_pairing_content", "audio", "citable_code_output", "computer_output", "execution_output", "image",
@@ -16,6 +17,16 @@ NEVER_CHAT = (
 
 def message(role: object = "user", content_type: object = "text", **fields: object) -> dict[str, Any]:
     return {"author": {"role": role}, "content": {"content_type": content_type, "parts": ["hi"]}, **fields}
+
+
+def labels(value: dict[str, Any]) -> tuple[str, str]:
+    """Role and content type."""
+    read = message_of(value)
+    return visibility.role_of(read), visibility.content_type_of(read)
+
+
+def why_left_out(value: dict[str, Any]) -> str | None:
+    return visibility.why_left_out(message_of(value), *labels(value))
 
 
 @pytest.mark.parametrize("role", ["user", "assistant"])
@@ -100,14 +111,15 @@ def test_of_several_reasons_the_first_in_the_rules_order_is_counted(all_from_her
     "content_type", ["text", "multimodal_text", "code", "user_editable_context", None, 5, *NEVER_CHAT]
 )
 def test_a_type_of_the_rules_is_not_unknown(content_type: object) -> None:
-    assert unknown_type(message(content_type=content_type)) is None
+    assert not visibility.is_unknown(labels(message(content_type=content_type))[1])
 
 
 def test_an_unknown_type_may_be_kept_and_is_named() -> None:
     odd = message(content_type="hologram\n")
-    assert (why_left_out(odd), unknown_type(odd)) == (None, "hologram\ufffd")
+    assert (why_left_out(odd), labels(odd)[1]) == (None, "hologram\ufffd")
+    assert visibility.is_unknown("hologram\ufffd")
 
 
 @pytest.mark.parametrize("odd", [{}, {"author": 5, "content": 5}, {"author": {}, "content": {}}, {"content": ["text"]}])
 def test_a_message_without_role_and_type_has_names_for_them(odd: dict[str, Any]) -> None:
-    assert (role_of(odd), content_type_of(odd)) == ("unknown", "")
+    assert labels(odd) == ("unknown", "")

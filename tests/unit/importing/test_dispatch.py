@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ray_import.importing.dispatch import ALONE_BEFORE_REJECT, ALONE_BEFORE_SPLIT, Dispatch, Load, Verdict
+from ray_import.importing.dispatch import Dispatch, Load, Verdict
 
 
 def pool(lanes: int = 2, per_lane: int = 2, budget_bytes: int = 1000, up: int | None = None) -> Dispatch:
@@ -206,7 +206,7 @@ def test_one_conversation_is_rejected_after_three_deaths_alone_and_not_before() 
         if verdict != Verdict((), ()):
             break
     assert verdict == Verdict((), (guilty,))
-    assert deaths == ALONE_BEFORE_REJECT + 1  # the first time it was not known to be alone
+    assert deaths == 1 + 3  # the first time it was not known to be alone
     assert (dispatch.in_flight, dispatch.bytes_in_flight) == (0, 0)
 
 
@@ -215,10 +215,10 @@ def test_several_conversations_are_split_after_two_deaths_alone_and_not_before()
     guilty = load(0, 70, conversations=5)
     add(dispatch, guilty)
     verdicts = []
-    for _ in range(ALONE_BEFORE_SPLIT + 1):
+    for _ in range(1 + 2):
         assert placed(dispatch) == [(0, 0)]
         verdicts.append(dies(dispatch, 0))
-    assert verdicts == [Verdict((), ())] * ALONE_BEFORE_SPLIT + [Verdict((guilty,), ())]
+    assert verdicts == [Verdict((), ()), Verdict((), ()), Verdict((guilty,), ())]
     assert (dispatch.in_flight, dispatch.bytes_in_flight) == (0, 0)
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
+from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.errors import NotAnExport, SinkError
 from ray_import.importing.executor import InlineExecutor
@@ -21,7 +22,7 @@ from ray_import.importing.loop import REJECTS_TOLD, run_import
 from ray_import.importing.sources import Sources, open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
-from ray_import.records import Reject
+from ray_import.records import Chunk, Conversation, Reject
 from ray_import.settings import ChunkSettings, ImportSettings, ReadLimits
 from ray_import.sink.port import Replaced
 from ray_import.sink.sqlite import SqliteSink
@@ -87,6 +88,17 @@ def test_a_truncated_source_is_partial_and_all_before_the_cut_is_in(
     (row,) = database.dump()["import_rejects"]
     assert (row["reason"], row["position"], data.endswith(row["raw"])) == ("truncated", 2, True)
     assert {row["conversation_id"] for row in database.dump()["imported_conversations"]} == {"a", "b"}
+
+
+@BATCHING
+def test_a_zip_that_is_cut_off_is_partial_even_if_all_is_in(
+    tmp_path: Path, database: Database, settings: ImportSettings
+) -> None:
+    whole = zipped({"conversations.json": exported([talk("a"), talk("b")]), "picture.png": b"x"})
+    summary = database.imported(written(tmp_path / "x.zip", whole[:-30]), settings=settings)
+    assert (summary.status, summary.exit_code) == ("partial", 1)
+    assert [(problem.kind, problem.where) for problem in summary.problems] == [("truncated", "x.zip")]
+    assert conversation_counts(summary.counts) == {"seen": 2, "imported": 2}
 
 
 @BATCHING
@@ -549,3 +561,19 @@ def test_a_summary_is_one_json_object_without_a_word_of_the_user(tmp_path: Path)
         assert orjson.loads(told)["conversations"] == {
             "seen": 2, "imported": 1, "unchanged": 0, "empty": 0, "rejected": 1, "not_a_conversation": 0,
         }  # fmt: skip
+
+
+@BATCHING
+def test_a_fault_of_ours_costs_one_conversation_too(
+    tmp_path: Path, database: Database, settings: ImportSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(one: Conversation, sizes: ChunkSettings) -> Iterator[Chunk]:
+        if one.id == "b":
+            raise ZeroDivisionError(one.title)
+        return chunk_conversation(one, sizes)
+
+    monkeypatch.setattr("ray_import.importing.work.chunk_conversation", faulty)
+    summary = database.imported(export(tmp_path, talk("a"), talk("b"), talk("c")), settings=settings)
+    assert conversation_counts(summary.counts) == {"seen": 3, "imported": 2, "rejected": 1}
+    assert [problem.detail for problem in summary.problems] == ["fault:ZeroDivisionError"]
+    assert {row["conversation_id"] for row in database.dump()["imported_conversations"]} == {"a", "c"}

@@ -1,0 +1,137 @@
+"""docs/extraction.md, held against the program: the tests that it names are there, and so are all names of counts."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from ray_import.extraction.visibility import NOT_CHAT
+from ray_import.records import Counts
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "extraction.md").read_text()
+ROWS = [line.strip("|").split("|") for line in PAGE.splitlines() if re.match(r"\| §\d \|", line)]
+NAMED = sorted({name for row in ROWS for name in re.findall(r"`([^`]+\.py::[^`]+)`", row[-1])})
+
+
+def test_the_table_has_rules_of_every_section_and_a_test_for_each() -> None:
+    assert {row[0].strip() for row in ROWS} == {f"§{number}" for number in range(1, 7)}
+    assert [row[1] for row in ROWS if len(row) != 3 or "::" not in row[2]] == []
+
+
+@cache
+def functions_of(path: Path) -> set[str]:
+    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_test_that_is_named_is_there(name: str) -> None:
+    file, _, function = name.partition("::")
+    assert function.startswith("test_")
+    assert function in functions_of(ROOT / "tests" / file)
+
+
+def nodes_of(*rooms: str) -> Iterator[ast.AST]:
+    """All of the syntax of these parts of the package."""
+    for room in rooms:
+        path = ROOT / "ray_import" / room
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            yield from ast.walk(ast.parse(file.read_text()))
+
+
+def text_of(node: ast.AST | None) -> str:
+    """A constant string, or the beginning of an f-string; "" for all else."""
+    if isinstance(node, ast.JoinedStr):
+        node = node.values[0]
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def name_of(node: ast.AST) -> str:
+    """`b` of the names `b` and `a.b`; "" for all else."""
+    return str(getattr(node, "id", getattr(node, "attr", "")))
+
+
+def called(name: str, *rooms: str) -> set[str]:
+    """What stands first in each call of `name`."""
+    calls = (node for node in nodes_of(*rooms) if isinstance(node, ast.Call) and node.args)
+    return {text_of(call.args[0]) for call in calls if name_of(call.func) == name}
+
+
+def given_to(names: set[str], *rooms: str) -> set[str]:
+    """All strings that are arguments of calls of `names`."""
+    calls = (node for node in nodes_of(*rooms) if isinstance(node, ast.Call))
+    return {text_of(argument) for call in calls if name_of(call.func) in names for argument in call.args}
+
+
+def left_out_reasons() -> set[str]:
+    """What the rules return as a reason, or set as one."""
+    found = set()
+    for node in nodes_of("extraction/visibility.py"):
+        if isinstance(node, ast.FunctionDef) and node.name == "why_left_out":
+            found |= {text_of(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Return)}
+    for node in nodes_of("extraction/extract.py"):
+        if isinstance(node, ast.Assign) and [name_of(target) for target in node.targets] == ["reason"]:
+            found.add(text_of(node.value))
+        elif isinstance(node, ast.FunctionDef) and node.name == "_text_or_reason":
+            found |= {text_of(inner.orelse) for inner in ast.walk(node) if isinstance(inner, ast.IfExp)}
+    return found - {""}
+
+
+def notes() -> set[str]:
+    """What is counted as a note."""
+    found = set()
+    for node in nodes_of("extraction", "importing"):
+        if isinstance(node, ast.Subscript) and name_of(node.value) == "notes":
+            found.add(text_of(node.slice))
+        elif isinstance(node, ast.keyword) and node.arg == "notes":
+            found |= {text_of(key) for inner in ast.walk(node) if isinstance(inner, ast.Dict) for key in inner.keys}
+    return found - {""}
+
+
+def problem_kinds() -> set[str]:
+    return called("Problem", "") - {""}
+
+
+def reject_reasons() -> set[str]:
+    """Of errors, of what the reader gives, of a conversation that kills, and of faults."""
+    faults = {
+        text_of(inner.orelse)
+        for node in nodes_of("errors.py")
+        if isinstance(node, ast.FunctionDef) and node.name == "reject_reason"
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.IfExp)
+    }
+    by_reader = given_to({"_take", "_item"}, "reader/conversations.py")
+    return (called("RecordError", "") | by_reader | given_to({"reject_whole"}, "cluster") | faults) - {""}
+
+
+def test_the_names_are_found_in_the_code() -> None:
+    """So that the next test cannot pass because it looks for nothing."""
+    assert left_out_reasons() == {
+        "role:", "hidden", "custom_instructions", "thinking_preamble", "to:", "type:", "no_text", "inactive_branch",
+    }  # fmt: skip
+    assert notes() >= {"cycle", "unknown_type:", "older_copy"}
+    assert problem_kinds() >= {
+        "reject", "truncated", "damaged", "missing_shard", "trailing_data", "not_json", "source_failed",
+    }  # fmt: skip
+    assert reject_reasons() >= {
+        "invalid_json", "damaged", "too_large", "truncated", "ambiguous_node_keys", "kills_worker", "fault:",
+    }  # fmt: skip
+
+
+def test_every_name_that_is_counted_or_told_is_in_the_document() -> None:
+    of_messages_and_chunks = {"left_out", "notes", "kept", "chunks_written", "chunks_deleted"}
+    counts = {field.name for field in fields(Counts)} - of_messages_and_chunks
+    names = counts | left_out_reasons() | notes() | problem_kinds() | reject_reasons()
+    first_cells = set(re.findall(r"^\| `([^`<]+)", PAGE, re.MULTILINE))
+    assert sorted(names - first_cells) == []
+
+
+def test_the_types_that_are_never_chat_are_all_in_the_document() -> None:
+    listed = re.search(r"types that are never chat: (.*?)\.", PAGE, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall(r"`(\w+)`", listed[1])) == NOT_CHAT - {"user_editable_context"}
