@@ -1,5 +1,6 @@
 """Conversations and chunks as the rows that every sink stores (the end of extraction.md)."""
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,11 +79,18 @@ def iso_time(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def uuid5(namespace: uuid.UUID, name: bytes) -> str:
+    """As `uuid.uuid5` gives it (RFC 9562), in a fifth of the time."""
+    digits = hashlib.sha1(namespace.bytes + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
 def _chunk_row(conversation: Conversation, chunk: Chunk, of: Import) -> ChunkRow:
     node_ids = chunk.node_ids
     identity = orjson.dumps([of.user_id, conversation.id, chunk.thread, TIER, chunk.index])
     return ChunkRow(
-        id=str(uuid.uuid5(_NAMESPACE, identity.decode())),
+        id=uuid5(_NAMESPACE, identity),
         user_id=of.user_id,
         conversation_id=conversation.id,
         thread=chunk.thread,

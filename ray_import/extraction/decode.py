@@ -24,9 +24,14 @@ def decode(raw: bytes | memoryview) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        return orjson.loads(_ESCAPE.sub(_mend_escape, _join_surrogates(bytes(raw))))
+        return orjson.loads(without_lone_surrogates(_join_surrogates(bytes(raw))))
     except (orjson.JSONDecodeError, UnicodeDecodeError):
         raise RecordError("invalid_json") from None
+
+
+def without_lone_surrogates(raw: bytes) -> bytes:
+    """`raw` with U+FFFD for each escaped half of a pair that stands alone: all else is what and where it was."""
+    return _ESCAPE.sub(_mend_escape, raw)
 
 
 def _mend_escape(found: re.Match[bytes]) -> bytes:

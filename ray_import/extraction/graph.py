@@ -161,12 +161,14 @@ def _threads(
     active: list[bool],
 ) -> list[str]:
     threads = [MAIN] * len(nodes)
-    goes_on = [max(below, key=lambda child: newest_leaf[child]) if below else -1 for below in children]
+    goes_on: dict[int, int] = {}  # of a node off the active path, the child that leads to the newest leaf
     for i in order:
         if active[i]:
             continue
+        if children[i]:
+            goes_on[i] = max(children[i], key=newest_leaf.__getitem__)
         parent = parents[i]
-        if parent is not None and not active[parent] and goes_on[parent] == i:
+        if parent is not None and goes_on.get(parent) == i:
             threads[i] = threads[parent]
         else:
             threads[i] = _thread_of(nodes[i].key)

@@ -72,7 +72,9 @@ def _may_hold_marks(text: str) -> bool:
         or "\ue204" in text or "\ue205" in text or "\ue206" in text or "【" in text
     ):  # fmt: skip
         return True
-    return "sandbox:" in text or "base64," in text or "citeturn" in text or ":::writing" in text
+    if ":" in text and ("sandbox:" in text or ":::writing" in text or (";" in text and ";base64," in text)):
+        return True
+    return "citeturn" in text
 
 
 def _clean_prose(text: str) -> str:

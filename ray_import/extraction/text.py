@@ -9,7 +9,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 def clean_text(text: str) -> str:
     """`text` with the marks taken out, and with no character that a database refuses."""
-    text = strip_marks(storable(text).replace("\r\n", "\n"))
+    text = storable(text)
+    if "\r" not in text:  # to look for one character takes a tenth of the time
+        return strip_marks(text)
+    text = strip_marks(text.replace("\r\n", "\n"))
     return text.replace("\r\n", "\n")  # between which a mark may have stood
 
 
@@ -20,7 +23,7 @@ def storable(text: str) -> str:
             text.encode()  # much faster than to look for what is never there, after a decoder
         except UnicodeEncodeError:
             text = _SURROGATE.sub("\ufffd", text)
-    return text.replace("\0", "")
+    return text.replace("\0", "") if "\0" in text else text
 
 
 def one_line(text: str) -> str:

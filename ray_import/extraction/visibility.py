@@ -14,9 +14,13 @@ NOT_CHAT = frozenset({
 CHAT = frozenset({"", "text", "multimodal_text"})
 
 
+_USUAL_ROLES = ("user", "assistant", "tool", "system")
+
+
 def role_of(message: RawMessage) -> str:
     """`author.role`, or `unknown`."""
-    return (as_label(message.author.role) if message.author else "") or "unknown"
+    role = message.author.role if message.author else None
+    return role if role in _USUAL_ROLES else as_label(role) or "unknown"
 
 
 def content_type_of(message: RawMessage) -> str:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import orjson
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, rows_of
+from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, rows_of, uuid5
 from ray_import.records import Chunk, Conversation, Message, Span
 from ray_import.settings import ChunkSettings
 from tests.strategies import START, kept_conversation, kept_conversations
@@ -156,3 +157,8 @@ def test_times_are_iso_8601_in_utc_to_the_millisecond(seconds: float | None, tex
 def test_node_ids_are_json_whatever_is_in_them() -> None:
     odd = 'a"b\\漢\n'
     assert orjson.loads(row(spans=(Span(odd, 0, 0, 1),)).node_ids) == [odd]
+
+
+@given(st.text())
+def test_an_id_is_the_uuid_of_version_5_as_the_standard_library_gives_it(name: str) -> None:
+    assert uuid5(uuid.NAMESPACE_URL, name.encode()) == str(uuid.uuid5(uuid.NAMESPACE_URL, name))

@@ -328,6 +328,15 @@ def test_a_fork_100_000_wide_is_100_000_threads() -> None:
     assert len(set(graph.threads)) == 100_000
 
 
+def test_so_is_one_off_the_active_path_in_no_quadratic_time() -> None:
+    """It would be minutes."""
+    nodes = [node("r", message=False), node("shown", "r", float(START + 200_000)), node("side", "r", float(START))]
+    nodes += [node(str(i), "side", float(START + i)) for i in range(100_000)]
+    graph = build_graph(nodes, "shown", None)
+    assert graph.threads[2] == graph.threads[-1] == "side"
+    assert len(set(graph.threads)) == 1 + 100_000
+
+
 def test_a_cycle_10_000_long_is_cut_once() -> None:
     nodes = [node(str(i), str((i - 1) % 10_000)) for i in range(10_000)]
     graph = build_graph(nodes, None, None)
