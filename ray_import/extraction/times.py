@@ -9,7 +9,7 @@ MILLISECONDS_ABOVE = 1e11
 
 def parse_time(value: object) -> float | None:
     """Takes numbers, numeric strings and ISO 8601; None for all else, and outside 2015-2100."""
-    seconds = _seconds(value)
+    seconds = value if type(value) is float else _seconds(value)
     if seconds is None:
         return None
     if seconds > MILLISECONDS_ABOVE:

@@ -23,4 +23,4 @@ def as_str(value: object) -> str:
 
 def is_set(value: object) -> bool:
     """Whether a flag is up: `true`, as 1 or as a word too. Whatever else it is hides nobody's words."""
-    return value in (True, 1, "true", "True")
+    return value is True or (value is not None and value in (1, "true", "True"))

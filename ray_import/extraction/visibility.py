@@ -1,6 +1,6 @@
 """Which messages a person saw as chat, and why the others are left out (extraction.md §4)."""
 
-from ray_import.extraction.item import RawMessage
+from ray_import.extraction.item import Metadata, RawMessage
 from ray_import.extraction.values import as_label, is_set
 
 NOT_CHAT = frozenset({
@@ -14,6 +14,7 @@ NOT_CHAT = frozenset({
 CHAT = frozenset({"", "text", "multimodal_text"})
 
 
+_NONE = Metadata()
 _USUAL_ROLES = ("user", "assistant", "tool", "system")
 
 
@@ -32,18 +33,15 @@ def why_left_out(message: RawMessage, role: str, content_type: str) -> str | Non
     """The reason to leave out `message`, the first that holds; None where it may be kept (text allowing)."""
     if role not in ("user", "assistant"):
         return f"role:{role}"
-    metadata = message.metadata
-    if metadata is not None:
-        if is_set(metadata.is_visually_hidden_from_conversation):
-            return "hidden"
-        if is_set(metadata.is_user_system_message):
-            return "custom_instructions"
-    if content_type == "user_editable_context":
+    metadata = message.metadata or _NONE
+    if is_set(metadata.is_visually_hidden_from_conversation):
+        return "hidden"
+    if is_set(metadata.is_user_system_message) or content_type == "user_editable_context":
         return "custom_instructions"
-    if metadata is not None and is_set(metadata.is_thinking_preamble_message):
+    if is_set(metadata.is_thinking_preamble_message):
         return "thinking_preamble"
-    recipient = as_label(message.recipient)
-    if recipient not in ("", "all"):
+    recipient = message.recipient
+    if recipient not in (None, "all") and (recipient := as_label(recipient)):
         return f"to:{recipient}"
     if content_type in NOT_CHAT and not (content_type == "code" and recipient == "all"):
         return f"type:{content_type}"

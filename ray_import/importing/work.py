@@ -1,15 +1,17 @@
 """What is done with a batch, wherever that is: hash, skip, extract, chunk, write, count."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import, rows_of
 from ray_import.errors import RecordError, reject_reason
 from ray_import.extraction.extract import NotAConversation, content_hash, extract, likely_id
-from ray_import.records import BatchResult, Conversation, Counts, Frame, Reject, RejectRef
+from ray_import.records import BatchResult, Counts, Frame, Reject, RejectRef
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import Known, Replaced, Sink
 
@@ -33,6 +35,14 @@ def import_batch(
     return _BatchWork(payload, work, sink, replay).run(number, frames)
 
 
+class _Extracted(NamedTuple):
+    """What is still needed of a conversation once it has become rows: its messages can go."""
+
+    rows: ConversationRows
+    left_out: Counter[str]
+    notes: Counter[str]
+
+
 class _BatchWork:
     def __init__(self, payload: bytes, work: Work, sink: Sink, replay: bool) -> None:
         self._payload = memoryview(payload)
@@ -40,7 +50,7 @@ class _BatchWork:
         self._sink = sink
         self._replay = replay
         self._counts = Counts()
-        self._extracted: list[tuple[Conversation, ConversationRows]] = []
+        self._extracted: list[_Extracted] = []
         self._rejects: list[Reject] = []
         self._sink_seconds = 0.0
 
@@ -52,11 +62,11 @@ class _BatchWork:
             known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
         for frame, raw_hash in zip(frames, hashes, strict=True):
             self._take(frame, raw_hash, known.get(raw_hash))
-        rows = [rows for _, rows in self._extracted]
+        rows = [extracted.rows for extracted in self._extracted]
         with self._on_the_sink():
             replaced = self._sink.write(self._work.of, settings_hash, rows, self._rejects)
-        for (conversation, _), outcome in zip(self._extracted, replaced, strict=True):
-            self._count(conversation, outcome)
+        for extracted, outcome in zip(self._extracted, replaced, strict=True):
+            self._count(extracted, outcome)
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
         return BatchResult(number, self._counts, references, time.perf_counter() - began, self._sink_seconds)
 
@@ -90,9 +100,10 @@ class _BatchWork:
             self._counts.not_a_conversation += 1
             return
         chunks = list(chunk_conversation(conversation, self._work.settings.chunks))
-        self._extracted.append((conversation, rows_of(conversation, raw_hash, chunks, self._work.of)))
+        rows = rows_of(conversation, raw_hash, chunks, self._work.of)
+        self._extracted.append(_Extracted(rows, conversation.left_out, conversation.notes))
 
-    def _count(self, conversation: Conversation, outcome: Replaced) -> None:
+    def _count(self, extracted: _Extracted, outcome: Replaced) -> None:
         counts = self._counts
         if outcome.same and not self._replay:
             counts.unchanged += 1  # the same bytes twice in one export
@@ -100,8 +111,8 @@ class _BatchWork:
         counts.chunks_written += outcome.written
         counts.chunks_deleted += outcome.deleted
         # Whichever copy comes first: of all that were looked at it is told what was left out …
-        counts.left_out.update(conversation.left_out)
-        counts.notes.update(conversation.notes)
+        counts.left_out.update(extracted.left_out)
+        counts.notes.update(extracted.notes)
         if outcome.older:
             self._count_older_copy()
             return
@@ -109,7 +120,7 @@ class _BatchWork:
         if outcome.own_messages is not None:
             self._count_older_copy()
             self._count_imported(outcome.own_messages, -1)
-        self._count_imported(len(conversation.messages), 1)
+        self._count_imported(extracted.rows.message_count, 1)
 
     def _count_older_copy(self) -> None:
         self._counts.notes["older_copy"] += 1
