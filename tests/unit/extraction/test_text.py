@@ -62,8 +62,9 @@ def test_one_line_has_single_spaces_and_no_line_break(text: str, line: str) -> N
 def test_half_a_surrogate_in_a_file_is_a_replacement_character_in_every_text() -> None:
     """The decoder's part of the rule, seen from the end: in titles, texts, names of files and of entities."""
     text = r"a\ud83d \ue200entity\ue202[\"x\",\"b\\ude00\"]\ue201"
-    node = r'{"message":{"author":{"role":"user"},"content":{"parts":["%s"]},"metadata":{"attachments":[{"name":"\udfff"}]}}}'
-    found = extract(rb'{"title":"\ud800","mapping":{"n":%s}}' % (node % text).encode())
+    metadata = r'{"attachments":[{"name":"\udfff"}]}'
+    node = r'{"message":{"author":{"role":"user"},"content":{"parts":["%s"]},"metadata":%s}}'
+    found = extract(rb'{"title":"\ud800","mapping":{"n":%s}}' % (node % (text, metadata)).encode())
     assert isinstance(found, Conversation)
     (message,) = found.messages
     assert (found.title, message.text, message.attachments) == ("\ufffd", "a\ufffd b\ufffd", ("\ufffd",))
