@@ -5,7 +5,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from ray_import.errors import UnsafeArchive
 from ray_import.records import Problem
 from ray_import.source.names import shown
-from ray_import.source.streams import Opener, entry_of_zip, file, slice_of, zip_in_zip
+from ray_import.source.streams import DAMAGE, Opener, entry_of_zip, file, slice_of, zip_in_zip
 
 MAX_RATIO = 200
 RATIO_MATTERS_FROM_BYTES = 32 * 1024 * 1024
@@ -88,19 +88,20 @@ def entries_of_zip(opener: Opener, archive: str) -> list[Entry]:
 
 
 def entries_of_tar(opener: Opener, archive: str, problems: list[Problem]) -> list[Entry]:
-    """All files in a tar but links; that it is cut off between two is one of `problems`. Raises one of DAMAGE."""
+    """All files in a tar but links, up to damage or a cut, which is one of `problems`. Raises one of DAMAGE."""
+    entries, whole = [], False
     with ExitStack() as stack:
         stream = opener(stack)
         tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
-        listed = tar.getmembers()
-        stream.seek(tar.offset)
-        if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
-            problems.append(Problem("truncated", archive, "the archive is cut off, or damaged, after its last file"))
-    entries = []
-    for entry in listed:
-        if entry.isreg() and not entry.issparse():
-            there = partial(slice_of, opener, entry.offset_data, entry.size)
-            entries.append(Entry(entry.name, entry.size, there(), there))
+        with suppress(*DAMAGE):
+            for entry in tar:
+                if entry.isreg() and not entry.issparse():
+                    there = partial(slice_of, opener, entry.offset_data, entry.size)
+                    entries.append(Entry(entry.name, entry.size, there(), there))
+            stream.seek(tar.offset)
+            whole = stream.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+    if not whole:
+        problems.append(Problem("truncated", archive, "the archive is cut off, or damaged, after its last file"))
     return entries
 
 

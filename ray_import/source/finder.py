@@ -35,7 +35,8 @@ class Finder:
     def failure(self) -> SourceError:
         """Why there is no member at all: that something is no export only where nothing worse is known."""
         worse = [error for error in self._errors if not isinstance(error, NotAnExport)]
-        return next(iter(worse + self._errors), _nothing_found(self.where, []))
+        cut_off = [_damaged(problem.where, EOFError()) for problem in self.problems if problem.kind == "truncated"]
+        return next(iter(worse + cut_off + self._errors), _nothing_found(self.where, []))
 
     def look_into_file(self, path: Path) -> None:
         """Whatever the file is."""
@@ -58,7 +59,7 @@ class Finder:
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         if head.startswith(b"\x1f\x8b"):
             inner = gunzipped(opener)
-            unpacked = spooled(inner, name, None, most_unpacked(size or 0))
+            unpacked = spooled(inner, name, None, most_unpacked(size or 0), self.problems)
             self._in_stream(inner, name, None, depth - 1, anywhere=unpacked)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             self._among(self._entries_of_zip(anywhere or opener, name), name, f"{name}/", depth - 1)
@@ -103,7 +104,9 @@ class Finder:
     def _compare(self, listing_opener: Opener, present: list[str]) -> None:
         """A manifest that cannot be read is of no use, and costs nothing else."""
         with suppress(*DAMAGE), ExitStack() as stack:
-            listing = listing_opener(stack).read(manifest.MAX_BYTES)
+            stream = listing_opener(stack)
+            listing = stream.read(manifest.MAX_BYTES)
+            stream.read(1)  # fails where the checksum is wrong
             self.problems.extend(
                 Problem("missing_shard", self.where, f"{shard} is listed by the export and not in it")
                 for shard in manifest.missing_shards(listing, present)

@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import islice
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from ray_import.source.archives import Entry, most_unpacked, why_unsafe
 from ray_import.source.names import shown
-from ray_import.source.streams import Opener, slice_of, spooled
+from ray_import.source.streams import Opener, slice_of, spooled, unpacked
 
 MAX_ENTRIES = 100_000
 """Exports have thousands of files; headers alone, 31 bytes each in a ZIP made to exhaust, take more in memory."""
@@ -53,16 +53,14 @@ def _entry(opener: Opener, archive: str, header: zipfile.ZipInfo, start: int, th
     packed = slice_of(opener, start, there)
     header.compress_size = there  # so that it ends there without an error: that it is cut off, its JSON tells
     header.file_size = min(header.file_size, most_unpacked(there))
-
-    def unpacked(stack: ExitStack) -> BinaryIO:
-        return cast("BinaryIO", stack.enter_context(zipfile.ZipExtFile(packed(stack), "r", header)))
+    inside = unpacked(packed, header)
 
     def anywhere() -> Opener:
         if header.compress_type == zipfile.ZIP_STORED:
             return packed
-        return spooled(unpacked, f"{archive}/{shown(header.filename)}", header.file_size)
+        return spooled(inside, f"{archive}/{shown(header.filename)}", header.file_size)
 
-    return Entry(header.filename, header.file_size, unpacked, anywhere, unsafe)
+    return Entry(header.filename, header.file_size, inside, anywhere, unsafe)
 
 
 def _walk(stream: BinaryIO, length: int) -> Iterator[tuple[zipfile.ZipInfo, int]]:

@@ -6,7 +6,6 @@ unpacked once, to a temporary file without a name; one that is only stored in an
 """
 
 import errno
-import gzip
 import io
 import lzma
 import os
@@ -22,12 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ray_import.errors import SourceError, UnsafeArchive
+from ray_import.records import Problem
+from ray_import.source.inflate import GZIP, Unpacked, inflated, of_entry
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 Opener = Callable[[ExitStack], BinaryIO]
-"""Opens a seekable stream; what has to be closed afterwards is put on the stack."""
+"""Opens a stream, a seekable one if it does not unpack; what has to be closed afterwards is put on the stack."""
 
 ReadAt = Callable[[int, int], bytes]
 """Up to `length` bytes from `offset` on, whoever else reads; none beyond the end."""
@@ -60,17 +61,19 @@ def file(path: Path) -> Opener:
 
 def gunzipped(outer: Opener) -> Opener:
     """What the gzip holds."""
-    return lambda stack: cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=outer(stack), mode="rb")))
+    return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(inflated(outer, GZIP))))
 
 
 def entry_of_zip(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
     """What an entry of the ZIP holds; two entries may have one name."""
+    return unpacked(_data_of(outer, entry), entry)
 
-    def open_entry(stack: ExitStack) -> BinaryIO:
-        archive = stack.enter_context(zipfile.ZipFile(outer(stack)))
-        return cast("BinaryIO", stack.enter_context(archive.open(entry)))
 
-    return open_entry
+def unpacked(packed: Opener, entry: zipfile.ZipInfo) -> Opener:
+    """What the data of an entry holds, which `packed` opens."""
+    if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(of_entry(packed, entry))))
+    return lambda stack: cast("BinaryIO", stack.enter_context(zipfile.ZipExtFile(packed(stack), "r", entry)))
 
 
 def zip_in_zip(outer: Opener, entry: zipfile.ZipInfo, name: str) -> Opener:
@@ -79,21 +82,24 @@ def zip_in_zip(outer: Opener, entry: zipfile.ZipInfo, name: str) -> Opener:
     Raises SourceError where a packed one finds no room in the temporary folder.
     """
     if entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 0x1:
-        return _stored_entry(outer, entry)
+        return _data_of(outer, entry)
     return spooled(entry_of_zip(outer, entry), name, entry.file_size)
 
 
-def spooled(outer: Opener, name: str, size: int | None, at_most: int | None = None) -> Opener:
+def spooled(
+    outer: Opener, name: str, size: int | None, at_most: int | None = None, problems: list[Problem] | None = None
+) -> Opener:
     """What `outer` holds, read once: the first open copies it to a temporary file that all opens look at.
 
     The file has no name, and is gone with the opener and the last of its streams. Raises SourceError where
-    there is no room for its `size` (None where only reading tells), UnsafeArchive where it exceeds `at_most`.
+    there is no room for its `size` (None where only reading tells), UnsafeArchive where it exceeds `at_most`, and
+    one of DAMAGE; with `problems` it ends there instead, and that is one of them.
     """
     copy: tuple[ReadAt, int] | None = None
 
     def open_spooled(stack: ExitStack) -> BinaryIO:
         nonlocal copy
-        copy = copy or _copied(outer, name, size, at_most)
+        copy = copy or _copied(outer, name, size, at_most, problems)
         return _window(stack, *copy)
 
     return open_spooled
@@ -105,10 +111,10 @@ def head_of(opener: Opener) -> bytes:
         return opener(stack).read(HEAD_BYTES)
 
 
-def _stored_entry(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
-    """The bytes of an entry that is not packed, where they lie in the ZIP; no checksum is compared."""
+def _data_of(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
+    """The bytes of an entry as they lie in the ZIP; no checksum is compared."""
 
-    def open_stored(stack: ExitStack) -> BinaryIO:
+    def open_data(stack: ExitStack) -> BinaryIO:
         stream = outer(stack)
         stream.seek(entry.header_offset)
         signature, name_length, extra_length = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
@@ -117,7 +123,7 @@ def _stored_entry(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
         start = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length
         return _slice(stack, stream, start, entry.compress_size)
 
-    return open_stored
+    return open_data
 
 
 def slice_of(outer: Opener, start: int, size: int) -> Opener:
@@ -133,14 +139,16 @@ def _slice(stack: ExitStack, stream: BinaryIO, start: int, size: int) -> BinaryI
     return _window(stack, read_at, size)
 
 
-def _copied(outer: Opener, name: str, size: int | None, at_most: int | None) -> tuple[ReadAt, int]:
+def _copied(
+    outer: Opener, name: str, size: int | None, at_most: int | None, problems: list[Problem] | None
+) -> tuple[ReadAt, int]:
     """Copies what `outer` holds to a temporary file, and tells its length; the file is gone with the ReadAt."""
     written = 0
     with ExitStack() as source, ExitStack() as failed:
         stream = outer(source)
         with _room_for(name, size):
             file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
-        while data := stream.read(COPY_BYTES):
+        while data := _read(stream, name, written, problems):
             if at_most is not None and written + len(data) > at_most:
                 raise UnsafeArchive(
                     f"{name} unpacks to more than {at_most:,} bytes: no archive packs that well again.",
@@ -158,6 +166,16 @@ def _copied(outer: Opener, name: str, size: int | None, at_most: int | None) -> 
 
     weakref.finalize(read_at, file.close)
     return read_at, written
+
+
+def _read(stream: BinaryIO, name: str, at: int, problems: list[Problem] | None) -> bytes:
+    try:
+        return stream.read(COPY_BYTES)
+    except DAMAGE as error:
+        if problems is None:
+            raise
+        problems.append(Problem("damaged", name, f"unpacking stopped at byte {at:,}: {type(error).__name__}"))
+        return b""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -104,3 +105,42 @@ def test_one_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: py
     path = written(tmp_path / "x.tar.gz", gzip.compress(tarred({"conversations.json": b"[" + b" " * 5_000_000 + b"]"})))
     with pytest.raises(UnsafeArchive, match="unpacks to more than 1,0"):
         open_export(path)
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["tar", "tar.gz"])
+def test_cut_off_within_a_file_all_before_the_cut_arrives(tmp_path: Path, packed: Callable[[bytes], bytes]) -> None:
+    items = [conversation(f"c{i}", random.Random(i).randbytes(999).hex()) for i in range(20)]
+    tar = tarred({"a.png": b"x" * 9, "conversations-000.json": A, "conversations-001.json": exported(items)})
+    data = packed(tar)
+    export = open_export(written(tmp_path / "x.tar", data[: len(data) // 2]))
+    read = [item for member in export.members for item in read_conversations(member, ReadLimits())]
+    whole = [item.data for item in read if isinstance(item, RawConversation) and not item.damage]
+    assert whole[0] == A[1:-1]
+    assert whole[1:] == [exported([item])[1:-1] for item in items][: len(whole) - 1]
+    assert len(whole) > 5
+    assert "truncated" in {problem.kind for problem in export.problems}
+
+
+def test_cut_off_before_its_conversations_it_is_told_that_it_is_cut_off(tmp_path: Path) -> None:
+    data = tarred({"a.png": b"x" * 2000, "conversations.json": A})
+    for length in (1000, 2048, 2600):
+        with pytest.raises(SourceError, match="damaged or cut off") as caught:
+            open_export(written(tmp_path / "x.tar", data[:length]))
+        assert not isinstance(caught.value, NotAnExport)
+
+
+def test_a_damaged_header_costs_what_follows_and_is_told(tmp_path: Path) -> None:
+    data = bytearray(tarred({"conversations-000.json": A, "conversations-001.json": B}))
+    data[data.index(b"conversations-001") + 150] ^= 1
+    export = open_export(written(tmp_path / "x.tar", bytes(data)))
+    assert [member.name for member in export.members] == ["conversations-000.json"]
+    assert [problem.kind for problem in export.problems] == ["truncated"]
+
+
+def test_a_tar_in_a_gzip_whose_checksum_is_wrong_is_read_and_it_is_told(tmp_path: Path) -> None:
+    data = bytearray(gzip.compress(tarred({"conversations.json": A})))
+    data[-6] ^= 1
+    export = open_export(written(tmp_path / "x.tar.gz", bytes(data)))
+    with export.members[0].open() as stream:
+        assert stream.read() == A
+    assert [problem.kind for problem in export.problems] == ["damaged"]

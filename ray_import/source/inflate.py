@@ -1,0 +1,120 @@
+"""Unpacks gzips and what is in ZIPs: in half of zlib's time, and all that comes before damage.
+
+A decompressor that fails keeps to itself what it had unpacked since it was called. So after a failure all is unpacked
+again, without what was given already, and at the end byte by byte. Good data pays nothing for that.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, suppress
+from functools import partial
+from itertools import chain, count, repeat, takewhile
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+try:
+    from isal import isal_zlib as fast
+except ImportError:  # there is none for this machine
+    import zlib as fast  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+READ_BYTES, PIECE_BYTES = 64 * 1024, 64 * 1024
+"""More is no faster (`python -m benchmarks.inflate`). A bomb expands by one piece at a time."""
+
+GZIP, DEFLATE = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+
+Packed = Callable[[ExitStack], BinaryIO]  # an Opener of the packed bytes
+Pieces = Generator[bytes, None, None]
+
+
+class Unpacked(io.RawIOBase):
+    """A stream of the pieces of a generator. What that raises is raised at the next read: nothing is lost by it."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._ready = b""
+        self._failure: Exception | None = None
+
+    def close(self) -> None:
+        self._pieces.close()
+        super().close()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        with memoryview(buffer) as view:
+            data = self.read(len(view))
+            view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """So many bytes, fewer only before the end or a failure; without a size, all or the failure."""
+        if size is None or size < 0:
+            return b"".join(iter(partial(self.read, PIECE_BYTES), b""))
+        parts = []
+        while size and (piece := self._ready or self._next()):
+            parts.append(piece[:size])
+            self._ready = piece[size:]
+            size -= len(parts[-1])
+        if size and not parts and self._failure:
+            raise self._failure
+        return b"".join(parts)
+
+    def _next(self) -> bytes:
+        try:
+            return next(self._pieces, b"")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised at the next read
+            self._failure = error.with_traceback(None)  # which would keep what is open
+            return b""
+
+
+def of_entry(packed: Packed, entry: zipfile.ZipInfo) -> Pieces:
+    """What a stored or deflated entry holds, up to its size. Raises BadZipFile then if its checksum is another one."""
+    found, left, told = 0, entry.file_size, getattr(entry, "CRC", None)
+    with ExitStack() as stack, suppress(EOFError):  # the checksum tells
+        if entry.compress_type == zipfile.ZIP_STORED:
+            pieces = iter(partial(packed(stack).read, PIECE_BYTES), b"")
+        else:
+            pieces = stack.enter_context(closing(inflated(packed, DEFLATE)))
+        while left and (piece := next(pieces, b"")[:left]):
+            found, left = fast.crc32(piece, found), left - len(piece)
+            yield piece
+    if told not in (None, found):
+        raise zipfile.BadZipFile("Bad CRC-32")
+
+
+def inflated(packed: Packed, wbits: int) -> Pieces:
+    """What GZIP or DEFLATE holds. Raises zlib.error, and EOFError where it is cut off."""
+    given, reads = 0, count()
+    with suppress(Exception), ExitStack() as stack:  # it comes again below, or it was none
+        pieces = (data for data, _ in zip(iter(partial(packed(stack).read, READ_BYTES), b""), reads, strict=False))
+        for piece in _pieces(pieces, fast.decompressobj, wbits):
+            given += len(piece)
+            yield piece
+        return
+    with ExitStack() as stack:
+        sizes = chain(repeat(READ_BYTES, max(0, next(reads) - 2)), repeat(1))
+        for piece in _pieces(takewhile(len, map(packed(stack).read, sizes)), zlib.decompressobj, wbits):
+            if len(piece) > given:
+                yield piece[given:]
+            given = max(0, given - len(piece))
+
+
+def _pieces(packed: Iterator[bytes], make: Callable[[int], Any], wbits: int) -> Pieces:
+    """What a decompressor that `make` makes gives; a gzip may have several parts, with zeros between and after them."""
+    data = next(packed, b"")
+    while data:
+        unpacker = make(wbits)
+        while not unpacker.eof:
+            if piece := unpacker.decompress(data, PIECE_BYTES):
+                yield piece
+            data = unpacker.unconsumed_tail
+            if not data and len(piece) < PIECE_BYTES and not unpacker.eof and not (data := next(packed, b"")):
+                raise EOFError("The packed data is cut off")
+        follows: Iterator[bytes] = chain([unpacker.unused_data], packed) if wbits == GZIP else iter(())
+        data = next(filter(None, (piece.lstrip(b"\0") for piece in follows)), b"")

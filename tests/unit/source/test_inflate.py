@@ -1,0 +1,350 @@
+"""Unpacking: all that comes before damage is given, then the damage is raised; by isal as by zlib."""
+
+import builtins
+import gzip
+import importlib
+import io
+import random
+import tracemalloc
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from isal import isal_zlib
+
+from ray_import.reader.conversations import read_conversations
+from ray_import.records import RawConversation
+from ray_import.settings import ReadLimits
+from ray_import.source import inflate
+from ray_import.source.archives import entries_of_zip
+from ray_import.source.containers import open_export
+from ray_import.source.inflate import DEFLATE, GZIP
+from ray_import.source.streams import DAMAGE, Opener, gunzipped, head_of, unpacked
+from tests.unit.source.exports import conversation, exported, written, zipped
+
+STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+CHOOSE = random.Random(5)
+TEXT = exported([conversation(f"c{i}", CHOOSE.randbytes(40).hex(), "yes, 日本語 " * 9) for i in range(300)])
+LONG = b"".join(bytes([byte]) * CHOOSE.choice([1, 3, 900]) for byte in CHOOSE.randbytes(1000)) + TEXT
+
+SETTINGS = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(params=[isal_zlib, zlib], ids=["isal", "zlib"])
+def fast(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(inflate, "fast", request.param)
+    return request.param
+
+
+def opener_of(data: bytes) -> Opener:
+    return lambda stack: stack.enter_context(io.BytesIO(data))
+
+
+def packed_of(data: bytes, wbits: int, level: int = 6) -> bytes:
+    packer = zlib.compressobj(level, wbits=wbits)
+    return packer.compress(data) + packer.flush()
+
+
+def stream_of(packed: bytes, wbits: int, *, size: int = 10**9, checksum: int | None = None) -> Opener:
+    """`packed` as a gzip, or as an entry of a ZIP."""
+    if wbits == GZIP:
+        return gunzipped(opener_of(packed))
+    entry = zipfile.ZipInfo("x")
+    entry.compress_type, entry.compress_size, entry.file_size = DEFLATED, len(packed), size
+    if checksum is not None:
+        entry.CRC = checksum
+    return unpacked(opener_of(packed), entry)
+
+
+def drained(opener: Opener, sizes: Iterator[int] | int = 16384) -> tuple[bytes, Exception | None]:
+    """All that is given, and what is raised then; that it is raised again, and that nothing comes after the end."""
+    data, failure = b"", None
+    with ExitStack() as stack:
+        stream = opener(stack)
+        try:
+            while piece := stream.read(sizes if isinstance(sizes, int) else next(sizes)):
+                data += piece
+        except DAMAGE as error:
+            failure = error
+        for _ in range(2):
+            if failure is None:
+                assert stream.read(1) == b""
+            else:
+                with pytest.raises(type(failure)):
+                    stream.read(1)
+        assert stream.read(0) == b""
+    return data, failure
+
+
+def by_zlib(packed: bytes, wbits: int) -> bytes:
+    """All that zlib can give of one part."""
+    unpacker, out = zlib.decompressobj(wbits), b""
+    try:
+        for at in range(len(packed)):
+            out += unpacker.decompress(packed[at : at + 1])
+    except zlib.error:
+        pass
+    return out
+
+
+def texts() -> st.SearchStrategy[bytes]:
+    """Of every length around the sizes of reading, packing well and badly."""
+    of_long = st.tuples(st.integers(0, len(LONG)), st.integers(0, 200_000)).map(lambda at: LONG[at[0] : sum(at)])
+    return st.binary(max_size=200) | of_long | of_long.map(bytes.hex).map(str.encode)
+
+
+def levels() -> st.SearchStrategy[int]:
+    return st.sampled_from([0, 1, 6, 9])
+
+
+KINDS = st.sampled_from([GZIP, DEFLATE])
+
+
+# --- what is good --------------------------------------------------------------------------------
+
+
+@SETTINGS
+@given(texts(), KINDS, levels(), st.lists(st.integers(1, 100_000), min_size=1))
+def test_good_data_is_given_as_it_is(fast: Any, data: bytes, wbits: int, level: int, sizes: list[int]) -> None:
+    opener = stream_of(packed_of(data, wbits, level), wbits, size=len(data), checksum=zlib.crc32(data))
+    endless = (sizes[i % len(sizes)] for i in range(10**9))
+    assert drained(opener, endless) == (data, None)
+    with ExitStack() as stack:
+        assert opener(stack).read() == data
+    with ExitStack() as stack:
+        assert io.BufferedReader(opener(stack), 1000).read() == data  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 4096, 65535, 65536, 65537, 10**6])
+def test_so_many_bytes_are_given_as_are_asked_for(fast: Any, size: int) -> None:
+    data = LONG[: size * 3000]
+    for wbits in (GZIP, DEFLATE):
+        with ExitStack() as stack:
+            stream = stream_of(packed_of(data, wbits), wbits)(stack)
+            pieces = list(iter(lambda s=stream: s.read(size), b""))  # type: ignore[misc]
+        assert {len(piece) for piece in pieces[:-1]} <= {size}
+        assert b"".join(pieces) == data
+
+
+@SETTINGS
+@given(st.lists(st.tuples(texts(), levels(), st.sampled_from([0, 0, 1, 3, 20_000])), min_size=1, max_size=4))
+def test_a_gzip_may_have_parts_with_zeros_between_and_after_them(
+    fast: Any, parts: list[tuple[bytes, int, int]]
+) -> None:
+    packed = b"".join(packed_of(data, GZIP, level) + bytes(zeros) for data, level, zeros in parts)
+    assert drained(gunzipped(opener_of(packed))) == (b"".join(data for data, _, _ in parts), None)
+    assert gzip.decompress(packed) == b"".join(data for data, _, _ in parts)
+
+
+def test_a_gzip_has_a_header_with_a_name(fast: Any) -> None:
+    buffer = io.BytesIO()
+    with gzip.GzipFile("conversations.json", "wb", fileobj=buffer, mtime=1) as stream:
+        stream.write(TEXT)
+    assert drained(gunzipped(opener_of(buffer.getvalue()))) == (TEXT, None)
+
+
+@pytest.mark.parametrize("compression", [STORED, DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_entries_of_every_method_are_unpacked(fast: Any, compression: int) -> None:
+    archive = zipped({"1": LONG, "2": b"", "3": TEXT}, compression)
+    entries = entries_of_zip(opener_of(b"before it" + archive), "")
+    assert [drained(entry.opener) for entry in entries] == [(LONG, None), (b"", None), (TEXT, None)]
+
+
+def test_good_data_is_unpacked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zlib, "decompressobj", lambda *_: pytest.fail("unpacked again"))
+    for wbits in (GZIP, DEFLATE):
+        packer = isal_zlib.compressobj(wbits=wbits)
+        assert drained(stream_of(packer.compress(LONG) + packer.flush(), wbits)) == (LONG, None)
+
+
+def test_without_isal_there_is_zlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = builtins.__import__
+
+    def without(name: str, *more: Any) -> Any:
+        if name.startswith("isal"):
+            raise ImportError(name)
+        return found(name, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(builtins, "__import__", without)
+        importlib.reload(inflate)
+        assert vars(inflate)["fast"] is zlib
+    importlib.reload(inflate)
+    assert vars(inflate)["fast"] is isal_zlib
+
+
+# --- what is damaged -----------------------------------------------------------------------------
+
+
+SMALL = st.sampled_from([1, 50, 1000, 16 * 1024, 64 * 1024])
+
+
+@SETTINGS
+@given(texts(), KINDS, levels(), st.data(), SMALL, SMALL)
+def test_of_what_is_cut_off_all_is_given_that_zlib_gives(
+    fast: Any, data: bytes, wbits: int, level: int, choose: st.DataObject, read: int, piece: int
+) -> None:
+    packed = packed_of(data, wbits, level)
+    cut = packed[: choose.draw(st.integers(1, len(packed) - 1))]
+    with mock.patch.multiple(inflate, READ_BYTES=read, PIECE_BYTES=piece):
+        found, failure = drained(stream_of(cut, wbits, checksum=zlib.crc32(data)))
+        assert wbits == GZIP or drained(stream_of(cut, wbits)) == (found, None)  # an entry whose checksum nobody knows
+    assert found == by_zlib(cut, wbits)
+    assert data.startswith(found)
+    assert isinstance(failure, EOFError if wbits == GZIP else zipfile.BadZipFile) or (wbits != GZIP and found == data)
+
+
+@SETTINGS
+@given(texts(), KINDS, levels(), st.data(), SMALL, SMALL)
+def test_of_what_is_damaged_all_is_given_that_zlib_gives(
+    fast: Any, data: bytes, wbits: int, level: int, choose: st.DataObject, read: int, piece: int
+) -> None:
+    packed = bytearray(packed_of(data, wbits, level))
+    packed[choose.draw(st.integers(0, len(packed) - 1))] ^= 1 << choose.draw(st.integers(0, 7))
+    given, expected = bytes(packed), by_zlib(bytes(packed), wbits)
+    with mock.patch.multiple(inflate, READ_BYTES=read, PIECE_BYTES=piece):
+        found, failure = drained(stream_of(given, wbits, checksum=zlib.crc32(data)))
+    assert found == expected or (fast is isal_zlib and found.startswith(expected))  # which takes what zlib refuses
+    assert failure is not None or found == data
+    assert failure is None or isinstance(failure, zlib.error | EOFError | zipfile.BadZipFile)
+
+
+@SETTINGS
+@given(st.binary(max_size=100), KINDS, st.booleans())
+def test_whatever_there_is_nothing_else_is_raised(fast: Any, data: bytes, wbits: int, header: bool) -> None:
+    drained(stream_of(packed_of(b"", GZIP)[:10] + data if header else data, wbits))
+
+
+@pytest.mark.parametrize("place", [-8, -1], ids=["checksum", "size"])
+def test_a_gzip_is_compared_with_its_checksum_and_size_when_it_is_given(fast: Any, place: int) -> None:
+    packed = bytearray(packed_of(LONG, GZIP))
+    packed[place] ^= 1
+    data, failure = drained(gunzipped(opener_of(bytes(packed))))
+    assert data == LONG
+    assert isinstance(failure, zlib.error)
+
+
+@pytest.mark.parametrize("compression", [STORED, DEFLATED])
+def test_so_is_an_entry_with_its_checksum(fast: Any, compression: int) -> None:
+    archive = zipped({"x": LONG}, compression).replace(zlib.crc32(LONG).to_bytes(4, "little"), b"\1\2\3\4")
+    (entry,) = entries_of_zip(opener_of(archive), "")
+    data, failure = drained(entry.opener)
+    assert data == LONG
+    assert isinstance(failure, zipfile.BadZipFile)
+    with pytest.raises(zipfile.BadZipFile), ExitStack() as stack:
+        entry.opener(stack).read()  # who asks for all is not given less
+
+
+def test_what_follows_a_gzip_is_told(fast: Any) -> None:
+    data, failure = drained(gunzipped(opener_of(packed_of(LONG, GZIP) + b"\0\0junk")))
+    assert data == LONG
+    assert isinstance(failure, zlib.error)
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, len(LONG) - 1])
+@pytest.mark.parametrize("compression", [STORED, DEFLATED])
+def test_no_more_is_given_than_an_entry_says(fast: Any, compression: int, length: int) -> None:
+    with zipfile.ZipFile(io.BytesIO(zipped({"x": LONG}, compression))) as archive:
+        entry = archive.getinfo("x")
+    entry.file_size = length
+    packed = LONG if compression == STORED else packed_of(LONG, DEFLATE)
+    data, failure = drained(unpacked(opener_of(packed), entry))
+    assert data == LONG[:length]
+    assert isinstance(failure, zipfile.BadZipFile)
+
+
+def test_a_gzip_in_a_damaged_gzip_gives_what_is_before_the_damage(fast: Any) -> None:
+    inner = packed_of(LONG, GZIP)
+    packed = packed_of(inner, GZIP)
+    for cut in (packed[: len(packed) // 2], packed[:-3], packed[:40]):
+        data, failure = drained(gunzipped(gunzipped(opener_of(cut))))
+        assert data == by_zlib(by_zlib(cut, GZIP), GZIP)
+        assert isinstance(failure, EOFError)
+
+
+class FailingOnce(io.BytesIO):
+    """A disk that cannot read a place, the first time."""
+
+    failed = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > 3000 and not FailingOnce.failed:
+            FailingOnce.failed = True
+            raise OSError("Input/output error")
+        return super().read(size)
+
+
+def test_a_disk_that_reads_the_second_time_has_read(fast: Any) -> None:
+    def opener(stack: ExitStack) -> BinaryIO:
+        return stack.enter_context(FailingOnce(packed_of(LONG, GZIP)))
+
+    FailingOnce.failed = False
+    assert drained(gunzipped(opener)) == (LONG, None)
+    assert FailingOnce.failed
+
+
+# --- what it costs -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wbits", [GZIP, DEFLATE])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_bomb_expands_by_a_piece_at_a_time(fast: Any, wbits: int, damaged: bool) -> None:
+    packed = packed_of(bytes(100_000_000), wbits, 9)
+    if damaged:
+        packed = packed[:-20] + b"\xff" * 20
+    tracemalloc.start()
+    try:
+        with ExitStack() as stack:
+            stream, count = stream_of(packed, wbits)(stack), 0
+            try:
+                while piece := stream.read(1000):
+                    count += len(piece)
+            except DAMAGE:
+                assert damaged
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert count > 99_000_000
+
+
+def test_what_was_opened_is_closed(fast: Any) -> None:
+    opened: list[BinaryIO] = []
+
+    def opener(stack: ExitStack) -> BinaryIO:
+        opened.append(stack.enter_context(io.BytesIO(packed_of(LONG, GZIP)[:-9])))
+        return opened[-1]
+
+    with ExitStack() as stack:
+        gunzipped(opener)(stack).read(10)
+    drained(gunzipped(opener))
+    head_of(gunzipped(opener))
+    assert [stream.closed for stream in opened] == [True] * 4
+
+
+# --- an export -----------------------------------------------------------------------------------
+
+
+def test_of_a_small_gzip_that_is_cut_off_the_conversations_arrive(tmp_path: Path) -> None:
+    items = [conversation("a"), conversation("b")]
+    for cut in range(1, 9):
+        (member,) = open_export(written(tmp_path / "x.json.gz", gzip.compress(exported(items))[:-cut])).members
+        read = list(read_conversations(member, ReadLimits()))
+        whole = [item.data for item in read if isinstance(item, RawConversation)]
+        assert whole == [exported([item])[1:-1] for item in items]
+        assert len(read) > len(whole)
+
+
+@pytest.mark.parametrize("compression", [DEFLATED, zipfile.ZIP_BZIP2])
+def test_a_manifest_with_a_wrong_checksum_is_of_no_use(tmp_path: Path, compression: int) -> None:
+    listing = b'{"files":["conversations-000.json","conversations-001.json"]}'
+    archive = zipped({"conversations-000.json": TEXT, "export_manifest.json": listing}, compression)
+    wrong = archive.replace(zlib.crc32(listing).to_bytes(4, "little"), b"\1\2\3\4")
+    assert [problem.kind for problem in open_export(written(tmp_path / "a.zip", archive)).problems] == ["missing_shard"]
+    assert open_export(written(tmp_path / "b.zip", wrong)).problems == ()
