@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ray_import.reader.damage import LONGEST_START_BYTES, next_start, resume_after
+from ray_import.reader.damage import resume_after
 from ray_import.reader.framing import CannotFrame, end_of_value, end_of_value_by_ijson
 from ray_import.reader.locate import Shape, locate
+from ray_import.reader.starts import LONGEST_START_BYTES, Starts, brackets_too_many, next_start
 from ray_import.reader.window import Window
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
@@ -74,6 +75,7 @@ class _Items:
         self._max_bytes = limits.max_conversation_bytes
         self._shape = shape
         self._position = 0
+        self._starts = Starts()
         self._unfinished = False
         """Whether all that is known against the item at hand is that it does not end."""
         self._complete = False
@@ -95,17 +97,22 @@ class _Items:
 
     def _next_item(self) -> Iterator[RawConversation | Problem]:
         window = self._window
+        if brackets := brackets_too_many(window.data, window.at):
+            yield self._take(brackets, "damaged")
+            return
         while True:
             end = self._proven_end()
             if end is not None:
                 yield self._take(end, "")
                 return
-            found = resume_after(window.data, window.at, ended=window.ended)
+            is_full = window.held_bytes > self._max_bytes
+            starts = self._starts.of((window.offset - window.at, len(window.data)))
+            found = resume_after(window.data, window.at, ended=window.ended or is_full, starts=starts)
             if found is not None:
                 # A balanced value goes on undamaged: it may be mended where the rules say how.
                 yield self._take(found.end - window.at, "" if found.balanced else "damaged")
                 return
-            if window.held_bytes > self._max_bytes:
+            if is_full:
                 offset = window.offset
                 sample, followed = self._skip_to_next_start(ahead=1)
                 yield self._item(offset, sample.rstrip(b" \t\r\n,"), "too_large")
@@ -135,28 +142,39 @@ class _Items:
                 end = way(view)
             except CannotFrame:
                 continue
-            follows = self._follows(end)
-            self._unfinished = follows is None
-            return end if follows else None
+            is_item = self._is_item(end)
+            self._unfinished = is_item is None
+            return end if is_item else None
         return None
 
-    def _follows(self, end: int | None) -> bool | None:
-        """Whether an item may end there; None where that is not known yet.
+    def _is_item(self, end: int | None) -> bool | None:
+        """Whether what is JSON up to there may be an item; None where that is not known yet.
 
-        An object is itself, whatever junk follows; but a string may begin with the quote that ends another.
+        An object is itself, whatever junk follows; but a string may begin with the quote that ends another,
+        and an array that holds a conversation with a bracket too many.
         """
+        mark = self._window.data[self._window.at]
+        if mark == ord("[") and self._holds_conversation(end):
+            return False
         if end is None:
             return None
-        if self._window.data[self._window.at] == ord("{"):
+        if mark == ord("{"):
             return True
         found = _NOT_SPACE.search(self._window.data, self._window.at + end)
         if found is None:
             return True if self._window.ended else None
         return found.group() in (b",", b"]", b"{")  # a comma may be missing
 
+    def _holds_conversation(self, end: int | None) -> bool:
+        """Whether a whole conversation lies in the item at hand, as far as that is there."""
+        window = self._window
+        start = next_start(window.data, window.at + 1, len(window.data) if end is None else window.at + end)
+        return start is not None and start.whole
+
     def _take(self, length: int, damage: str) -> RawConversation:
         window = self._window
-        data = bytes(window.data[window.at : window.at + length]).rstrip(b" \t\r\n," if damage else b" \t\r\n")
+        with memoryview(window.data) as view:
+            data = bytes(view[window.at : window.at + length]).rstrip(b" \t\r\n," if damage else b" \t\r\n")
         item = self._item(window.offset, data, damage)
         window.at += length
         return item
@@ -216,9 +234,12 @@ class _Items:
             yield Problem("damaged", self._member, f"the {what} ends before byte {offset:,}, and more follows")
             if b"{" in sample:
                 yield self._item(offset, sample, "damaged")
-        elif self._shape in (Shape.WRAPPER, Shape.DAMAGED_WRAPPER):  # it may have other keys
-            if not sample.rstrip().endswith(b"}"):
+        elif self._shape in (Shape.WRAPPER, Shape.DAMAGED_WRAPPER):
+            ends = _ends_wrapper(sample, is_all=len(sample) == window.offset - offset)
+            if ends is None:
                 yield Problem("truncated", self._member, "cut off after the conversations; all of them are in")
+            elif not ends:
+                yield Problem("damaged", self._member, f"what follows the conversations at byte {offset:,} is no JSON")
         elif follows:
             yield Problem("trailing_data", self._member, f"something follows the conversations at byte {offset:,}")
 
@@ -226,3 +247,19 @@ class _Items:
 def _closed(rest: bytes | bytearray) -> bool:
     """Whether the array, or the object around it, ends with these bytes."""
     return rest.rstrip().endswith((b"]", b"]}"))
+
+
+def _ends_wrapper(rest: bytes, *, is_all: bool) -> bool | None:
+    """Whether this, perhaps with other keys, is JSON behind the array of a wrapper; None where it is cut off.
+
+    Of more than a sample nothing is known but how it ends.
+    """
+    rest = rest.rstrip(b" \t\r\n")
+    if not is_all or not rest:
+        return rest.endswith(b"}") or None
+    wrapper = b'{"":[]' + (b"" if rest.startswith(b"}") else b",") + rest
+    try:
+        end = end_of_value_by_ijson(memoryview(wrapper))
+    except CannotFrame:
+        return False
+    return None if end is None else end == len(wrapper)

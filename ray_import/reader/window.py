@@ -4,7 +4,7 @@ import re
 import sys
 from typing import BinaryIO
 
-PIECE_BYTES = 16 * 1024
+PIECE_BYTES = 64 * 1024
 _NOT_BLANK = re.compile(rb"[^ \t\r\n,]")
 
 
@@ -55,7 +55,7 @@ class Window:
         return len(self.data) > held
 
     def _read(self, wanted: int) -> None:
-        """In small pieces, because an archive that fails in the middle of one gives nothing of it."""
+        """In pieces, because a packing that only zipfile knows gives nothing of one in the middle of which it fails."""
         upto = len(self.data) + wanted
         try:
             while len(self.data) < upto and not self.ended:

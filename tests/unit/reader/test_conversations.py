@@ -1,9 +1,10 @@
 import io
 import itertools
 import json
+import time
 import tracemalloc
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ijson
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from ray_import.reader.window import Window
 from ray_import.records import RawConversation
+from ray_import.settings import ReadLimits
 from tests.unit.reader.streams import Reading, items_of, read
 from tests.unit.source.exports import BYTE_ORDER_MARK, Shape, Style, conversation, exported
 
@@ -314,6 +316,158 @@ def test_what_follows_the_conversations_is_told(behind: bytes) -> None:
     reading = read(b"[" + raw(ALPHA) + b"]\n" + behind)
     assert values(reading.items) == [ALPHA]
     assert reading.kinds == ["trailing_data"]
+
+
+ALL_WINDOWS = [*range(1, 130), 512, 1 << 20]
+LONE = rb'{"title":"c \ud83d","mapping":{}}'
+LONE_AT_THE_END = rb'{"mapping":{},"title":"\ud83d"}'
+WITH_ANOTHER_IN_IT = rb'{"id":"c","x":"\ud83d\ud83d\ude00 \ude00\ud83d","mapping":{"n":{"id":"d","mapping":{}}}}'
+YAJL_REFUSES = rb'{"id":"c","x":"\ud83d\ud83d\ude00 \ude00\ud83d","mapping":{"n":{"id":"d"}}}'
+DEEP = b'{"mapping":{"a":' + b"[" * 1100 + b"]" * 1100 + b"}}"
+PLAIN = b'{"title":"p","mapping":{}}'
+
+
+def in_shape(shape: str, items: bytes) -> bytes:
+    """`items` in an array, or in one under `conversations`, or as they are."""
+    return {"array": b"[%s]", "wrapper": b'{"conversations":[%s],"v":1}', "single": b"%s"}[shape] % items
+
+
+@pytest.mark.parametrize("shape", ["array", "wrapper", "single"])
+@pytest.mark.parametrize(
+    ("good", "windows"),
+    [
+        pytest.param(LONE, ALL_WINDOWS, id="a lone surrogate"),
+        pytest.param(LONE_AT_THE_END, ALL_WINDOWS, id="one right before its end"),
+        pytest.param(YAJL_REFUSES, ALL_WINDOWS, id="those that yajl refuses"),
+        pytest.param(DEEP, [1, 7, 64, 1000, 1 << 20], id="depth"),
+    ],
+)
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(b'{"title":"b","mapping":{},', id="no bracket at the end"),
+        pytest.param(
+            rb'{"title":"b","mapping":{"n":{"id":"\ud83d","m":[1,', id="a lone surrogate, and an array that goes on"
+        ),
+        pytest.param(b'{"title":"b,"mapping":{}},', id="no quote"),
+    ],
+)
+def test_what_msgspec_cannot_decide_is_found_behind_damage(
+    damaged: bytes, good: bytes, windows: list[int], shape: str
+) -> None:
+    lost = []
+    for window_bytes in windows:
+        reading = read(in_shape(shape, damaged + good + b"," + PLAIN), window_bytes)
+        if [item.data for item in reading.items[-2:]] != [good, PLAIN] or not is_told(reading):
+            lost.append(window_bytes)
+    assert lost == []
+
+
+@pytest.mark.parametrize("junk", [b"...,", b"garbage", b"'"])
+@pytest.mark.parametrize("good", [LONE, LONE_AT_THE_END, YAJL_REFUSES])
+@pytest.mark.parametrize("shape", ["array", "wrapper"])
+def test_junk_costs_no_conversation_with_a_lone_surrogate(shape: str, good: bytes, junk: bytes) -> None:
+    for window_bytes in ALL_WINDOWS:
+        reading = read(in_shape(shape, PLAIN + b"," + junk + good), window_bytes)
+        assert [item.data for item in reading.items if not item.damage] == [PLAIN, good], window_bytes
+        assert is_told(reading)
+
+
+@pytest.mark.parametrize("shape", ["array", "wrapper", "single"])
+def test_surrogates_that_yajl_refuses_do_not_split_a_conversation(shape: str) -> None:
+    for window_bytes in ALL_WINDOWS:
+        reading = read(in_shape(shape, WITH_ANOTHER_IN_IT), window_bytes)
+        assert [(item.data, item.damage) for item in reading.items] == [(WITH_ANOTHER_IN_IT, "")], window_bytes
+        assert reading.problems == []
+
+
+@pytest.mark.parametrize("shape", ["array", "wrapper"])
+@pytest.mark.parametrize("brackets", [b"[", b"[[", b"[ \n", b"[,", b'["x",', b"[1,[],"])
+@pytest.mark.parametrize("before", [b"", PLAIN + b","], ids=["first", "second"])
+def test_a_bracket_too_many_costs_no_conversation_and_is_told(before: bytes, brackets: bytes, shape: str) -> None:
+    good = [LONE, PLAIN]
+    for window_bytes in ALL_WINDOWS:
+        reading = read(in_shape(shape, before + brackets + b",".join(good)), window_bytes)
+        assert [item.data for item in reading.items if not item.damage] == [PLAIN] * bool(before) + good, window_bytes
+        assert [item.data for item in reading.items if item.damage] == [brackets.rstrip(b", \n")]
+
+
+def test_conversations_in_arrays_of_their_own_all_arrive() -> None:
+    reading = read(b"[[" + raw(ALPHA) + b"],[" + raw(BETA) + b"],[" + raw(GAMMA) + b"]]")
+    assert [value for value in values(reading.items) if value is not None] == [ALPHA, BETA, GAMMA]
+    assert is_told(reading)
+
+
+def test_an_array_without_a_conversation_is_an_item() -> None:
+    for window_bytes in ALL_WINDOWS:
+        items = [b'[{"id":1}]', b"[[],[1]]", b'["{\\"mapping\\":{}}"]']
+        reading = read(b"[" + b",".join(items) + b"]", window_bytes)
+        assert [(item.data, item.damage) for item in reading.items] == [(item, "") for item in items]
+        assert reading.problems == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "kinds"),
+    [
+        pytest.param(b"]}", [], id="the end"),
+        pytest.param(b'] ,\n "v":1,"by":{"a":["]}"]}}\n', [], id="other keys"),
+        pytest.param(rb'],"v":"\ud83d\ud83d\ude00"}', [], id="lone surrogates"),
+        pytest.param(b'],"v":"' + b"x" * 200_000 + b'"}', [], id="more than a sample"),
+        pytest.param(b',"x"]}}}]}', ["damaged"], id="an early end"),
+        pytest.param(b"]]}", ["damaged"], id="a bracket too many"),
+        pytest.param(b'],"v":NaN}', ["damaged"], id="no JSON"),
+        pytest.param(b"]}}", ["damaged"], id="a brace too many"),
+        pytest.param(b"]", ["truncated"], id="no brace"),
+        pytest.param(b'],"by":{"a":1}', ["truncated"], id="cut off behind a brace"),
+        pytest.param(b'],"v":"' + b"x" * 200_000, ["truncated"], id="more than a sample, cut off"),
+    ],
+)
+def test_what_follows_the_array_of_a_wrapper_has_to_end_it(rest: bytes, kinds: list[str]) -> None:
+    for window_bytes in ALL_WINDOWS if len(rest) < 1000 else [64, 1 << 20]:
+        reading = read(b'{"conversations":[' + PLAIN + rest, window_bytes)
+        assert reading.items[0].data == PLAIN
+        assert reading.kinds == kinds, window_bytes
+
+
+def test_brackets_do_not_balance_with_those_of_a_neighbour_that_is_not_all_there() -> None:
+    cut = b'{"x":{"y":"cut,'
+    neighbour = rb'{"id":"b","mapping":{"n":{"t":"\"q"}},"m":"' + b"m" * 100 + b'"}'
+    for window_bytes in ALL_WINDOWS:
+        reading = read(b"[" + cut + neighbour + b"," + PLAIN + b"]", window_bytes)
+        assert [item.data for item in reading.items] == [cut.rstrip(b","), neighbour, PLAIN], window_bytes
+        assert [item.damage for item in reading.items] == ["damaged", "", ""]
+
+
+ADVERSARIAL: dict[str, Callable[[int], bytes]] = {
+    "beginnings": lambda size: b'[{"x":NaN,"y":"' + b'{"title":' * (size // 9),
+    "beginnings in each other": lambda size: b"[" + b'{"title":' * (size // 9),
+    "the same with a lone surrogate each": lambda size: b"[" + rb'{"title":"\ud83d","a":[' * (size // 24),
+    "lone surrogates": lambda size: b"[" + rb"\ud83d" * (size // 6),
+    "lone surrogates in a text": lambda size: b'["' + rb"\ud83d" * (size // 6) + b'"]',
+    "lone surrogates behind damage": lambda size: b'[NaN,{"title":"' + rb"\ud83d" * (size // 6) + b'","mapping":{}}]',
+    "brackets and a lone surrogate in a text": lambda size: rb'["\ud83d' + b"}" * size + b'"]',
+    "opening brackets": lambda size: b"[" * size,
+    "short arrays": lambda size: b"[" + b'[{"id":1}],' * (size // 11) + b"1]",
+    "conversations behind a bracket each": lambda size: b"[" + b'[{"title":"d","mapping":{}},' * (size // 28),
+    "conversations without an end": lambda size: b"[" + b'{"title":"d","mapping":{},' * (size // 26),
+    "conversations with a quote lost": lambda size: b"[" + b'{"title":"d,"mapping":{}},' * (size // 26),
+    "conversations with no JSON in them": lambda size: b"[" + b'{"title":NaN,"mapping":{}},' * (size // 27),
+    "conversations with a lone surrogate each, and junk": lambda size: b"[" + (b"x," + LONE + b",") * (size // 36),
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_time_is_linear_in_what_is_read(name: str) -> None:
+    """Four times as much takes four times as long; squared it would be sixteen times."""
+
+    def seconds(size: int) -> float:
+        data = ADVERSARIAL[name](size)
+        began = time.process_time()
+        for _ in items_of(io.BytesIO(data), ReadLimits().window_bytes):
+            pass
+        return time.process_time() - began
+
+    assert seconds(600_000) < 9 * min(seconds(150_000) for _ in range(2)) + 0.2
 
 
 @pytest.mark.parametrize("data", [b"", b"  ", b"<html></html>", b"not json", BYTE_ORDER_MARK])

@@ -1,6 +1,8 @@
 import pytest
 
-from ray_import.reader.damage import Resume, Start, next_start, resume_after
+from ray_import.reader.damage import Resume, resume_after
+from ray_import.reader.framing import begins_conversation_by_ijson
+from ray_import.reader.starts import Start, next_start
 
 NEXT = b'{"title":"b","mapping":{}}'
 
@@ -43,6 +45,13 @@ def test_brackets_at_the_end_of_what_is_held_are_believed_only_where_nothing_fol
     data = b'[{"a":NaN} '
     assert resume_after(data, 1, ended=False) is None
     assert resume_after(data, 1, ended=True) == Resume(10, balanced=True)
+
+
+def test_brackets_are_not_believed_as_long_as_a_conversation_in_between_may_go_on() -> None:
+    damaged, goes_on = b'{"x":{"y":"cut,', rb'{"id":"b","mapping":{"n":{"t":"\"q"}},"m":"mm'
+    data = b"[" + damaged + goes_on
+    assert resume_after(data + b'"},', 1, ended=False) == Resume(1 + len(damaged), balanced=False)
+    assert resume_after(data, 1, ended=False) is None
 
 
 @pytest.mark.parametrize(
@@ -101,6 +110,30 @@ def test_a_conversation_may_begin_with_any_of_its_usual_keys(first_key: str, pre
     value = b"{}" if first_key == "mapping" else b"1"
     raw = b"{" + pretty + b'"' + first_key.encode() + b'" : ' + value + b',"mapping":{}}'
     assert next_start(b"}}" + raw, 0, len(raw) + 2) == Start(2, whole=True)
+
+
+SLOW = rb'{"id":"\ud83d","m":[1,'
+"""That it is no conversation only ijson can tell, at the end of what is held."""
+
+
+@pytest.mark.parametrize("nested", [1, 2, 3])
+def test_a_conversation_is_found_within_a_few_that_only_ijson_can_tell(nested: int) -> None:
+    data = SLOW * nested + rb'{"title":"\ud83d","mapping":{}}' + b"," + b"1," * 1000
+    assert next_start(data, 0, len(data)) == Start(len(SLOW) * nested, whole=True)
+
+
+def test_ijson_is_not_asked_at_every_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or what lies deep would be read as often as it is deep."""
+    asked = []
+
+    def ask(view: memoryview) -> tuple[bool | None, int]:
+        asked.append(len(view))
+        return begins_conversation_by_ijson(view)
+
+    monkeypatch.setattr("ray_import.reader.starts.begins_conversation_by_ijson", ask)
+    data = SLOW * 1000
+    assert next_start(data, 0, len(data)) == Start(0, whole=False)
+    assert 1 <= sum(asked) / len(data) <= 5
 
 
 def test_beginnings_outside_of_the_stretch_are_not_seen() -> None:

@@ -1,4 +1,5 @@
 import json
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ray_import.reader.framing import CannotFrame, begins_conversation, end_of_value, end_of_value_by_ijson
+from ray_import.reader.framing import (
+    CannotFrame,
+    Undecided,
+    begins_conversation,
+    begins_conversation_by_ijson,
+    end_of_value,
+    end_of_value_by_ijson,
+)
 from tests.unit.source.exports import conversation
 
 Way = Callable[[memoryview], int | None]
@@ -122,10 +130,52 @@ def test_too_deep_for_msgspec_is_for_another_to_frame() -> None:
         end_of_value(memoryview(raw))
 
 
-@pytest.mark.parametrize("escape", [rb"\ud83d", rb"\ud83d\n"])
-def test_a_high_surrogate_alone_is_framed_by_ijson(escape: bytes) -> None:
+LONE = [rb"\ud83d", rb"\ud83d\n", rb"\ude00", rb"\ud83d\ud83d\ude00", rb"\ude00\ud83d", rb"\uD83D\\ude00"]
+
+
+@pytest.mark.parametrize("escape", LONE)
+def test_a_lone_surrogate_is_framed_by_ijson(escape: bytes) -> None:
     raw = b'{"a":"' + escape + b' and so on"}'
     assert end_of_value_by_ijson(memoryview(raw + b',{"b":1}')) == len(raw)
+
+
+@pytest.mark.parametrize("escape", LONE)
+@pytest.mark.parametrize("behind", [b"", b"]", b',{"title":1}', b"x"])
+@pytest.mark.parametrize(
+    ("shape", "begins"),
+    [
+        pytest.param(b'{"title":"%s","mapping":{}}', True, id="in a value"),
+        pytest.param(b'{"mapping":{},"title":"%s"}', True, id="in the last value"),
+        pytest.param(b'{"mapping":{"%s":1}}', True, id="in a key"),
+        pytest.param(b'{"title":"%s","mapping":[]}', False, id="and no mapping"),
+        pytest.param(b'{"a":{"mapping":{}},"title":"%s"}', False, id="and the mapping of another"),
+    ],
+)
+def test_of_lone_surrogates_ijson_says_whether_a_conversation_begins(
+    shape: bytes, begins: bool, behind: bytes, escape: bytes
+) -> None:
+    raw = shape % escape
+    with pytest.raises(Undecided):
+        begins_conversation(memoryview(raw + behind))
+    assert begins_conversation_by_ijson(memoryview(raw + behind)) == (begins, len(raw))
+    assert begins_conversation_by_ijson(memoryview(raw[:-1])) == (None, len(raw) - 1)
+
+
+def test_of_depth_ijson_says_whether_a_conversation_begins() -> None:
+    raw = b'{"mapping":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}"
+    with pytest.raises(Undecided):
+        begins_conversation(memoryview(raw))
+    assert begins_conversation_by_ijson(memoryview(raw)) == (True, len(raw))
+    assert begins_conversation_by_ijson(memoryview(raw[:-1] + b"]")) == (False, len(raw))
+
+
+@pytest.mark.parametrize("text", [b"}" * 300_000, b"[" * 300_000, b'\\"' * 150_000])
+def test_a_text_is_not_read_again_for_every_bracket_in_it_by_ijson(text: bytes) -> None:
+    """Half a megabyte of brackets took half a minute."""
+    raw = b'{"a":"' + text + b'"}'
+    began = time.process_time()
+    assert end_of_value_by_ijson(memoryview(raw)) == len(raw)
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("raw", [CONVERSATION, NUMBERS_EVERYWHERE])
