@@ -43,7 +43,15 @@ class ExportFacts:
 def write_export(path: Path, megabytes: float, seed: int = 0, *, shape: Shape = "full") -> ExportFacts:
     """Write `megabytes` (of 10^6 bytes) as one minified JSON array; the last conversation may exceed it."""
     with path.open("wb") as file:
-        return _write(file.write, megabytes, seed, shape)
+        return _write(file.write, megabytes, Account(seed, shape))
+
+
+def write_exports(directory: Path, count: int, megabytes: float, seed: int = 0) -> None:
+    """So many exports of so many megabytes each, all of one person and without common conversations."""
+    account = Account(seed, "full")
+    for number in range(count):
+        with (directory / f"export-{number:06}.json").open("wb") as file:
+            _write(file.write, megabytes, account)
 
 
 def write_zip(path: Path, megabytes: float, seed: int = 0, *, shape: Shape = "full") -> ExportFacts:
@@ -52,7 +60,7 @@ def write_zip(path: Path, megabytes: float, seed: int = 0, *, shape: Shape = "fu
         for name, content in SIDE_FILES.items():
             archive.writestr(_member(name), orjson.dumps(content))
         with archive.open(_member("conversations.json"), "w", force_zip64=True) as member:
-            return _write(member.write, megabytes, seed, shape)
+            return _write(member.write, megabytes, Account(seed, shape))
 
 
 def _member(name: str) -> zipfile.ZipInfo:
@@ -62,8 +70,7 @@ def _member(name: str) -> zipfile.ZipInfo:
     return member
 
 
-def _write(write: Callable[[bytes], int], megabytes: float, seed: int, shape: Shape) -> ExportFacts:
-    account = Account(seed, shape)
+def _write(write: Callable[[bytes], int], megabytes: float, account: Account) -> ExportFacts:
     target = int(megabytes * MEGABYTE)
     written = conversations = messages = 0
     while written + 1 < target:

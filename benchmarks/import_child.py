@@ -1,4 +1,4 @@
-"""The process whose tree is measured: `python -m benchmarks.import_child EXPORT DATABASE WORKERS`.
+"""The process whose tree is measured: `python -m benchmarks.import_child DATABASE WORKERS EXPORT ...`.
 
 It stops at every phase: prints a line of JSON, and goes on when it is given a line. So the measuring process
 can look at it at rest; in here only the object stores' counters are read.
@@ -7,15 +7,14 @@ can look at it at rest; in here only the object stores' counters are read.
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-import orjson
-
 from benchmarks.object_store import read_disk_bytes
+from benchmarks.phases import USER, pause
 from ray_import.chunks.rows import Import
 from ray_import.cluster.executor import RayExecutor
 from ray_import.cluster.session import Session, ray_session
@@ -28,7 +27,6 @@ from ray_import.settings import ImportSettings
 from ray_import.sink.destination import Destination, parse_destination
 
 DISK_INTERVAL_S = 0.5
-USER = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,7 @@ class Imported:
     start_seconds: float
     json_bytes: int
     conversations: int
+    rejected: int
     rows_written: int
     status: str
     spilled_bytes: int
@@ -56,14 +55,6 @@ class DiskPeak:
         now = read_disk_bytes()
         self.spilled = max(self.spilled, now.spilled)
         self.fallback = max(self.fallback, now.fallback)
-
-
-def pause(phase: str, **facts: object) -> None:
-    """Tells the measuring process where this one is, and waits for it."""
-    sys.stdout.write(orjson.dumps({"phase": phase, **facts}).decode() + "\n")
-    sys.stdout.flush()
-    if not sys.stdin.readline():
-        raise SystemExit("the measuring process is gone")
 
 
 @contextmanager
@@ -96,13 +87,13 @@ class KeptExecutor(RayExecutor):
 
 
 class ImportRun:
-    """One import of `export`, in two steps, so that the workers can be looked at before they work."""
+    """One import of `exports`, in two steps, so that the workers can be looked at before they work."""
 
-    def __init__(self, session: Session, export: Path, destination: Destination, workers: int) -> None:
+    def __init__(self, session: Session, exports: Sequence[Path], destination: Destination, workers: int) -> None:
         """Starts the workers, each of which opens the destination."""
         began = time.monotonic()
         settings = ImportSettings()
-        self._sources = open_sources([export], settings.read)
+        self._sources = open_sources(exports, settings.read)
         self._work = Work(Import(uuid.uuid4().hex, USER, time.time()), settings)
         self._destination = destination
         self._sink = destination.open()
@@ -137,6 +128,7 @@ def _imported(summary: Summary, start_seconds: float, seconds: float, disk: Disk
         start_seconds=start_seconds,
         json_bytes=summary.bytes_read,
         conversations=counts.seen,
+        rejected=counts.rejected,
         rows_written=counts.chunks_written + counts.chunks_deleted,
         status=summary.status,
         spilled_bytes=disk.spilled,
@@ -144,16 +136,17 @@ def _imported(summary: Summary, start_seconds: float, seconds: float, disk: Disk
     )
 
 
-def main(export: str, database: str, workers: str) -> None:
+def main(database: str, workers: str, *names: str) -> None:
     """Imports twice. Phases: ray_up, idle, imported, repeated."""
     destination = parse_destination(f"sqlite:///{database}")
+    exports = [Path(name) for name in names]
     with ray_session(int(workers)) as session:
         pause("ray_up")
-        first = ImportRun(session, Path(export), destination, int(workers))
+        first = ImportRun(session, exports, destination, int(workers))
         pause("idle")
         pause("imported", **asdict(first.run()))
         first.close()
-        second = ImportRun(session, Path(export), destination, int(workers))
+        second = ImportRun(session, exports, destination, int(workers))
         pause("repeated", **asdict(second.run()))
         second.close()
 

@@ -1,41 +1,37 @@
 """One import in a process tree of its own, measured from outside."""
 
-import os
-import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
-
+from benchmarks.first_chunk import FirstChunk
 from benchmarks.metering import Meter
+from benchmarks.phases import running
 from benchmarks.process_tree import ProcessTree, Reading
 
-MARKER_VARIABLE = "RAY_IMPORT_BENCHMARK"
 REST_CORES = 0.25  # Ray at rest uses 0.05-0.2 of a core
 REST_INTERVAL_S = 0.5
 REST_PATIENCE_S = 30
-END_PATIENCE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """What one import cost, from the moment that Ray was up to the last commit.
 
-    `start_*` is the part of it that the workers' start took. `idle_pss_bytes` is Ray with idle workers,
-    `peak_pss_bytes` the most while the import ran, both of the whole tree. `again_*` is the same import once
-    more, which finds everything in.
+    `ray_seconds` is what the process needed until then. `start_*` is the part of the rest that the workers'
+    start took, `first_chunk_seconds` that until the first chunk was committed. `idle_pss_bytes` is Ray with
+    idle workers, `peak_pss_bytes` the most while the import ran, both of the whole tree. `again_*` is the same
+    import once more, which finds everything in.
     """
 
     json_bytes: int
     conversations: int
+    rejected: int
     rows_written: int
+    ray_seconds: float
     seconds: float
+    first_chunk_seconds: float
     start_seconds: float
     cpu_seconds: float
     start_cpu_seconds: float
@@ -68,42 +64,19 @@ class Measurement:
         return self.peak_pss_bytes - self.idle_pss_bytes
 
 
-class Child:
-    """The running import; see `benchmarks.import_child` for its phases."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
-
-    def reach(self, phase: str) -> dict[str, Any]:
-        """Waits until the child pauses there; gives what it says."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"The import ended before '{phase}' with exit code {self._process.wait()}.")
-        said: dict[str, Any] = orjson.loads(line)
-        if said.pop("phase") != phase:
-            raise RuntimeError(f"The import said {line!r} instead of '{phase}'.")
-        return said
-
-    def go_on(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
-
-
-def measure_import(export: Path, database: Path, workers: int) -> Measurement:
-    """Imports `export` into the new file `database`, twice, in a fresh process with a Ray of its own."""
-    marker = uuid.uuid4().hex
-    with _child(export, database, workers, marker) as (child, pid):
-        tree = ProcessTree(pid, marker)
+def measure_import(exports: Sequence[Path], database: Path, workers: int) -> Measurement:
+    """Imports `exports` into the new file `database`, twice, in a fresh process with a Ray of its own."""
+    began = time.monotonic()
+    with running("benchmarks.import_child", database, workers, *exports) as (child, tree):
         child.reach("ray_up")
+        ray_seconds = time.monotonic() - began
         before_start = at_rest(tree).cpu_seconds
         child.go_on()
         child.reach("idle")
         # Not read at once: the executor waits for the first of the workers only.
         idle = at_rest(tree)
         start_cpu_seconds = idle.cpu_seconds - before_start
-        with Meter(tree) as meter:
+        with Meter(tree) as meter, FirstChunk(database) as first_chunk:
             child.go_on()
             first = child.reach("imported")
         with Meter(tree) as again_meter:
@@ -113,8 +86,11 @@ def measure_import(export: Path, database: Path, workers: int) -> Measurement:
     return Measurement(
         json_bytes=first["json_bytes"],
         conversations=first["conversations"],
+        rejected=first["rejected"],
         rows_written=first["rows_written"],
+        ray_seconds=ray_seconds,
         seconds=first["seconds"],
+        first_chunk_seconds=first["start_seconds"] + first_chunk.seconds,
         start_seconds=first["start_seconds"],
         cpu_seconds=start_cpu_seconds + meter.usage().cpu_seconds,
         start_cpu_seconds=start_cpu_seconds,
@@ -139,24 +115,3 @@ def at_rest(tree: ProcessTree) -> Reading:
             return now
         before, before_at = now, now_at
     raise RuntimeError(f"The process tree did not come to rest in {REST_PATIENCE_S} s.")
-
-
-@contextmanager
-def _child(export: Path, database: Path, workers: int, marker: str) -> Iterator[tuple[Child, int]]:
-    command = [sys.executable, "-m", "benchmarks.import_child", str(export), str(database), str(workers)]
-    environment = {**os.environ, MARKER_VARIABLE: marker}
-    environment.pop("RAY_ADDRESS", None)  # it gets a Ray of its own
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
-        try:
-            yield Child(process), process.pid
-        finally:
-            _end(process)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.stdin:
-        process.stdin.close()  # a child that waits for its line ends
-    try:
-        process.wait(timeout=END_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()  # its Ray ends with it
