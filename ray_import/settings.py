@@ -15,6 +15,7 @@ MIN_CHUNK_TOKENS = 50
 """Below this a chunk has no room for title, label, overlap and at least one character."""
 
 Branches = Literal["all", "active"]
+Reader = Literal["auto", "framing", "ijson"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,15 @@ class ChunkSettings:
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How much of an export is held at a time."""
+    """How much of an export is held at a time, and who says where a conversation ends.
+
+    `framing` is msgspec, `ijson` the slow reader of record, `auto` the first and, where that gives up, the
+    second. All give the same bytes.
+    """
 
     window_bytes: int = 512 * 1024
     max_conversation_bytes: int = 256 * 1024 * 1024
+    reader: Reader = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The conversations of one member, one after the other, as raw bytes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from ray_import.reader.damage import resume_after
@@ -13,6 +13,8 @@ from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source.export import Member
 from ray_import.source.streams import DAMAGE
+
+Way = Callable[[memoryview], int | None]
 
 _NOT_SPACE = re.compile(rb"[^ \t\r\n]")
 
@@ -73,6 +75,7 @@ class _Items:
         self._member = member
         self._window = window
         self._max_bytes = limits.max_conversation_bytes
+        self._reader = limits.reader
         self._shape = shape
         self._position = 0
         self._starts = Starts()
@@ -137,7 +140,7 @@ class _Items:
     def _end_in(self, view: memoryview) -> int | None:
         """The length that a decoder proves and that what follows does not belie."""
         self._unfinished = False
-        for way in (end_of_value, end_of_value_by_ijson):
+        for way in self._ways():
             try:
                 end = way(view)
             except CannotFrame:
@@ -146,6 +149,12 @@ class _Items:
             self._unfinished = is_item is None
             return end if is_item else None
         return None
+
+    def _ways(self) -> tuple[Way, ...]:
+        """ijson cannot tell where a value ends that is in no brackets."""
+        if self._reader == "auto" or self._window.data[self._window.at] not in b"{[":
+            return (end_of_value, end_of_value_by_ijson)
+        return (end_of_value,) if self._reader == "framing" else (end_of_value_by_ijson,)
 
     def _is_item(self, end: int | None) -> bool | None:
         """Whether what is JSON up to there may be an item; None where that is not known yet.

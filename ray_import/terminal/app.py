@@ -70,12 +70,13 @@ def run(
         int,
         typer.Option("--batch-bytes", metavar="N", help="How much raw JSON a worker is handed at a time."),
     ] = o.FLOW.batch_bytes,
+    reader: o.ReaderOption = "auto",
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes)
+            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader)
             summary = import_exports(sources, to, user_id, settings, workers)
         _tell_end(summary, as_json=as_json)
         if not as_json:
@@ -89,11 +90,12 @@ def inspect(
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    reader: o.ReaderOption = "auto",
     as_json: o.JsonOption = False,
 ) -> None:
     """Show what an export holds and what an import would do with it; writes nothing."""
     with o.errors_told(), o.failure_in_json(as_json):
-        settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+        settings = o.settings_from(branches, chunk_tokens, overlap_tokens, reader=reader)
         found = inspect_sources(open_sources([source], settings.read), settings)
         if as_json:
             print_json(found.as_dict())
@@ -103,10 +105,10 @@ def inspect(
 
 
 @app.command()
-def extract(source: o.SourceArgument, branches: o.BranchesOption = "all") -> None:
+def extract(source: o.SourceArgument, branches: o.BranchesOption = "all", reader: o.ReaderOption = "auto") -> None:
     """Print the kept messages, one JSON object a line, in order."""
     with o.errors_told():
-        settings = o.settings_from(branches, o.CHUNKS.target_tokens, o.CHUNKS.overlap_tokens)
+        settings = o.settings_from(branches, reader=reader)
         opened = open_sources([source], settings.read)
         problems = []
         seen = others = 0

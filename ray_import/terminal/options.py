@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from ray_import.errors import ConfigError, ImporterError
-from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings
+from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits
 from ray_import.sink.port import KeptReject
 from ray_import.terminal.streams import nobody_reads, print_json, stderr
 
@@ -33,6 +33,10 @@ ChunkTokensOption = Annotated[int, typer.Option("--chunk-tokens", metavar="N", h
 OverlapOption = Annotated[
     int, typer.Option("--overlap-tokens", metavar="N", help="How much a chunk repeats of the one before.")
 ]
+ReaderOption = Annotated[
+    Reader,
+    typer.Option("--reader", help="Who says where a conversation ends; auto is the fast one, helped by the other."),
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
 ]
@@ -43,11 +47,19 @@ FLOW = FlowLimits()
 
 
 def settings_from(
-    branches: Branches, chunk_tokens: int, overlap_tokens: int, batch_bytes: int | None = None
+    branches: Branches,
+    chunk_tokens: int = CHUNKS.target_tokens,
+    overlap_tokens: int = CHUNKS.overlap_tokens,
+    batch_bytes: int = FLOW.batch_bytes,
+    reader: Reader = "auto",
 ) -> ImportSettings:
     """The settings that these options mean. Raises ConfigError."""
-    flow = FLOW if batch_bytes is None else FlowLimits(batch_bytes=batch_bytes)
-    return ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), flow=flow)
+    return ImportSettings(
+        branches,
+        ChunkSettings(chunk_tokens, overlap_tokens),
+        ReadLimits(reader=reader),
+        FlowLimits(batch_bytes=batch_bytes),
+    )
 
 
 def checked_user(user_id: str) -> str:

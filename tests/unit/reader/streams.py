@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
-from ray_import.settings import ReadLimits
+from ray_import.settings import Reader, ReadLimits
 from ray_import.source.export import Member
 
 
@@ -48,12 +48,16 @@ def member_of(stream: BinaryIO, name: str = "conversations.json") -> Member:
 
 
 def read(
-    data: bytes | BinaryIO, window_bytes: int = 512 * 1024, most: Sequence[int] = (), max_bytes: int = 1 << 28
+    data: bytes | BinaryIO,
+    window_bytes: int = 512 * 1024,
+    most: Sequence[int] = (),
+    max_bytes: int = 1 << 28,
+    reader: Reader = "auto",
 ) -> Reading:
     """Reads all of `data` through a window of `window_bytes`, `most` bytes at a time."""
     stream = Dripping(data, most or [1 << 30]) if isinstance(data, bytes) else data
     reading = Reading()
-    for item in items_of(stream, window_bytes, max_bytes):
+    for item in items_of(stream, window_bytes, max_bytes, reader):
         if isinstance(item, Problem):
             reading.problems.append(item)
         else:
@@ -61,6 +65,8 @@ def read(
     return reading
 
 
-def items_of(stream: BinaryIO, window_bytes: int, max_bytes: int = 1 << 28) -> Iterator[RawConversation | Problem]:
+def items_of(
+    stream: BinaryIO, window_bytes: int, max_bytes: int = 1 << 28, reader: Reader = "auto"
+) -> Iterator[RawConversation | Problem]:
     """What comes out of `stream`, as it comes."""
-    return read_conversations(member_of(stream), ReadLimits(window_bytes, max_bytes))
+    return read_conversations(member_of(stream), ReadLimits(window_bytes, max_bytes, reader))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ray_import.reader.window import Window
 from ray_import.records import RawConversation
-from ray_import.settings import ReadLimits
+from ray_import.settings import Reader, ReadLimits
 from tests.unit.reader.streams import Reading, items_of, read
 from tests.unit.source.exports import BYTE_ORDER_MARK, Shape, Style, conversation, exported
 
@@ -74,6 +74,25 @@ def test_the_items_are_those_that_ijson_finds(export: tuple[list[Any], Style], w
     prefix = {"array": "item", "wrapper": "conversations.item", "single": ""}[style.shape]
     found = list(ijson.items(data.removeprefix(BYTE_ORDER_MARK), prefix, use_float=True))
     assert [json.loads(item.data) for item in read(data, window_bytes).items] == found
+
+
+@given(
+    export=exports(), window_bytes=st.sampled_from(WINDOWS), most=st.lists(st.integers(1, 50), min_size=1, max_size=5)
+)
+def test_every_reader_gives_the_same_bytes(export: tuple[list[Any], Style], window_bytes: int, most: list[int]) -> None:
+    data = exported(*export)
+    by_both = read(data, window_bytes, most)
+    assert read(data, window_bytes, most, reader="ijson") == by_both
+    assert read(data, window_bytes, most, reader="framing") == by_both
+
+
+@pytest.mark.parametrize("window_bytes", [1, 64, 1 << 20])
+@pytest.mark.parametrize("reader", ["framing", "ijson"])
+def test_every_reader_goes_on_behind_damage(reader: Reader, window_bytes: int) -> None:
+    data = b"[" + b",".join([raw(ALPHA), b'{"title":NaN,"mapping":{}}', LONE, raw(BETA), raw(GAMMA)[:-9]])
+    reading = read(data, window_bytes, reader=reader)
+    assert reading == read(data, window_bytes)
+    assert values(reading.items) == [ALPHA, None, values(reading.items)[2], BETA, None]
 
 
 def test_an_export_may_be_empty() -> None:
