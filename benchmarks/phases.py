@@ -12,6 +12,7 @@ from uuid import uuid4
 import orjson
 
 from benchmarks.process_tree import ProcessTree
+from ray_import.cluster.environment import OF_OWN_RAY
 
 USER = "benchmark"
 MARKER_VARIABLE = "RAY_IMPORT_BENCHMARK"
@@ -61,13 +62,15 @@ def running(module: str, *arguments: object) -> Iterator[tuple[Child, ProcessTre
     """`python -m MODULE ARGUMENTS`, with what a Ray of its own wants in its environment, and its process tree."""
     marker = uuid4().hex
     command: Sequence[str] = [sys.executable, "-m", module, *map(str, arguments)]
-    # As ray_import.cluster.environment has it: no token file in the home directory, nothing reported home.
-    environment = os.environ | {
-        MARKER_VARIABLE: marker,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    }
+    environment = (
+        os.environ
+        | OF_OWN_RAY
+        | {
+            MARKER_VARIABLE: marker,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }
+    )
     environment.pop("RAY_ADDRESS", None)  # it gets a Ray of its own
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         try:

@@ -4,6 +4,13 @@ import os
 import secrets
 
 
+TRIM_BYTES = 1024 * 1024
+"""What glibc may keep of freed memory at the end of its heap. By default it learns to keep ever more, for the
+sake of the largest conversation that came by: 138 instead of 90 MB above idle for an export of 1 GB."""
+
+OF_OWN_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "MALLOC_TRIM_THRESHOLD_": str(TRIM_BYTES)}
+
+
 def joins_cluster() -> bool:
     """Whether a cluster is named, by the user or by the job that this runs in."""
     return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
@@ -22,6 +29,7 @@ def prepare_environment() -> None:
     """
     if joins_cluster():
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in OF_OWN_RAY.items():
+        os.environ.setdefault(name, value)
     if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

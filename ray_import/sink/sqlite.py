@@ -27,8 +27,8 @@ from ray_import.sink.port import Job, JobStatus, KeptReject, Known, Replaced
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
 HEADER_BYTES = 100
-PAGE_BYTES = 16 * 1024
-"""Holds a chunk whole: SQLite's usual 4 KB took 1.7 times as much CPU, 32 KB no less."""
+PAGE_BYTES = 32 * 1024
+"""Holds some chunks whole: SQLite's usual 4 KB took 1.4 times as much CPU, 16 KB 1.1 times."""
 CHECKPOINT_BYTES = 64 * 1024 * 1024
 """A page that is written again before this much is in the log is copied into the file once, not twice."""
 BUSY_TIMEOUT_SECONDS = 60
