@@ -40,7 +40,7 @@ class ReadLimits:
     """How much of an export is held at a time, and who says where a conversation ends.
 
     `framing` is msgspec, `ijson` the slow reader of record, `auto` the first and, where that gives up, the
-    second. All give the same bytes.
+    second. Of an export that is not damaged, all give the same bytes.
     """
 
     window_bytes: int = 512 * 1024

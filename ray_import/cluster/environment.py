@@ -3,7 +3,6 @@
 import os
 import secrets
 
-
 TRIM_BYTES = 1024 * 1024
 """What glibc may keep of freed memory at the end of its heap. By default it learns to keep ever more, for the
 sake of the largest conversation that came by: 138 instead of 90 MB above idle for an export of 1 GB."""

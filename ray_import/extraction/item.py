@@ -6,6 +6,7 @@ what is not quite JSON. Where it gives up, everything is built, mended where the
 is of a wrong type is taken for absent.
 """
 
+import codecs
 from typing import Any, TypeVar
 
 import msgspec
@@ -67,6 +68,9 @@ class Item(msgspec.Struct, gc=False):
     current_node: Any = None
 
 
+PIECE_BYTES = 256 * 1024
+
+_UTF_8 = codecs.getincrementaldecoder("utf-8")
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 _DECODER = msgspec.json.Decoder(Item)
 
@@ -83,11 +87,17 @@ def read_item(raw: bytes) -> Item | None:
 
 
 def _is_utf8(raw: bytes) -> bool:
-    """msgspec does not look at the strings that it passes over."""
+    """msgspec does not look at the strings that it passes over. In pieces: as text, it may be four times as large."""
+    if raw.isascii():
+        return True
+    decoder = _UTF_8()
     try:
-        return raw.isascii() or bool(raw.decode())
+        for start in range(0, len(raw), PIECE_BYTES):
+            decoder.decode(raw[start : start + PIECE_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
+    return True
 
 
 def item_of(value: object) -> Item | None:

@@ -21,7 +21,7 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return float(value)
+        return float(value) if abs(value) < LATEST * 1000 else None  # some whole numbers are no float
     if not isinstance(value, str) or "_" in value:  # which Python takes for part of a number
         return None
     try:

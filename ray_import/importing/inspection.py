@@ -78,7 +78,7 @@ def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
         elif isinstance(outcome, NotAConversation):
             found.not_a_conversation += 1
         else:
-            copy = _Copy(outcome.update_time or 0.0, outcome.nodes, content_hash(raw.data))
+            copy = _Copy(iso_time(outcome.update_time) or "", outcome.nodes, content_hash(raw.data))
             _add(found, outcome, settings, copy, there)
     sources.refuse_nothing_found(found.seen, found.not_a_conversation)
     found.problems[:0] = sources.problems
@@ -105,7 +105,7 @@ def outcome_of(raw: RawConversation, settings: ImportSettings) -> Conversation |
 class _Copy:
     """A copy of a conversation; of several the greatest one stays (extraction.md §2). The rest is what it adds."""
 
-    update_time: float
+    update_time: str
     nodes: int
     raw_hash: str
     kept: int = field(default=0, compare=False)

@@ -75,19 +75,23 @@ class _Run:
 
         Raises NotAnExport where there was no conversation, and what the executor raises.
         """
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
         for batch in batches_of(self._source.conversations(), self._work.settings.flow.batch_bytes):
             while not executor.has_room(len(batch.payload)):
-                began = time.monotonic()
-                results = executor.wait(TELL_EVERY_SECONDS)
-                self._waited += time.monotonic() - began
-                self._collect(results)
+                self._wait(executor)
             executor.submit(batch)
             self._collect(executor.wait(0))
         while executor.in_flight:
-            self._collect(executor.wait(TELL_EVERY_SECONDS))
+            self._wait(executor)
         self._tell(time.monotonic(), slowest=None)
         self._source.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
+
+    def _wait(self, executor: Executor) -> None:
+        """There is nothing to do but to wait for the workers."""
+        began = time.monotonic()
+        results = executor.wait(TELL_EVERY_SECONDS)
+        self._waited += time.monotonic() - began
+        self._collect(results)
 
     def _collect(self, results: list[BatchResult]) -> None:
         for result in results:

@@ -1,7 +1,8 @@
 """All the exports of a run as one stream of raw conversations, and what was wrong with them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +12,8 @@ from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source.containers import open_export
-from ray_import.source.export import Export
-from ray_import.source.names import is_conversations
+from ray_import.source.export import Export, Member
+from ray_import.source.names import is_conversations, shown
 from ray_import.source.products import is_chatgpts, other_product
 
 LOOK_AT_ITEMS = 20
@@ -102,22 +103,43 @@ def open_sources(paths: Sequence[Path], limits: ReadLimits) -> Sources:
     errors: list[ConfigError | SourceError] = []
     for path in paths:
         try:
-            export = open_export(path)
-            _refuse_other_products(export, limits)
+            export = _without_other_products(open_export(path), limits)
             exports.append(export)
             problems.extend(export.problems)
         except (ConfigError, SourceError) as error:
             errors.append(error)
-            problems.append(Problem("source_failed", str(path), error.message))
+            problems.append(Problem("source_failed", shown(str(path)), error.message))
     if not exports:
         raise errors[0]
-    return Sources(tuple(exports), limits, problems)
+    return Sources(_told_apart(exports), limits, problems)
 
 
-def _refuse_other_products(export: Export, limits: ReadLimits) -> None:
-    """Raises NotAnExport where the first items are of another product and none is a ChatGPT conversation."""
+def _told_apart(exports: list[Export]) -> tuple[Export, ...]:
+    """Of several exports, the names of members begin with the export's: nearly all are conversations.json."""
+    if len(exports) == 1:
+        return tuple(exports)
+    return tuple(
+        replace(export, members=tuple(replace(one, name=f"{export.path}/{one.name}") for one in export.members))
+        for export in exports
+    )
+
+
+def _without_other_products(export: Export, limits: ReadLimits) -> Export:
+    """`export` with the members that are ChatGPT's. Raises NotAnExport where none is."""
+    found = [(member, _other_product_in(member, limits)) for member in export.members]
+    strangers = [(member, product) for member, product in found if product is not None]
+    what = "looks like a {} export; this imports ChatGPT's"
+    if len(strangers) == len(found):
+        raise NotAnExport(f"{export.path} {what.format(strangers[0][1])}.")
+    problems = (Problem("other_product", member.name, what.format(product)) for member, product in strangers)
+    ours = tuple(member for member, product in found if product is None)
+    return Export(export.path, ours, (*export.problems, *problems))
+
+
+def _other_product_in(member: Member, limits: ReadLimits) -> str | None:
+    """Whose the first items are, where they are another product's and none is a ChatGPT conversation."""
     product = None
-    for looked_at, item in enumerate(read_conversations(export.members[0], limits)):
+    for item in islice(read_conversations(member, limits), LOOK_AT_ITEMS + 1):
         if isinstance(item, Problem):
             continue
         try:
@@ -125,9 +147,6 @@ def _refuse_other_products(export: Export, limits: ReadLimits) -> None:
         except RecordError:
             continue
         if is_chatgpts(value):
-            return
+            return None
         product = product or other_product(value)
-        if looked_at >= LOOK_AT_ITEMS:
-            break
-    if product is not None:
-        raise NotAnExport(f"{export.path} looks like a {product} export; this imports ChatGPT's.")
+    return product

@@ -18,10 +18,11 @@ from ray_import.sink.port import Known, Replaced, Sink
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What holds for every batch of an import."""
+    """What holds for every batch of an import. With `retries` it is of what was rejected before."""
 
     of: Import
     settings: ImportSettings
+    retries: bool = False
 
 
 def import_batch(
@@ -52,6 +53,7 @@ class _BatchWork:
         self._counts = Counts()
         self._extracted: list[_Extracted] = []
         self._rejects: list[Reject] = []
+        self._settled: list[str] = []
         self._sink_seconds = 0.0
 
     def run(self, number: int, frames: Sequence[Frame]) -> BatchResult:
@@ -64,7 +66,7 @@ class _BatchWork:
             self._take(frame, raw_hash, known.get(raw_hash))
         rows = [extracted.rows for extracted in self._extracted]
         with self._on_the_sink():
-            replaced = self._sink.write(self._work.of, settings_hash, rows, self._rejects)
+            replaced = self._sink.write(self._work.of, settings_hash, rows, self._rejects, self._settled)
         for extracted, outcome in zip(self._extracted, replaced, strict=True):
             self._count(extracted, outcome)
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
@@ -82,6 +84,7 @@ class _BatchWork:
     def _take(self, frame: Frame, raw_hash: str, known: Known | None) -> None:
         self._counts.seen += 1
         if known is not None and not (self._replay and known.import_id == self._work.of.id):
+            self._settle(raw_hash)
             if known.message_count:
                 self._counts.unchanged += 1
             else:
@@ -94,10 +97,16 @@ class _BatchWork:
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs one conversation
             self._reject(frame, reject_reason(error))
 
+    def _settle(self, raw_hash: str) -> None:
+        """It is kept as a reject, and needs no more to be done for it."""
+        if self._work.retries:
+            self._settled.append(raw_hash)
+
     def _extract(self, raw: memoryview, raw_hash: str) -> None:
         conversation = extract(raw, self._work.settings.branches)
         if isinstance(conversation, NotAConversation):
             self._counts.not_a_conversation += 1
+            self._settle(raw_hash)
             return
         chunks = list(chunk_conversation(conversation, self._work.settings.chunks))
         rows = rows_of(conversation, raw_hash, chunks, self._work.of)

@@ -84,16 +84,20 @@ class _Items:
         self._complete = False
         """Whether the end of the last item, or of the array, was seen (or its lack was told)."""
 
+        self._in_array = shape is not Shape.SINGLE
+        self._goes_on = False
+        """Whether it was told that more follows the first end."""
+
     def read(self) -> Iterator[RawConversation | Problem]:
         while mark := self._window.skip_blank():
-            if mark == b"]" and self._shape is not Shape.SINGLE:
+            if mark == b"]" and (self._in_array or self._goes_on):
                 self._window.at += 1
                 self._complete = True
                 yield from self._after_the_array()
-            elif self._shape is Shape.SINGLE and self._complete:
+            elif self._complete and not self._in_array:
                 yield from self._after_the_array()
             else:
-                self._complete = self._shape is Shape.SINGLE
+                self._complete = not self._in_array
                 yield from self._next_item()
         if not self._complete:
             yield self._truncated()
@@ -234,13 +238,16 @@ class _Items:
         A bracket too many ends the array too early: where conversations follow, it goes on.
         """
         window = self._window
-        follows = bool(window.skip_blank())
+        follows = window.skip_blank()
         offset = window.offset
+        if follows in (b"{", b"["):  # one export behind another, or an object a line
+            self._in_array = follows == b"["
+            window.at += self._in_array
+            yield from self._more_follows(offset)
+            return
         sample, found = self._skip_to_next_start(ahead=0)
         if found:
-            self._complete = False
-            what = "object" if self._shape is Shape.SINGLE else "array"
-            yield Problem("damaged", self._member, f"the {what} ends before byte {offset:,}, and more follows")
+            yield from self._more_follows(offset)
             if b"{" in sample:
                 yield self._item(offset, sample, "damaged")
         elif self._shape in (Shape.WRAPPER, Shape.DAMAGED_WRAPPER):
@@ -251,6 +258,13 @@ class _Items:
                 yield Problem("damaged", self._member, f"what follows the conversations at byte {offset:,} is no JSON")
         elif follows:
             yield Problem("trailing_data", self._member, f"something follows the conversations at byte {offset:,}")
+
+    def _more_follows(self, offset: int) -> Iterator[Problem]:
+        self._complete = False
+        if not self._goes_on:
+            what = "object" if self._shape is Shape.SINGLE else "array"
+            yield Problem("damaged", self._member, f"the {what} ends before byte {offset:,}, and more follows")
+        self._goes_on = True
 
 
 def _closed(rest: bytes | bytearray) -> bool:

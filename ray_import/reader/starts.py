@@ -27,8 +27,8 @@ class Start:
 
 
 def next_start(data: bytes | bytearray, begin: int, stop: int) -> Start | None:
-    """The first byte in [begin, stop) at which a whole conversation begins; else the first one after a
-    comma at which one may begin that goes on after `data`."""
+    """The first byte in [begin, stop) at which a whole conversation begins; else the first one that
+    stands like an item, and at which one may begin that goes on after `data`."""
     whole, perhaps = _starts(data, begin, stop)
     if whole is not None:
         return Start(whole, whole=True)
@@ -71,7 +71,7 @@ def _starts(data: bytes | bytearray, begin: int, stop: int) -> tuple[int | None,
                 begins = looks.begins_conversation(rest)
             if begins:
                 return found.start(), perhaps
-            if begins is None and _follows_comma(data, found.start()):
+            if begins is None and _may_be_item(data, found.start()):
                 perhaps.append(found.start())
     return None, perhaps
 
@@ -98,12 +98,12 @@ class _Looks:
         return begins
 
 
-def _follows_comma(data: bytes | bytearray, at: int) -> bool:
-    """Nodes and messages follow a colon, only items of an array a comma (or nothing that is still held)."""
+def _may_be_item(data: bytes | bytearray, at: int) -> bool:
+    """Nodes and messages follow a colon, items a comma, a bracket, or nothing that is still held."""
     before = at - 1
     while before >= 0 and data[before] in b" \t\r\n":
         before -= 1
-    return before < 0 or data[before] == ord(",")
+    return before < 0 or data[before] != ord(":")
 
 
 def brackets_too_many(data: bytes | bytearray, at: int) -> int:

@@ -79,6 +79,7 @@ class Sink(Protocol):
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
+        settled: Sequence[str] = (),
     ) -> list[Replaced]:
         """Puts a batch in as one transaction, and tells for each conversation what became of it.
 
@@ -86,7 +87,8 @@ class Sink(Protocol):
         copies the one with the greater update time stays, then the one with more nodes, then the later
         import's, then (within one import, where batches have no order) the one with the greater hash; the
         ledger remembers the hash of the other, so that importing both again changes nothing.
-        A reject that is already kept is not kept twice, and one that has come as a conversation now is let go.
+        A reject that is already kept is not kept twice, and one that has come as a conversation now is let go,
+        or whose hash is among `settled`.
         """
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:

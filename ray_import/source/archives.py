@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ray_import.errors import UnsafeArchive
 from ray_import.records import Problem
-from ray_import.source.names import shown
+from ray_import.source.names import is_conversations, shown
 from ray_import.source.streams import DAMAGE, Opener, entry_of_zip, file, slice_of, zip_in_zip
 
 MAX_RATIO = 200
@@ -57,7 +57,9 @@ def _files_below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     for parent, _, files in os.walk(folder, onerror=told, followlinks=False):
         for name in files:
             path = Path(parent) / name
-            if path.is_file() and not path.is_symlink():
+            if path.is_symlink() and is_conversations(name):
+                problems.append(Problem("damaged", shown(str(path.relative_to(folder))), "links are not followed"))
+            elif path.is_file() and not path.is_symlink():
                 yield path
 
 

@@ -11,7 +11,7 @@ from ray_import.records import Problem
 from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
 from ray_import.source.export import Member
-from ray_import.source.names import base_name, is_conversations, is_zip, product_of, shown
+from ray_import.source.names import base_name, is_archive, is_conversations, product_of, shown
 from ray_import.source.salvage import salvaged_entries
 from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of, spooled
 
@@ -45,7 +45,7 @@ class Finder:
             self._in_stream(file(path), name, path.stat().st_size, MAX_DEPTH)
 
     def look_into_folder(self, folder: Path) -> None:
-        """All conversation files below `folder`; where there are none, all ZIPs."""
+        """All conversation files below `folder`; where there are none, all archives."""
         with self._alone(self.where, may_hold_none=True):
             self._among(entries_of_folder(folder, self.problems), self.where, "", MAX_DEPTH)
 
@@ -85,10 +85,10 @@ class Finder:
             return entries
 
     def _among(self, entries: list[Entry], name: str, prefix: str, depth: int) -> None:
-        """The conversation files among `entries`; where there are none, all ZIPs: the privacy portal's
+        """The conversation files among `entries`; where there are none, all archives: the privacy portal's
         download is whole exports as ZIPs in a ZIP, of which some hold only files."""
         found = [entry for entry in entries if is_conversations(entry.name)]
-        inner = [entry for entry in entries if not found and is_zip(entry.name)]
+        inner = [entry for entry in entries if not found and is_archive(entry.name)]
         if not found and not inner:
             raise _nothing_found(name, [entry.name for entry in entries])
         for entry in entries:

@@ -17,9 +17,9 @@ def is_conversations(name: str) -> bool:
     return "__MACOSX" not in path.parts and _MEMBER.fullmatch(path.name) is not None
 
 
-def is_zip(name: str) -> bool:
+def is_archive(name: str) -> bool:
     """True for what may be a whole export in another archive, as in the privacy portal's download."""
-    return name.lower().endswith(".zip") and "__MACOSX" not in name
+    return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")) and "__MACOSX" not in name
 
 
 def shard_order(name: str) -> tuple[str, bool, int, str, str]:

@@ -12,8 +12,8 @@ import typer
 from ray_import import __version__
 from ray_import.importing.inspection import extracted, inspect_sources
 from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary
-from ray_import.records import Conversation, Problem
+from ray_import.importing.summary import Summary, counts_as_dict
+from ray_import.records import Conversation, Counts, Problem
 from ray_import.sink.destination import parse_destination
 from ray_import.terminal import options as o
 from ray_import.terminal.run import import_exports, look_command, retry_kept
@@ -178,7 +178,7 @@ def retry_rejects(
             _tell_end(summary, as_json=as_json)
             raise typer.Exit(summary.exit_code)
         if as_json:
-            print_json({"status": "complete", "user_id": user_id, "rejects": 0})
+            print_json({"status": "complete", "user_id": user_id, **counts_as_dict(Counts()), "problems": []})
         else:
             stderr.print(f"There are no rejects of the user {user_id}.", soft_wrap=True)
 

@@ -28,8 +28,9 @@ class Interruption:
 
     def listen(self) -> None:
         """To be called again once Ray is up: `ray.init` sets a handler of its own."""
-        for number in self._SIGNALS:
-            signal.signal(number, self._interrupt)
+        for number, handler in zip(self._SIGNALS, self._before, strict=True):
+            if handler is not signal.SIG_IGN:  # nohup, or the background of a script
+                signal.signal(number, self._interrupt)
 
     def ignore(self) -> None:
         """From here on there is nothing to interrupt."""

@@ -18,10 +18,10 @@ from ray_import.terminal.streams import nobody_reads, print_json, stderr
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
 SourceArgument = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="A ZIP, a folder, a .json, or one of these gzipped.")
+    Path, typer.Argument(metavar="SOURCE", help="A ZIP, a folder, a .json, one of these gzipped, a tar.")
 ]
 SourcesArgument = Annotated[
-    list[Path], typer.Argument(metavar="SOURCE...", help="ZIPs, folders, .json files, or these gzipped.")
+    list[Path], typer.Argument(metavar="SOURCE...", help="ZIPs, folders, .json files, these gzipped, tars.")
 ]
 ToOption = Annotated[str, typer.Option("--to", metavar="URL", help="Where the chunks go: sqlite:///PATH.")]
 UserOption = Annotated[str, typer.Option("--user-id", metavar="ID", help="Whose conversations these are.")]
@@ -71,7 +71,7 @@ def checked_user(user_id: str) -> str:
 
 def the_one_of(rejects: Sequence[KeptReject], name: str) -> KeptReject:
     """The reject whose hash begins with `name`, as `ray-import rejects` prints it. Raises ConfigError."""
-    found = [reject for reject in rejects if reject.raw_hash.startswith(name)]
+    found = [reject for reject in rejects if name and reject.raw_hash.startswith(name)]
     if not found or len({reject.raw_hash for reject in found}) > 1:
         what = "several rejects" if found else "no reject"
         raise ConfigError(f"--raw {name} names {what}.", "Name one as ray-import rejects shows it.")

@@ -20,6 +20,7 @@ from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
 from ray_import.sink.destination import Destination, is_absolute, parse_destination
 from ray_import.sink.port import Sink
+from ray_import.source.names import shown
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
 from ray_import.terminal.progress import progress_on
@@ -46,7 +47,8 @@ def retry_kept(to: str, user_id: str, settings: ImportSettings, workers: int | N
         kept = sink.rejects(user_id)
         if not kept:
             return None
-        return _import_with_ray(KeptRejects(kept, sink), sink, destination, user_id, settings, workers)
+        source = KeptRejects(kept, sink)
+        return _import_with_ray(source, sink, destination, user_id, settings, workers, retries=True)
 
 
 def _checked(to: str, user_id: str, workers: int | None) -> Destination:
@@ -69,13 +71,16 @@ def _import_with_ray(
     user_id: str,
     settings: ImportSettings,
     workers: int | None,
+    *,
+    retries: bool = False,
 ) -> Summary:
     # Ray takes half a second to import: not before all else is known to be right.
     prepare_environment()
+    sys.argv = [shown(argument) for argument in sys.argv]  # Ray writes it down, as UTF-8
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
-    work = Work(Import(str(uuid.uuid4()), user_id, time.time()), settings)
+    work = Work(Import(str(uuid.uuid4()), user_id, time.time()), settings, retries)
     # Ray prints its own troubles to standard output, which is for results.
     with redirect_stdout(sys.stderr), Interruption() as interruption:
         stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")

@@ -1,5 +1,6 @@
 """Standard output for results, standard error for everything else."""
 
+import json
 import os
 import sys
 from typing import TextIO
@@ -36,9 +37,16 @@ stdout = _Results(highlight=False, markup=False)
 
 
 def print_json(value: object) -> None:
-    """One JSON object on standard output, and nothing else there."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
-    sys.stdout.flush()
+    """One JSON object on standard output, and nothing else there. Where nobody reads it, that changes nothing."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    except TypeError:  # a name that is no UTF-8
+        text = json.dumps(value, indent=2).encode()
+    try:
+        sys.stdout.buffer.write(text + b"\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nobody_reads(sys.stdout)
 
 
 def flush() -> None:

@@ -76,6 +76,8 @@ def show_inspection(console: Console, found: Inspection) -> None:
 def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
     """The imports of a destination."""
     table = _list_of("started", "status", "user", "source", "imported", "chunks", "import")
+    for column in (table.columns[0], table.columns[6]):
+        column.no_wrap = True
     for job in jobs:
         status = Text(job.status, style=_STATUS_STYLE[job.status])
         if job.error:
@@ -107,7 +109,8 @@ def show_rejects(console: Console, rejects: Sequence[KeptReject]) -> None:
         return
     console.print(table)
     console.print(
-        "\nray-import retry-rejects tries them again; ray-import rejects --raw REJECT prints one as it is.",
+        "\nray-import retry-rejects (with the same --to, and --user-id) tries them again;"
+        " ray-import rejects --raw REJECT prints one as it is.",
         soft_wrap=True,
     )
 

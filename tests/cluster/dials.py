@@ -30,13 +30,18 @@ class DialledSink(SqliteSink):
     dials = Dials()
 
     def write(
-        self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows], rejects: Sequence[Reject]
+        self,
+        of: Import,
+        settings_hash: str,
+        conversations: Sequence[ConversationRows],
+        rejects: Sequence[Reject],
+        settled: Sequence[str] = (),
     ) -> list[Replaced]:
         if any(rows.conversation_id == self.dials.poison_conversation for rows in conversations):
             _die()
         _die_once(self.dials.die_before_commit_once)
         time.sleep(self.dials.seconds_per_write)
-        replaced = super().write(of, settings_hash, conversations, rejects)
+        replaced = super().write(of, settings_hash, conversations, rejects, settled)
         _die_once(self.dials.die_after_commit_once)
         return replaced
 

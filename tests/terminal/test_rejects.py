@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ray_import.extraction.extract import content_hash
-from tests.terminal.commands import ray_import
+from tests.terminal.commands import ray_import, started
 from tests.unit.importing.runs import Database
 from tests.unit.source.exports import conversation, exported, written
 
@@ -63,7 +63,7 @@ def test_the_bytes_of_one_are_printed_as_they_are(folder: Path) -> None:
     ("arguments", "what"),
     [
         (["rejects", "--raw", "no-hash"], "no reject"),
-        (["rejects", "--raw", ""], "several rejects"),
+        (["rejects", "--raw", ""], "no reject"),
         (["rejects", "--to", "sqlite:///missing.db"], "There is no database"),
         (["retry-rejects", "--to", "sqlite:///missing.db"], "There is no database"),
         (["retry-rejects", "--workers", "0"], "--workers 0"),
@@ -84,11 +84,19 @@ def test_asked_for_json_an_error_is_an_object(folder: Path, command: str) -> Non
     assert "There is no database" in result.json["error"]
 
 
+@pytest.mark.parametrize("command", ["rejects", "retry-rejects", "status"])
+def test_an_error_that_nobody_reads_is_an_error_all_the_same(folder: Path, command: str) -> None:
+    process = started(folder, command, "--json", "--to", "sqlite:///missing.db")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(60) == 2
+
+
 def test_where_there_are_none_nothing_is_started(folder: Path) -> None:
     result = ray_import(folder, "retry-rejects", "--user-id", "another")
     assert (result.code, result.out) == (0, b"")
     assert result.err_lines == ["There are no rejects of the user another."]
-    assert ray_import(folder, "retry-rejects", "--user-id", "another", "--json").json["rejects"] == 0
+    assert ray_import(folder, "retry-rejects", "--user-id", "another", "--json").json["conversations"]["rejected"] == 0
 
 
 @pytest.mark.ray

@@ -76,7 +76,8 @@ def test_what_lies_outside_2015_to_2100_is_no_time(value: object, is_time: bool)
 @pytest.mark.parametrize(
     "value",
     [
-        None, True, False, "", "yesterday", "1700000000s", "1_700_000_000", "2023-13-01", "0001-01-01T00:00:00+14:00",
+        None, True, False, "", "yesterday", "1700000000s", "1_700_000_000", "2023-13-01", 10**400, -(10**400),
+        "0001-01-01T00:00:00+14:00",
         "9999-12-31T23:59:59-14:00", float("nan"), float("inf"), "nan", "-inf", "1e400", [], [THEN], {}, b"1700000000",
     ],
 )  # fmt: skip

@@ -55,11 +55,16 @@ class Database:
         return self.imported_from(open_sources(paths, settings.read), settings, user_id)
 
     def imported_from(
-        self, source: ConversationSource, settings: ImportSettings = SETTINGS, user_id: str = "u1"
+        self,
+        source: ConversationSource,
+        settings: ImportSettings = SETTINGS,
+        user_id: str = "u1",
+        *,
+        retries: bool = False,
     ) -> Summary:
         """Imports `source` as one run; runs are numbered from 1 and a second apart."""
         self.imports += 1
-        work = Work(Import(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings)
+        work = Work(Import(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings, retries)
         with closing(SqliteSink(self.path)) as sink:
             return run_import(
                 source, work, sink, f"sqlite:///{self.path}", lambda: InlineExecutor(work, sink), Recorded()

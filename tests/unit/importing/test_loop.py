@@ -186,7 +186,12 @@ class RefusingSink(SqliteSink):
     """Refuses from the second batch on."""
 
     def write(
-        self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows], rejects: Sequence[Reject]
+        self,
+        of: Import,
+        settings_hash: str,
+        conversations: Sequence[ConversationRows],
+        rejects: Sequence[Reject],
+        settled: Sequence[str] = (),  # noqa: ARG002 - the port's
     ) -> list[Replaced]:
         if (
             self.known(of.user_id, settings_hash, [])

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 import ray_import.importing.work as module
+from ray_import.chunks.rows import Import
 from ray_import.errors import RecordError
 from ray_import.extraction.extract import NotAConversation, extract
 from ray_import.importing.rejects import KeptRejects
 from ray_import.importing.summary import Summary
-from ray_import.records import Conversation
+from ray_import.records import Conversation, Reject
 from ray_import.settings import Branches
 from ray_import.sink.sqlite import SqliteSink
 from tests.unit.importing.runs import Database, add_up, conversation_counts
@@ -39,7 +40,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
 
 def retried(database: Database) -> Summary:
     with closing(SqliteSink(database.path)) as sink:
-        return database.imported_from(KeptRejects(sink.rejects("u1"), sink))
+        return database.imported_from(KeptRejects(sink.rejects("u1"), sink), retries=True)
 
 
 def reasons(database: Database) -> dict[str | None, str]:
@@ -90,3 +91,16 @@ def test_one_that_has_gone_meanwhile_is_passed_over(database: Database) -> None:
         kept = KeptRejects(sink.rejects("u1"), sink)
         retried(database)
         assert conversation_counts(database.imported_from(kept).counts) == {"seen": 1, "rejected": 1}
+
+
+def test_what_is_in_already_or_no_conversation_is_let_go_too(database: Database) -> None:
+    """Kept when a worker died of it, and imported with other settings since; or never was a conversation."""
+    known, folder = exported([conversation("a")])[1:-1], b'{"title":"a folder"}'
+    with closing(SqliteSink(database.path)) as sink:
+        rejects = [Reject("x.json", i, None, "kills_worker", raw) for i, raw in enumerate((known, folder))]
+        sink.write(Import("import-9", "u1", 0.0), "other settings", [], rejects)
+    summary = retried(database)
+    assert conversation_counts(summary.counts) == {
+        "seen": 4, "imported": 1, "unchanged": 1, "rejected": 1, "not_a_conversation": 1,
+    }  # fmt: skip
+    assert reasons(database) == {"bad": "invalid_json"}

@@ -110,6 +110,26 @@ def test_items_that_are_nobodys_do_not_decide(tmp_path: Path) -> None:
     assert len(list(open_sources([path], READ).conversations())) == LOOK_AT_ITEMS + 3
 
 
+def test_another_products_file_beside_chatgpts_costs_itself_and_is_told(tmp_path: Path) -> None:
+    exports = {
+        "claude.zip": zipped({"conversations.json": exported([CLAUDE])}),
+        "x.zip": zipped({"conversations.json": exported([conversation("a")])}),
+    }
+    for first in ("a", "z"):
+        folder = tmp_path / first
+        for name, data in exports.items():
+            written(folder / (first + name if "claude" in name else name), data)
+        sources = open_sources([folder], READ)
+        assert len(list(sources.conversations())) == 1
+        assert [problem.kind for problem in sources.problems] == ["other_product"]
+
+
+def test_of_several_exports_a_members_name_says_whose_it_is(tmp_path: Path) -> None:
+    paths = [written(tmp_path / name / "conversations.json", exported([conversation(name)])) for name in "ab"]
+    members = [raw.member for raw in open_sources(paths, READ).conversations()]
+    assert members == [f"{path}/conversations.json" for path in paths]
+
+
 def test_conversations_without_messages_do_not_decide(tmp_path: Path) -> None:
     empty = {"id": "d0", "mapping": {"root": {"message": None}}}
     with pytest.raises(NotAnExport, match="DeepSeek"):

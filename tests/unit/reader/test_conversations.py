@@ -330,7 +330,28 @@ def test_damage_before_the_conversations_of_a_wrapper_costs_none_of_them() -> No
     assert is_told(reading)
 
 
-@pytest.mark.parametrize("behind", [b"Exported by X", b"[]", b"<!-- -->", b"{}"])
+@pytest.mark.parametrize("window_bytes", [16, 300, 1 << 19])
+@pytest.mark.parametrize(
+    "between", [b"\n", b"", b"]\n[", b"][", b"]", b"],["], ids=["lines", "nothing", "arrays", "arrays too", "]", "],["]
+)
+@pytest.mark.parametrize("opening", [b"", b"["], ids=["single", "array"])
+def test_conversations_behind_an_end_are_read_and_that_is_told_once(
+    opening: bytes, between: bytes, window_bytes: int
+) -> None:
+    items = [conversation(f"c{i}", "x" * 400) for i in range(6)]
+    reading = read(opening + between.join(map(raw, items)) + (b"]" if opening else b""), window_bytes)
+    assert [value for value in values(reading.items) if value] == items
+    assert len(reading.problems) <= 2
+
+
+@pytest.mark.parametrize("behind", [b"[]", b"{}"])
+def test_an_array_or_object_behind_the_conversations_is_told(behind: bytes) -> None:
+    reading = read(b"[" + raw(ALPHA) + b"]\n" + behind)
+    assert values(reading.items)[0] == ALPHA
+    assert reading.kinds == ["damaged"]
+
+
+@pytest.mark.parametrize("behind", [b"Exported by X", b"<!-- -->"])
 def test_what_follows_the_conversations_is_told(behind: bytes) -> None:
     reading = read(b"[" + raw(ALPHA) + b"]\n" + behind)
     assert values(reading.items) == [ALPHA]
