@@ -105,7 +105,7 @@ def reject_reasons() -> set[str]:
         for inner in ast.walk(node)
         if isinstance(inner, ast.IfExp)
     }
-    by_reader = given_to({"_take", "_item"}, "reader/conversations.py")
+    by_reader = given_to({"_take", "_item"}, "reader/items.py")
     return (called("RecordError", "") | by_reader | given_to({"reject_whole"}, "cluster") | faults) - {""}
 
 

@@ -3,7 +3,7 @@
 import re
 from enum import Enum
 
-from ray_import.reader.framing import MAPPING, CannotFrame, Events, Outline
+from ray_import.reader.framing import MAPPING, CannotFrame, Events, Outline, end_of_value_by_ijson
 from ray_import.reader.window import Window
 
 MAX_PREAMBLE_BYTES = 16 * 1024 * 1024
@@ -73,3 +73,19 @@ def _behind_damage(window: Window) -> tuple[Shape, int]:
             return Shape.DAMAGED_WRAPPER, found.end() - window.at
         if window.held_bytes > MAX_PREAMBLE_BYTES or not window.grow():
             return Shape.SINGLE, 0
+
+
+def ends_wrapper(rest: bytes, *, is_all: bool) -> bool | None:
+    """Whether this, perhaps with other keys, is JSON behind the array of a wrapper; None where it is cut off.
+
+    Of more than a sample nothing is known but how it ends.
+    """
+    rest = rest.rstrip(b" \t\r\n")
+    if not is_all or not rest:
+        return rest.endswith(b"}") or None
+    wrapper = b'{"":[]' + (b"" if rest.startswith(b"}") else b",") + rest
+    try:
+        end = end_of_value_by_ijson(memoryview(wrapper))
+    except CannotFrame:
+        return False
+    return None if end is None else end == len(wrapper)

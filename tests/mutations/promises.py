@@ -14,7 +14,7 @@ from ray_import.errors import ImporterError, RecordError, SourceError
 from ray_import.extraction.decode import decode
 from ray_import.extraction.extract import content_hash
 from ray_import.importing.summary import Summary
-from ray_import.reader.conversations import SAMPLE_BYTES
+from ray_import.reader.passed import SAMPLE_BYTES
 from ray_import.records import Conversation, Problem
 from ray_import.settings import ImportSettings
 from tests.mutations.exports import has_mapping

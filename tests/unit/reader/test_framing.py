@@ -162,7 +162,7 @@ def test_of_lone_surrogates_ijson_says_whether_a_conversation_begins(
 
 
 def test_of_depth_ijson_says_whether_a_conversation_begins() -> None:
-    raw = b'{"mapping":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}"
+    raw = b'{"mapping":{"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}}"
     with pytest.raises(Undecided):
         begins_conversation(memoryview(raw))
     assert begins_conversation_by_ijson(memoryview(raw)) == (True, len(raw))
