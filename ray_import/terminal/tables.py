@@ -13,7 +13,7 @@ from ray_import.records import Problem
 from ray_import.sink.port import Job, KeptReject
 from ray_import.source.names import shown
 
-SHORT_HASH = 12
+SHORT_HASH, SHORT_ID = 12, 8
 _STATUS_STYLE = {"complete": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -85,7 +85,15 @@ def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
         imported = job.counts.get("conversations", {}).get("imported", 0)
         written = job.counts.get("chunks", {}).get("written", 0)
         source = Text(job.source)
-        table.add_row(job.started_at[:19], status, Text(job.user_id), source, f"{imported:,}", f"{written:,}", job.id)
+        table.add_row(
+            _minute(job.started_at),
+            status,
+            Text(job.user_id),
+            source,
+            f"{imported:,}",
+            f"{written:,}",
+            job.id[:SHORT_ID],
+        )
     console.print(table if table.rows else "No imports yet.")
 
 
