@@ -13,7 +13,6 @@ NOT_CHAT = frozenset({
 
 CHAT = frozenset({"", "text", "multimodal_text"})
 
-
 _NONE = Metadata()
 _USUAL_ROLES = ("user", "assistant", "tool", "system")
 

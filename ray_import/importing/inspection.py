@@ -13,6 +13,7 @@ from ray_import.extraction.graph import MAIN
 from ray_import.importing.sources import Sources
 from ray_import.records import Conversation, Problem, RawConversation, reject_problem
 from ray_import.settings import ImportSettings
+from ray_import.sink.copies import newness
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
         elif isinstance(outcome, NotAConversation):
             found.not_a_conversation += 1
         else:
-            copy = _Copy(iso_time(outcome.update_time) or "", outcome.nodes, content_hash(raw.data))
+            copy = _Copy(newness(iso_time(outcome.update_time), outcome.nodes), content_hash(raw.data))
             _add(found, outcome, settings, copy, there)
     sources.refuse_nothing_found(found.seen, found.not_a_conversation)
     found.problems[:0] = sources.problems
@@ -105,8 +106,7 @@ def outcome_of(raw: RawConversation, settings: ImportSettings) -> Conversation |
 class _Copy:
     """A copy of a conversation; of several the greatest one stays (extraction.md §2). The rest is what it adds."""
 
-    update_time: str
-    nodes: int
+    newness: tuple[str, int]
     raw_hash: str
     kept: int = field(default=0, compare=False)
     threads: int = field(default=0, compare=False)

@@ -32,7 +32,6 @@ class Items:
         """Whether all that is known against the item at hand is that it does not end."""
         self._complete = False
         """Whether the end of the last item, or of the array, was seen (or its lack was told)."""
-
         self._in_array = shape is not Shape.SINGLE
         self._goes_on = False
         """Whether it was told that more follows the first end."""

@@ -21,6 +21,11 @@ class InLedger:
     chunk_count: int
 
 
+def newness(update_time: str | None, node_count: int) -> tuple[str, int]:
+    """The greater one is the newer copy: by its update time (ISO 8601), then by its nodes."""
+    return update_time or "", node_count
+
+
 def fate_of(rows: ConversationRows, there: InLedger | None, settings_hash: str, import_id: str) -> Fate:
     """What to do with a copy that has come.
 
@@ -33,7 +38,7 @@ def fate_of(rows: ConversationRows, there: InLedger | None, settings_hash: str, 
     own = there.import_id == import_id
     if own and (there.content_hash, there.settings_hash) == (rows.content_hash, settings_hash):
         return "same"
-    old, new = (there.update_time or "", there.node_count), (rows.update_time or "", rows.node_count)
+    old, new = newness(there.update_time, there.node_count), newness(rows.update_time, rows.node_count)
     if old > new:
         return "older"
     if own and old == new and there.content_hash > rows.content_hash:
