@@ -1,0 +1,59 @@
+"""Keys and addresses of services: from the environment, or from a file `.env` in the working directory.
+
+They are read in the process that uses them, each time anew, and never handed on: not in settings, not to workers, not
+into `os.environ`, where every child process would find them. A `SecretStr` does not show itself in any text.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ray_import.errors import ConfigError
+
+
+class Environment(BaseSettings):
+    """What is set, the environment before `.env`; empty where nothing is."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    supabase_url: str = ""
+    supabase_service_key: SecretStr = SecretStr("")
+    supabase_db_url: SecretStr = SecretStr("")
+    database_url: SecretStr = SecretStr("")
+    pgpassword: SecretStr = SecretStr("")
+
+
+@dataclass(frozen=True, slots=True)
+class SupabaseAccess:
+    """A Supabase project: `url` without a path, and the key of its service role (`sb_secret_…` or a legacy JWT)."""
+
+    url: str
+    key: SecretStr
+
+
+def environment() -> Environment:
+    """What the environment and `.env` hold now. Raises ConfigError where `.env` cannot be read."""
+    try:
+        return Environment()
+    except (OSError, ValueError):
+        raise ConfigError("The file .env cannot be read.", "It holds lines of the form NAME=value, in UTF-8.") from None
+
+
+def supabase_access() -> SupabaseAccess:
+    """The project that SUPABASE_URL and SUPABASE_SERVICE_KEY name. Raises ConfigError where one is missing or odd."""
+    found = environment()
+    url, key = found.supabase_url.strip().rstrip("/"), SecretStr(found.supabase_service_key.get_secret_value().strip())
+    missing = [name for name, value in (("SUPABASE_URL", url), ("SUPABASE_SERVICE_KEY", key)) if not value]
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(missing)} is not set." if len(missing) == 1 else f"{' and '.join(missing)} are not set.",
+            "Set it in the environment or in a file .env: the project's settings show both, under API keys.",
+        )
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:
+        raise ConfigError("SUPABASE_URL is not the address of a project.", "It looks like https://abc.supabase.co.")
+    if not key.get_secret_value().isascii() or not key.get_secret_value().isprintable():
+        raise ConfigError("SUPABASE_SERVICE_KEY has characters that no key has.", "Copy it once more.")
+    return SupabaseAccess(url, key)
