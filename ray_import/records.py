@@ -54,7 +54,7 @@ class Frame(NamedTuple):
 class Batch:
     """What is handed to a worker at once: raw conversations end to end, and where each one lies.
 
-    The payload is one flat `bytes` because Ray moves that without pickling it.
+    The payload is one flat piece because Ray moves that without pickling it.
     """
 
     number: int

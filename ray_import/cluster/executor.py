@@ -1,5 +1,6 @@
 """The Executor port over a pool of Ray actors, with the bytes in flight bounded."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class _Held:
     worker's death loses it."""
 
     load: Load
-    payload: Any  # ObjectRef[bytes]
+    payload: Any  # ObjectRef of a buffer
     frames: tuple[Frame, ...]
     sent: int = 0
     busy: int = 0
@@ -136,7 +137,9 @@ class RayExecutor:
 
     def _hold(self, batch: Batch, *, suspect: bool) -> None:
         load = Load(batch.number, len(batch.payload), len(batch.frames), suspect=suspect)
-        self._held_by_number[batch.number] = _Held(load, ray.put(batch.payload), batch.frames, sent=int(suspect))
+        # As a buffer it is read where it lies: as bytes, Ray would copy it to the worker's heap.
+        payload = ray.put(pickle.PickleBuffer(batch.payload))
+        self._held_by_number[batch.number] = _Held(load, payload, batch.frames, sent=int(suspect))
         self._dispatch.add(load)
 
     def _send(self) -> None:
@@ -184,7 +187,7 @@ class RayExecutor:
 
     def _take_back(self, load: Load) -> Batch:
         held = self._held_by_number.pop(load.number)
-        return Batch(load.number, ray.get(held.payload), held.frames)
+        return Batch(load.number, bytes(ray.get(held.payload)), held.frames)
 
     def _reject(self, batch: Batch) -> BatchResult:
         return reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", self._work, self._sink)

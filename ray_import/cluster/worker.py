@@ -4,6 +4,7 @@ import gc
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 from ray_import.importing.work import Work, import_batch
 from ray_import.records import BatchResult, Frame
@@ -34,8 +35,8 @@ class ImportWorker:
         gc.disable()
         return os.getpid()
 
-    def import_batch(self, payload: bytes, number: int, frames: Sequence[Frame], replay: bool) -> BatchResult:
-        """See `ray_import.importing.work.import_batch`."""
-        result = import_batch(payload, number, frames, self._work, self._sink, replay=replay)
+    def import_batch(self, payload: Any, number: int, frames: Sequence[Frame], replay: bool) -> BatchResult:
+        """See `ray_import.importing.work.import_batch`; the payload lies in the object store, and is not kept."""
+        result = import_batch(memoryview(payload), number, frames, self._work, self._sink, replay=replay)
         gc.collect()  # never in the middle of a batch
         return result

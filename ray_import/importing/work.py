@@ -26,7 +26,7 @@ class Work:
 
 
 def import_batch(
-    payload: bytes, number: int, frames: Sequence[Frame], work: Work, sink: Sink, *, replay: bool = False
+    payload: bytes | memoryview, number: int, frames: Sequence[Frame], work: Work, sink: Sink, *, replay: bool = False
 ) -> BatchResult:
     """Imports the conversations that `frames` finds in `payload`, in one transaction of the sink.
 
@@ -45,7 +45,7 @@ class _Extracted(NamedTuple):
 
 
 class _BatchWork:
-    def __init__(self, payload: bytes, work: Work, sink: Sink, replay: bool) -> None:
+    def __init__(self, payload: bytes | memoryview, work: Work, sink: Sink, replay: bool) -> None:
         self._payload = memoryview(payload)
         self._work = work
         self._sink = sink
