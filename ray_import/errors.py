@@ -7,7 +7,11 @@
     │  └─ UnsafeArchive          encrypted, or made to exhaust who opens it
     ├─ RecordError               one conversation cannot be read: it becomes a reject
     ├─ SinkError                 the destination refuses for good
-    │  └─ SinkBusy               it is taken for the moment: worth another try
+    │  ├─ SinkBusy               it is taken, or away, for the moment: worth another try
+    │  ├─ SinkOverloaded         what it was given is too much at once: worth another try in smaller parts
+    │  └─ RowsRefused            it refuses what is in the rows: the conversation to blame becomes a reject
+    ├─ ImportRunning             exit code 2: another import of the same user is running
+    ├─ LeaseLost                 another import has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
     └─ Interrupted               somebody asked to stop
 
@@ -64,7 +68,40 @@ class SinkError(ImporterError):
 
 
 class SinkBusy(SinkError):
+    """`retry_after_seconds` is what the destination asks for, 0 where it does not say."""
+
     retry = True
+
+    def __init__(self, message: str, hint: str = "", retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SinkOverloaded(SinkError):
+    """`code` is the destination's: 57014, 413, timeout."""
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, code)
+        self.code = code
+
+
+class RowsRefused(SinkError):
+    """`code` is the destination's own."""
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, code)
+        self.code = code
+
+
+class ImportRunning(ImporterError):
+    exit_code = 2
+
+
+class LeaseLost(ImporterError):
+    pass
 
 
 class ClusterError(ImporterError):

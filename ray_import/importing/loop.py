@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 
 from ray_import.errors import ImporterError, Interrupted
 from ray_import.importing.batching import batches_of
 from ray_import.importing.executor import Executor
+from ray_import.importing.lease import begin, lost
 from ray_import.importing.pace import Pace, Step
+from ray_import.importing.profile import Profile
 from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.importing.work import Work
 from ray_import.records import BatchResult, Counts, Problem, reject_problem
-from ray_import.sink.port import JobStatus, Sink
+from ray_import.sink.port import JobStatus, Pruned, Sink
 
 TELL_EVERY_SECONDS = 0.2
 JOB_ROW_EVERY_SECONDS = 2.0
@@ -28,18 +30,22 @@ def run_import(
     destination: str,
     make_executor: Callable[[], Executor],
     reporter: Reporter,
+    heartbeat: AbstractContextManager[object] | None = None,
+    profile: Profile | None = None,
 ) -> Summary:
     """Imports `source`. However that ends, the job's row says so before this returns.
 
     Errors that are expected (ImporterError, Ctrl-C) end as a summary with status `failed` and the error
-    in it: what was committed until then stays. A fault of ours is raised.
+    in it: what was committed until then stays. A fault of ours is raised, and so is ImportRunning, before
+    anything is done. Between the loop's own signs of life, `heartbeat` gives them.
     """
-    sink.start_job(work.of, source.label)
-    run = _Run(source, work, sink, reporter)
+    begin(sink, work.of, source.label)
+    run = _Run(source, work, sink, reporter, profile)
     workers = 0
     error: ImporterError | None = None
     try:
-        with closing(make_executor()) as executor:
+        with heartbeat or nullcontext(), closing(make_executor()) as executor:
+            run.tell_profile()
             workers = executor.workers
             run.to_the_end(executor)
     except ImporterError as expected:
@@ -50,7 +56,8 @@ def run_import(
         run.end_job("failed", type(fault).__name__)
         raise
     summary = run.summary(destination, workers, error)
-    run.end_job(summary.status, None if error is None else _in_a_word(error))
+    if not run.end_job(summary.status, None if error is None else _in_a_word(error)) and error is None:
+        return run.summary(destination, workers, lost())
     return summary
 
 
@@ -59,8 +66,12 @@ def _in_a_word(error: ImporterError) -> str:
 
 
 class _Run:
-    def __init__(self, source: ConversationSource, work: Work, sink: Sink, reporter: Reporter) -> None:
+    def __init__(
+        self, source: ConversationSource, work: Work, sink: Sink, reporter: Reporter, profile: Profile | None
+    ) -> None:
         self._source = source
+        self._profile = profile
+        self._pruned: Pruned | None = None
         self._work = work
         self._sink = sink
         self._reporter = reporter
@@ -85,6 +96,13 @@ class _Run:
             self._wait(executor)
         self._tell(time.monotonic(), slowest=None)
         self._source.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
+        if self._work.prune and not self._problems:
+            self._pruned = self._sink.prune(self._work.of)
+            self._counts.chunks_deleted += self._pruned.chunks
+
+    @property
+    def _problems(self) -> tuple[Problem, ...]:
+        return (*self._source.problems, *self._rejects)
 
     def _wait(self, executor: Executor) -> None:
         """There is nothing to do but to wait for the workers."""
@@ -113,21 +131,37 @@ class _Run:
         self._reporter.show(Progress(read, total, now - self._began, self._counts, slowest))
 
     def tell_job(self) -> None:
-        """Brings the running job's row up to date."""
-        self._sink.update_job(self._work.of.id, counts_as_dict(self._counts))
+        """Brings the running job's row up to date. Raises LeaseLost where it is not this import's any more."""
+        if not self._sink.update_job(self._work.of.id, counts_as_dict(self._counts)):
+            raise lost()
+        if self._profile is not None:
+            total = self._source.bytes_total
+            self._profile.goes_on(self._sink, self._source.bytes_read / total if total else None)
         self._job_told = time.monotonic()
 
-    def end_job(self, status: JobStatus, error: str | None) -> None:
-        """Says in the job's row how the import ended. Where it failed, that matters more than if this does."""
+    def tell_profile(self) -> None:
+        """Says in the service's row that the import begins."""
+        if self._profile is not None:
+            self._profile.begins(self._sink)
+
+    def end_job(self, status: JobStatus, error: str | None) -> bool:
+        """Says in the job's row how the import ended: False where that is another's by now.
+
+        Where the import failed, that matters more than if this does.
+        """
         try:
-            self._sink.update_job(self._work.of.id, counts_as_dict(self._counts), status, error)
+            is_ours = self._sink.update_job(self._work.of.id, counts_as_dict(self._counts), status, error)
+            if is_ours and self._profile is not None:
+                self._profile.ends(self._sink, status, error)
         except ImporterError:
             if status != "failed":
                 raise
+            return True
+        return is_ours
 
     def summary(self, destination: str, workers: int, error: ImporterError | None) -> Summary:
         """How the import ended."""
-        problems = (*self._source.problems, *self._rejects)
+        problems = self._problems
         status: JobStatus = "failed" if error else "partial" if problems else "complete"
         return Summary(
             import_id=self._work.of.id,
@@ -140,5 +174,6 @@ class _Run:
             seconds=time.monotonic() - self._began,
             workers=workers,
             problems=problems,
+            pruned=self._pruned,
             error=error,
         )

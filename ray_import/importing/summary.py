@@ -5,12 +5,15 @@ from typing import Any
 
 from ray_import.errors import ImporterError
 from ray_import.records import Counts, Problem
-from ray_import.sink.port import JobStatus
+from ray_import.sink.port import JobStatus, Pruned
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The end of an import. `seconds` begin when the workers are up; `bytes_read` are of JSON."""
+    """The end of an import. `seconds` begin when the workers are up; `bytes_read` are of JSON.
+
+    `pruned` is None where nothing was looked for to be pruned: it was not asked for, or the export is not complete.
+    """
 
     import_id: str
     user_id: str
@@ -22,6 +25,7 @@ class Summary:
     seconds: float
     workers: int
     problems: tuple[Problem, ...]
+    pruned: Pruned | None = None
     error: ImporterError | None = None
 
     @property
@@ -44,6 +48,7 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "workers": self.workers,
             "problems": [asdict(problem) for problem in self.problems],
+            "pruned": None if self.pruned is None else asdict(self.pruned),
             "error": None if self.error is None else str(self.error),
         }
 

@@ -18,17 +18,21 @@ from ray_import.sink.port import Known, Replaced, Sink
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What holds for every batch of an import. With `retries` it is of what was rejected before."""
+    """What holds for every batch of an import.
+
+    With `retries` it is of what was rejected before. With `prune` the destination is to remember what was met.
+    """
 
     of: Import
     settings: ImportSettings
     retries: bool = False
+    prune: bool = False
 
 
 def import_batch(
     payload: bytes | memoryview, number: int, frames: Sequence[Frame], work: Work, sink: Sink, *, replay: bool = False
 ) -> BatchResult:
-    """Imports the conversations that `frames` finds in `payload`, in one transaction of the sink.
+    """Imports the conversations that `frames` finds in `payload`.
 
     With `replay` the batch was handed out before and may be in: what this import wrote itself then
     counts as imported, not as unchanged.
@@ -39,6 +43,7 @@ def import_batch(
 class _Extracted(NamedTuple):
     """What is still needed of a conversation once it has become rows: its messages can go."""
 
+    frame: Frame
     rows: ConversationRows
     left_out: Counter[str]
     notes: Counter[str]
@@ -54,6 +59,7 @@ class _BatchWork:
         self._extracted: list[_Extracted] = []
         self._rejects: list[Reject] = []
         self._settled: list[str] = []
+        self._unchanged: list[str] = []
         self._sink_seconds = 0.0
 
     def run(self, number: int, frames: Sequence[Frame]) -> BatchResult:
@@ -67,8 +73,17 @@ class _BatchWork:
         rows = [extracted.rows for extracted in self._extracted]
         with self._on_the_sink():
             replaced = self._sink.write(self._work.of, settings_hash, rows, self._rejects, self._settled)
+        kept = len(self._rejects)
         for extracted, outcome in zip(self._extracted, replaced, strict=True):
-            self._count(extracted, outcome)
+            if outcome.refused:
+                self._reject(extracted.frame, f"refused:{outcome.refused}")
+            else:
+                self._count(extracted, outcome)
+        with self._on_the_sink():
+            if len(self._rejects) > kept:
+                self._sink.write(self._work.of, settings_hash, [], self._rejects[kept:])
+            if self._work.prune:
+                self._sink.mark_seen(self._work.of, self._unchanged, [one.conversation_id for one in rows])
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
         return BatchResult(number, self._counts, references, time.perf_counter() - began, self._sink_seconds)
 
@@ -85,6 +100,7 @@ class _BatchWork:
         self._counts.seen += 1
         if known is not None and not (self._replay and known.import_id == self._work.of.id):
             self._settle(raw_hash)
+            self._unchanged.append(raw_hash)
             if known.message_count:
                 self._counts.unchanged += 1
             else:
@@ -93,7 +109,7 @@ class _BatchWork:
         try:
             if frame.damage:
                 raise RecordError(frame.damage)
-            self._extract(self._raw(frame), raw_hash)
+            self._extract(frame, raw_hash)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs one conversation
             self._reject(frame, reject_reason(error))
 
@@ -102,15 +118,15 @@ class _BatchWork:
         if self._work.retries:
             self._settled.append(raw_hash)
 
-    def _extract(self, raw: memoryview, raw_hash: str) -> None:
-        conversation = extract(raw, self._work.settings.branches)
+    def _extract(self, frame: Frame, raw_hash: str) -> None:
+        conversation = extract(self._raw(frame), self._work.settings.branches)
         if isinstance(conversation, NotAConversation):
             self._counts.not_a_conversation += 1
             self._settle(raw_hash)
             return
         chunks = list(chunk_conversation(conversation, self._work.settings.chunks))
         rows = rows_of(conversation, raw_hash, chunks, self._work.of)
-        self._extracted.append(_Extracted(rows, conversation.left_out, conversation.notes))
+        self._extracted.append(_Extracted(frame, rows, conversation.left_out, conversation.notes))
 
     def _count(self, extracted: _Extracted, outcome: Replaced) -> None:
         counts = self._counts

@@ -1,39 +1,194 @@
 """From `--to` to a sink."""
 
-from dataclasses import dataclass
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from pydantic import SecretStr
+
+from ray_import.credentials import environment, supabase_access
 from ray_import.errors import ConfigError
+from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import Sink
+from ray_import.sink.postgres import PostgresDatabase, shown_address, split_password
 from ray_import.sink.sqlite import SqliteSink
 
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+_NEWEST = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
+
+
+class Destination(Protocol):
+    """A destination's address, which travels to the workers; each of them opens it for itself.
+
+    It holds no secret: those are in the environment of whoever opens it.
+    """
+
+    @property
+    def url(self) -> str:
+        """What is shown of it."""
+
+    def open(self, *, create: bool = True) -> Sink:
+        """Connects. With `create`, makes what is not there yet, if it is made on the way."""
+
+    def migrate(self) -> list[str]:
+        """Sets the destination up, and gives the steps that were missing."""
+
+    def look_command(self) -> str:
+        """A command that shows the newest chunk, with what this machine has; empty where there is none."""
+
+    def hand_down_password(self, *, to_children: bool) -> None:
+        """Lets the workers find a password that was given with the address, if they are to be processes of this one;
+        else raises ConfigError where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
-    """A destination's address, which travels to the workers; each of them opens it for itself."""
+class SqliteDestination:
+    """`sqlite:///PATH`; see `Destination`."""
 
     url: str
     path: Path
 
     def open(self, *, create: bool = True) -> Sink:
-        """Connects. With `create`, makes what is not there yet."""
+        """See `Destination.open`."""
         return SqliteSink(self.path, create=create)
+
+    def migrate(self) -> list[str]:
+        """See `Destination.migrate`."""
+        self.open().close()
+        return []
+
+    def look_command(self) -> str:
+        """See `Destination.look_command`."""
+        if shutil.which("sqlite3"):
+            return f'sqlite3 {shlex.quote(str(self.path))} "{_NEWEST}"'
+        script = f"import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute('{_NEWEST}')))"
+        return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(self.path))}'
+
+    def hand_down_password(self, *, to_children: bool) -> None:
+        """See `Destination.hand_down_password`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresDestination:
+    """`postgresql://…`, or `postgres` for the address in DATABASE_URL; see `Destination`.
+
+    `conninfo` is empty for the latter: whoever opens it looks there. The password stays in the process.
+    """
+
+    url: str
+    conninfo: str
+    password: SecretStr | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type["PostgresDestination"], tuple[str, str]]:
+        return PostgresDestination, (self.url, self.conninfo)
+
+    def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
+        """See `Destination.open`."""
+        return DatabaseSink(self._database())
+
+    def migrate(self) -> list[str]:
+        """See `Destination.migrate`."""
+        return _migrated(self._database())
+
+    def look_command(self) -> str:
+        """See `Destination.look_command`."""
+        return (
+            f'psql {shlex.quote(self.url)} -c "{_NEWEST}"' if self.conninfo else f'psql "$DATABASE_URL" -c "{_NEWEST}"'
+        )
+
+    def hand_down_password(self, *, to_children: bool) -> None:
+        """See `Destination.hand_down_password`."""
+        if self.password is None or environment().pgpassword.get_secret_value():
+            return
+        if not to_children:
+            raise ConfigError(
+                "The password in --to would have to travel through the cluster to its workers.",
+                "Leave it out there, and set PGPASSWORD (or DATABASE_URL, with --to postgres) where Ray was started.",
+            )
+        os.environ["PGPASSWORD"] = self.password.get_secret_value()
+
+    def _database(self) -> PostgresDatabase:
+        if self.conninfo:
+            return PostgresDatabase(self.conninfo, self.password)
+        return PostgresDatabase(*split_password(_database_url()))
+
+
+@dataclass(frozen=True, slots=True)
+class SupabaseDestination:
+    """`supabase`: the project of SUPABASE_URL and SUPABASE_SERVICE_KEY; see `Destination`."""
+
+    url: str
+
+    def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
+        """See `Destination.open`."""
+        from ray_import.sink.supabase import SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
+
+        return DatabaseSink(SupabaseDatabase(supabase_access()))
+
+    def migrate(self) -> list[str]:
+        """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""
+        url = environment().supabase_db_url.get_secret_value()
+        if not url:
+            raise ConfigError(
+                "SUPABASE_DB_URL is not set: tables cannot be made with SUPABASE_SERVICE_KEY.",
+                "Set it (Connect, in the project's dashboard), or paste what ray-import migrate --print prints into"
+                " the SQL editor.",
+            )
+        return _migrated(PostgresDatabase(*split_password(url)))
+
+    def look_command(self) -> str:
+        """See `Destination.look_command`."""
+        return ""
+
+    def hand_down_password(self, *, to_children: bool) -> None:
+        """See `Destination.hand_down_password`."""
+
+
+def _migrated(database: PostgresDatabase) -> list[str]:
+    try:
+        return database.migrate()
+    finally:
+        database.close()
+
+
+def _database_url() -> str:
+    url = environment().database_url.get_secret_value()
+    if not url:
+        raise ConfigError("DATABASE_URL is not set.", "Set it in the environment or .env, or use --to postgresql://….")
+    return url
 
 
 def is_absolute(url: str) -> bool:
     """Whether the address means the same from every working directory."""
-    return Path(url.removeprefix(_SQLITE)).expanduser().is_absolute()
+    return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).expanduser().is_absolute()
 
 
 def parse_destination(url: str) -> Destination:
-    """Understands `sqlite:///relative.db` and `sqlite:////absolute.db`; raises ConfigError."""
+    """Understands `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…`, `postgres` and `supabase`.
+
+    Raises ConfigError.
+    """
+    if url == "supabase":
+        return SupabaseDestination(f"supabase {supabase_access().url}")
+    if url == "postgres":
+        return PostgresDestination(shown_address(split_password(_database_url())[0]), "")
+    if url.startswith(_POSTGRES):
+        conninfo, password = split_password(url)
+        return PostgresDestination(shown_address(conninfo), conninfo, password)
+    return _sqlite_file(url)
+
+
+def _sqlite_file(url: str) -> SqliteDestination:
     rest = url.removeprefix(_SQLITE)
     if rest == url or not rest or rest == ":memory:":
         raise ConfigError(
             f"--to {url} is no destination that is known.",
-            "Use sqlite:///chunks.db, or sqlite:////an/absolute/path.db.",
+            "Use sqlite:///chunks.db, sqlite:////an/absolute/path.db, supabase, or postgresql://USER@HOST/DATABASE.",
         )
     try:
         path = Path(rest).expanduser().absolute()
@@ -42,4 +197,4 @@ def parse_destination(url: str) -> Destination:
         raise ConfigError(f"--to {url} is no path that can be.") from None
     if is_folder:
         raise ConfigError(f"--to {url} names a folder.", "Name a file in it.")
-    return Destination(f"{_SQLITE}{path}", path)
+    return SqliteDestination(f"{_SQLITE}{path}", path)

@@ -9,6 +9,9 @@ from ray_import.records import Reject
 
 JobStatus = Literal["running", "complete", "partial", "failed"]
 
+LEASE_SECONDS = 60
+"""A running import gives a sign of life every few seconds. After so long without one it is dead."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -24,7 +27,8 @@ class Replaced:
 
     `older`: a newer copy was there and stays. `own_messages`: how many messages another copy had that
     this import had put in and that is gone now. `same`: this import has put in the very same; `written`
-    then tells its chunks, and nothing was written.
+    then tells its chunks, and nothing was written. `refused`: the destination does not take what is in it,
+    for the reason of that code; nothing was written.
     """
 
     written: int
@@ -32,6 +36,15 @@ class Replaced:
     older: bool = False
     own_messages: int | None = None
     same: bool = False
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What is gone because a newer export does not hold it any more."""
+
+    conversations: int
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,17 @@ class Job:
     started_at: str
     updated_at: str
     finished_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An import that is running. `holder` is its host and process, `started_at` in ISO 8601."""
+
+    id: str
+    holder: str
+    started_at: str
+    silent_seconds: float
+    counts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +105,10 @@ class Sink(Protocol):
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
     ) -> list[Replaced]:
-        """Puts a batch in as one transaction, and tells for each conversation what became of it.
+        """Puts a batch in, and tells for each conversation what became of it.
 
-        For each conversation the old chunks go, the new ones come and the ledger row is set. Of two
+        For each conversation, in one transaction, the old chunks go, the new ones come and the ledger row is set. One
+        that the destination refuses for what is in it leaves the others alone. Of two
         copies the one with the greater update time stays, then the one with more nodes, then the later
         import's, then (within one import, where batches have no order) the one with the greater hash; the
         ledger remembers the hash of the other, so that importing both again changes nothing.
@@ -97,13 +122,30 @@ class Sink(Protocol):
     def reject_bytes(self, user_id: str, raw_hash: str) -> bytes | None:
         """The bytes of one of them; None where it is not kept (any more)."""
 
-    def start_job(self, of: Import, source: str) -> None:
-        """Remembers that an import runs; imports of the same user that died without a word are marked."""
+    def mark_seen(self, of: Import, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
+        """Remembers that the export of this import holds these: the unchanged by their hash, the others by their id.
+        What the import itself puts in is remembered anyway."""
+
+    def prune(self, of: Import) -> Pruned:
+        """Deletes the user's conversations that this import has not seen, in one transaction; but none that is newer
+        than the newest that it has: that one was made after the export was."""
+
+    def start_job(self, of: Import, source: str, holder: str) -> Running | None:
+        """Remembers that an import runs, unless another one of the same user does: then tells of that.
+
+        One that has given no sign of life for LEASE_SECONDS is ended, as interrupted.
+        """
+
+    def beat(self, import_id: str) -> bool:
+        """Gives a sign of life. False where the import is not running any more: another has taken its place."""
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
-    ) -> None:
-        """Sets the counts and, at the end, the status."""
+    ) -> bool:
+        """Sets the counts and, at the end, the status: a sign of life, too. False as `beat`, and changes nothing."""
+
+    def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
+        """Sets columns of the row of `user_id` in a table of the service. Raises ConfigError where there are none."""
 
     def jobs(self) -> list[Job]:
         """All imports, newest first; one that says that it runs, but is silent, is told as interrupted."""

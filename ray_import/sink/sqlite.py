@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from importlib.resources import files
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import orjson
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
-from ray_import.errors import ConfigError, SinkBusy, SinkError
+from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
 from ray_import.sink.copies import InLedger, fate_of, passed_over_by
-from ray_import.sink.port import Job, JobStatus, KeptReject, Known, Replaced
+from ray_import.sink.halving import put_halving
+from ray_import.sink.migrations import LATEST_SQLITE, migrations
+from ray_import.sink.port import LEASE_SECONDS, Job, JobStatus, KeptReject, Known, Pruned, Replaced, Running
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
 HEADER_BYTES = 100
 PAGE_BYTES = 16 * 1024
@@ -33,8 +34,6 @@ once there was 1 GB in the file, since every key of an index that is hit by chan
 CHECKPOINT_BYTES = 64 * 1024 * 1024
 """A page that is written again before this much is in the log is copied into the file once, not twice."""
 BUSY_TIMEOUT_SECONDS = 60
-SILENT_SECONDS = 150
-"""A running import says so every few seconds, once its workers are up, for which it waits two minutes at most."""
 
 _INSERT_CHUNK = f"INSERT INTO conversation_chunks VALUES ({', '.join('?' * len(ChunkRow._fields))})"  # noqa: S608 - only marks
 _HINTS = {
@@ -71,9 +70,9 @@ class SqliteSink:
         if version == 0:
             self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             self._switch_to_wal()
+        if version < LATEST_SQLITE:
             with self._transaction():
-                if self._version_or_refuse() == 0:
-                    self._make_tables()
+                self._migrate(self._version_or_refuse())
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
 
@@ -95,9 +94,9 @@ class SqliteSink:
             owner or version or self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
         ):
             raise self._foreign()
-        if version > SCHEMA_VERSION:
+        if version > LATEST_SQLITE:
             raise SinkError(
-                f"{self._path} was made by a newer ray-import (schema {version}; this one knows {SCHEMA_VERSION}).",
+                f"{self._path} was made by a newer ray-import (schema {version}; this one knows {LATEST_SQLITE}).",
                 "Upgrade ray-import, or name another file with --to sqlite:///PATH.",
             )
         return version
@@ -108,11 +107,13 @@ class SqliteSink:
             "Name another file with --to sqlite:///PATH.",
         )
 
-    def _make_tables(self) -> None:
-        for statement in files("ray_import.sink").joinpath("schema.sql").read_text().split(";\n"):
-            self._db.execute(statement)
+    def _migrate(self, version: int) -> None:
+        for migration in migrations("sqlite"):
+            if migration.version > version:
+                for statement in migration.sql.split(";\n"):
+                    self._db.execute(statement)
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._db.execute(f"PRAGMA user_version = {LATEST_SQLITE}")
 
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
         """See `Sink.known`."""
@@ -139,27 +140,34 @@ class SqliteSink:
         if not conversations and not rejects and not settled:
             return []
         with self._translated(), self._transaction():
-            replaced = [self._replace(of, settings_hash, rows) for rows in conversations]
+            replaced = put_halving(conversations, lambda part: self._put(of, settings_hash, part))
+            let_go = [
+                *settled,
+                *(rows.content_hash for rows, one in zip(conversations, replaced, strict=True) if not one.refused),
+            ]
             self._db.execute(
                 "DELETE FROM import_rejects WHERE user_id = ? AND raw_hash IN (SELECT value FROM json_each(?))",
-                (of.user_id, orjson.dumps([*settled, *(rows.content_hash for rows in conversations)]).decode()),
+                (of.user_id, orjson.dumps(let_go).decode()),
             )
             self._db.executemany(
                 "INSERT INTO import_rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, raw_hash) DO NOTHING",
                 (
-                    (
-                        of.id,
-                        of.user_id,
-                        r.member,
-                        r.position,
-                        r.conversation_id,
-                        r.reason,
-                        r.raw,
-                        content_hash(r.raw),
-                    )
+                    (of.id, of.user_id, r.member, r.position, r.conversation_id, r.reason, r.raw, content_hash(r.raw))
                     for r in rejects
                 ),
             )
+        return replaced
+
+    def _put(self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows]) -> list[Replaced]:
+        """All of them or, where one is refused, none."""
+        self._db.execute("SAVEPOINT part")
+        try:
+            replaced = [self._replace(of, settings_hash, rows) for rows in conversations]
+        except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError) as error:
+            self._db.execute("ROLLBACK TO part")
+            code = getattr(error, "sqlite_errorname", type(error).__name__)
+            raise RowsRefused(f"SQLite refuses a row ({code}).", code=code) from None
+        self._db.execute("RELEASE part")
         return replaced
 
     def _replace(self, of: Import, settings_hash: str, rows: ConversationRows) -> Replaced:
@@ -179,11 +187,11 @@ class SqliteSink:
         deleted = self._db.execute(delete, key).rowcount if there is not None else 0
         self._db.executemany(_INSERT_CHUNK, rows.chunks)
         self._db.execute(
-            "INSERT OR REPLACE INTO imported_conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO imported_conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *key, rows.content_hash, passed_over_by(rows, there, of.id), settings_hash, rows.title,
                 rows.create_time, rows.update_time, rows.node_count, rows.message_count, len(rows.chunks),
-                of.id, iso_time(of.started_at),
+                of.id, iso_time(of.started_at), of.id,
             ),
         )  # fmt: skip
         own = there.message_count if there is not None and there.import_id == of.id else None
@@ -216,33 +224,85 @@ class SqliteSink:
             ).fetchone()
         return None if found is None else found[0]
 
-    def start_job(self, of: Import, source: str) -> None:
+    def mark_seen(self, of: Import, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
+        """See `Sink.mark_seen`."""
+        with self._translated(), self._transaction():
+            for column, values in (
+                ("content_hash", hashes), ("other_hash", hashes), ("conversation_id", conversation_ids),
+            ):  # fmt: skip
+                self._db.execute(
+                    "UPDATE imported_conversations SET seen_in = ?1 WHERE user_id = ?2"  # noqa: S608
+                    f" AND {column} IN (SELECT value FROM json_each(?3)) AND seen_in IS NOT ?1",
+                    (of.id, of.user_id, orjson.dumps(values).decode()),
+                )
+
+    def prune(self, of: Import) -> Pruned:
+        """See `Sink.prune`."""
+        with self._translated(), self._transaction():
+            gone = self._db.execute(
+                "DELETE FROM imported_conversations WHERE user_id = ?1 AND seen_in IS NOT ?2"
+                " AND coalesce(update_time, create_time, '') <= (SELECT max(coalesce(update_time, create_time))"
+                " FROM imported_conversations WHERE user_id = ?1 AND seen_in = ?2) RETURNING conversation_id",
+                (of.user_id, of.id),
+            ).fetchall()
+            chunks = self._db.execute(
+                "DELETE FROM conversation_chunks WHERE user_id = ?"
+                " AND conversation_id IN (SELECT value FROM json_each(?))",
+                (of.user_id, orjson.dumps([conversation_id for (conversation_id,) in gone]).decode()),
+            ).rowcount
+        return Pruned(len(gone), chunks)
+
+    def start_job(self, of: Import, source: str, holder: str) -> Running | None:
         """See `Sink.start_job`."""
         now = time.time()
         with self._translated(), self._transaction():
             self._db.execute(
                 "UPDATE import_jobs SET status = 'failed', error = 'interrupted', finished_at = updated_at"
                 " WHERE user_id = ? AND status = 'running' AND updated_at < ?",
-                (of.user_id, iso_time(now - SILENT_SECONDS)),
+                (of.user_id, iso_time(now - LEASE_SECONDS)),
             )
-            self._db.execute(
-                "INSERT INTO import_jobs (id, user_id, source, status, counts, started_at, updated_at)"
-                " VALUES (?, ?, ?, 'running', '{}', ?, ?)",
-                (of.id, of.user_id, source, iso_time(of.started_at), iso_time(now)),
+            running = self._db.execute(
+                "SELECT id, holder, started_at, updated_at, counts FROM import_jobs"
+                " WHERE user_id = ? AND status = 'running' AND id <> ?",
+                (of.user_id, of.id),
+            ).fetchone()
+            if running is None:
+                self._db.execute(
+                    "INSERT INTO import_jobs (id, user_id, source, status, counts, started_at, updated_at, holder)"
+                    " VALUES (?, ?, ?, 'running', '{}', ?, ?, ?)",
+                    (of.id, of.user_id, source, iso_time(of.started_at), iso_time(now), holder),
+                )
+                return None
+        id_, its_holder, started_at, updated_at, counts = running
+        silent_seconds = now - datetime.fromisoformat(updated_at).timestamp()
+        return Running(id_, its_holder or "", started_at, silent_seconds, orjson.loads(counts))
+
+    def beat(self, import_id: str) -> bool:
+        """See `Sink.beat`."""
+        with self._translated():
+            found = self._db.execute(
+                "UPDATE import_jobs SET updated_at = ? WHERE id = ? AND status = 'running'",
+                (iso_time(time.time()), import_id),
             )
+            return found.rowcount == 1
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
-    ) -> None:
+    ) -> bool:
         """See `Sink.update_job`."""
         now = iso_time(time.time())
         finished = None if status == "running" else now
         with self._translated():
-            self._db.execute(
+            found = self._db.execute(
                 "UPDATE import_jobs SET status = ?, counts = ?, error = ?, updated_at = ?, finished_at = ?"
-                " WHERE id = ?",
+                " WHERE id = ? AND status = 'running'",
                 (status, orjson.dumps(counts).decode(), error, now, finished, import_id),
             )
+            return found.rowcount == 1
+
+    def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:  # noqa: ARG002 - the port's
+        """See `Sink.set_profile`."""
+        raise ConfigError("A SQLite file has no table of profiles.", "--profile-table is for supabase and postgresql.")
 
     def jobs(self) -> list[Job]:
         """See `Sink.jobs`."""
@@ -288,6 +348,6 @@ def _primary_code(error: BaseException) -> int | None:
 
 def _job(row: tuple[Any, ...]) -> Job:
     id_, user_id, source, status, counts, error, started_at, updated_at, finished_at = row
-    if status == "running" and updated_at < (iso_time(time.time() - SILENT_SECONDS) or ""):
+    if status == "running" and updated_at < (iso_time(time.time() - LEASE_SECONDS) or ""):
         status, error = "failed", "interrupted"  # without a word; the next import of this user writes it down
     return Job(id_, user_id, source, status, orjson.loads(counts), error, started_at, updated_at, finished_at)

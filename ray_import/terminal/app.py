@@ -15,8 +15,9 @@ from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.records import Conversation, Counts, Problem
 from ray_import.sink.destination import parse_destination
+from ray_import.sink.migrations import migrations
 from ray_import.terminal import options as o
-from ray_import.terminal.run import import_exports, look_command, retry_kept
+from ray_import.terminal.run import import_exports, retry_kept
 from ray_import.terminal.streams import flush, print_json, stderr, stdout
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
@@ -71,16 +72,24 @@ def run(
         typer.Option("--batch-bytes", metavar="N", help="How much raw JSON a worker is handed at a time."),
     ] = o.FLOW.batch_bytes,
     reader: o.ReaderOption = "auto",
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Delete what a newer, complete export no longer has, once all of it is in."),
+    ] = False,
+    profile_table: Annotated[
+        str | None,
+        typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
+    ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
             settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader)
-            summary = import_exports(sources, to, user_id, settings, workers)
+            summary = import_exports(sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table)
         _tell_end(summary, as_json=as_json)
-        if not as_json:
-            stderr.print(f"\nLook at it: {look_command(to)}", soft_wrap=True)
+        if not as_json and (command := parse_destination(to).look_command()):
+            stderr.print(f"\nLook at it: {command}", soft_wrap=True)
         raise typer.Exit(summary.exit_code)
 
 
@@ -181,6 +190,24 @@ def retry_rejects(
             print_json({"status": "complete", "user_id": user_id, **counts_as_dict(Counts()), "problems": []})
         else:
             stderr.print(f"There are no rejects of the user {user_id}.", soft_wrap=True)
+
+
+@app.command()
+def migrate(
+    to: o.ToOption = o.DEFAULT_DESTINATION,
+    print_: Annotated[
+        bool, typer.Option("--print", help="Print the SQL of all steps for Postgres instead, to paste it somewhere.")
+    ] = False,
+) -> None:
+    """Make the tables of a destination, or bring them up to date."""
+    with o.errors_told():
+        if print_:
+            sys.stdout.write("\n".join(step.sql for step in migrations("postgres")))
+            return
+        destination = parse_destination(to)
+        applied = destination.migrate()
+        what = f"applied {', '.join(applied)}" if applied else "up to date"
+        stderr.print(f"{destination.url}: {what}", soft_wrap=True)
 
 
 def _tell_end(summary: Summary, *, as_json: bool) -> None:

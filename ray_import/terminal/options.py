@@ -23,7 +23,12 @@ SourceArgument = Annotated[
 SourcesArgument = Annotated[
     list[Path], typer.Argument(metavar="SOURCE...", help="ZIPs, folders, .json files, these gzipped, tars.")
 ]
-ToOption = Annotated[str, typer.Option("--to", metavar="URL", help="Where the chunks go: sqlite:///PATH.")]
+ToOption = Annotated[
+    str,
+    typer.Option(
+        "--to", metavar="URL", help="Where the chunks go: sqlite:///PATH, postgresql://…, postgres or supabase."
+    ),
+]
 UserOption = Annotated[str, typer.Option("--user-id", metavar="ID", help="Whose conversations these are.")]
 BranchesOption = Annotated[
     Branches,

@@ -1,7 +1,5 @@
 """`ray-import run` and `retry-rejects`: from options to a finished import."""
 
-import shlex
-import shutil
 import sys
 import time
 import uuid
@@ -12,7 +10,9 @@ from pathlib import Path
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
 from ray_import.errors import ConfigError
+from ray_import.importing.lease import Heartbeat
 from ray_import.importing.loop import run_import
+from ray_import.importing.profile import Profile
 from ray_import.importing.rejects import KeptRejects
 from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
@@ -28,7 +28,14 @@ from ray_import.terminal.streams import stderr
 
 
 def import_exports(
-    paths: Sequence[Path], to: str, user_id: str, settings: ImportSettings, workers: int | None
+    paths: Sequence[Path],
+    to: str,
+    user_id: str,
+    settings: ImportSettings,
+    workers: int | None,
+    *,
+    prune: bool = False,
+    profile_table: str | None = None,
 ) -> Summary:
     """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
 
@@ -37,7 +44,8 @@ def import_exports(
     destination = _checked(to, user_id, workers)
     sources = open_sources(paths, settings.read)
     with closing(destination.open()) as sink:
-        return _import_with_ray(sources, sink, destination, user_id, settings, workers)
+        work = Work(_import_of(user_id), settings, prune=prune)
+        return _import_with_ray(sources, sink, destination, work, workers, profile_table)
 
 
 def retry_kept(to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Summary | None:
@@ -48,7 +56,11 @@ def retry_kept(to: str, user_id: str, settings: ImportSettings, workers: int | N
         if not kept:
             return None
         source = KeptRejects(kept, sink)
-        return _import_with_ray(source, sink, destination, user_id, settings, workers, retries=True)
+        return _import_with_ray(source, sink, destination, Work(_import_of(user_id), settings, retries=True), workers)
+
+
+def _import_of(user_id: str) -> Import:
+    return Import(str(uuid.uuid4()), user_id, time.time())
 
 
 def _checked(to: str, user_id: str, workers: int | None) -> Destination:
@@ -68,23 +80,21 @@ def _import_with_ray(
     source: ConversationSource,
     sink: Sink,
     destination: Destination,
-    user_id: str,
-    settings: ImportSettings,
+    work: Work,
     workers: int | None,
-    *,
-    retries: bool = False,
+    profile_table: str | None = None,
 ) -> Summary:
+    destination.hand_down_password(to_children=not joins_cluster())
     # Ray takes half a second to import: not before all else is known to be right.
     prepare_environment()
     sys.argv = [shown(argument) for argument in sys.argv]  # Ray writes it down, as UTF-8
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
-    work = Work(Import(str(uuid.uuid4()), user_id, time.time()), settings, retries)
     # Ray prints its own troubles to standard output, which is for results.
     with redirect_stdout(sys.stderr), Interruption() as interruption:
         stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
-        lanes_bytes = settings.flow.bytes_per_worker * (workers or available_cpus())
+        lanes_bytes = work.settings.flow.bytes_per_worker * (workers or available_cpus())
         with ray_session(workers, lanes_bytes) as session, progress_on(stderr) as reporter:
             interruption.listen()
             lanes = session.lanes(workers)
@@ -97,16 +107,8 @@ def _import_with_ray(
                 destination.url,
                 lambda: RayExecutor(session, lanes, work, destination, sink),
                 reporter,
+                Heartbeat(lambda: destination.open(create=False), work.of.id),
+                Profile(profile_table, work.of) if profile_table else None,
             )
             interruption.ignore()
             return summary
-
-
-def look_command(to: str) -> str:
-    """A command that shows the newest chunk in destination `to`, with what this machine has."""
-    path = parse_destination(to).path
-    query = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
-    if shutil.which("sqlite3"):
-        return f'sqlite3 {shlex.quote(str(path))} "{query}"'
-    script = f"import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute('{query}')))"
-    return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(path))}'

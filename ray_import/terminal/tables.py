@@ -30,6 +30,11 @@ def show_summary(console: Console, summary: Summary) -> None:
     table.add_row("messages", f"{counts.kept:,} kept")
     table.add_row("left out", _listed(dict(counts.left_out.most_common())))
     table.add_row("chunks", f"{counts.chunks_written:,} written, {counts.chunks_deleted:,} deleted")
+    if summary.pruned is not None:
+        gone = summary.pruned
+        table.add_row(
+            "pruned", f"{gone.conversations:,} conversations that the export no longer has, {gone.chunks:,} chunks"
+        )
     if counts.notes:
         table.add_row("noted", _listed(dict(counts.notes.most_common())))
     speed = summary.bytes_read / 1e6 / summary.seconds if summary.seconds else 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.records import Reject
-from ray_import.sink.destination import Destination
+from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import Replaced, Sink
 from ray_import.sink.sqlite import SqliteSink
 
@@ -47,7 +47,7 @@ class DialledSink(SqliteSink):
 
 
 @dataclass(frozen=True, slots=True)
-class DialledDestination(Destination):
+class DialledDestination(SqliteDestination):
     """Opens a sink with dials in the workers."""
 
     dials: Dials = Dials()

@@ -19,7 +19,7 @@ from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.destination import Destination
+from ray_import.sink.destination import Destination, SqliteDestination
 from ray_import.sink.port import Sink
 from tests.cluster import dials
 
@@ -57,9 +57,9 @@ def inline(work: Work, sink: Sink) -> Executor:
     return InlineExecutor(work, sink)
 
 
-def at(path: Path) -> Destination:
+def at(path: Path) -> SqliteDestination:
     """The SQLite destination at `path`."""
-    return Destination(f"sqlite:///{path}", path)
+    return SqliteDestination(f"sqlite:///{path}", path)
 
 
 def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -6,19 +6,40 @@ Light to import: each spawned process does so.
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
+import orjson
+
+from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, uuid5
 from ray_import.records import Reject
+from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import Sink
+from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.sqlite import SqliteSink
+from tests.gateway.postgres import Database
 
 SETTINGS = "settings-1"
 STARTED_AT = 1_790_000_000.0
+IDS = UUID(int=0)
+LEDGER_COLUMNS = (
+    "user_id", "conversation_id", "content_hash", "other_hash", "settings_hash", "title", "create_time", "update_time",
+    "node_count", "message_count", "chunk_count", "import_id", "imported_at", "seen_in",
+)  # fmt: skip
+REJECT_COLUMNS = (
+    "import_id", "user_id", "source_member", "position", "conversation_id", "reason", "raw", "raw_hash",
+)  # fmt: skip
+COLUMNS = {
+    "conversation_chunks": ChunkRow._fields,
+    "imported_conversations": LEDGER_COLUMNS,
+    "import_rejects": REJECT_COLUMNS,
+}
+"""What every destination has of each table, and what two destinations have to agree in."""
 
 
 def import_of(number: int, user_id: str = "u1") -> Import:
@@ -48,7 +69,7 @@ def rows_for(
         message_count=chunks,
         chunks=tuple(
             ChunkRow(
-                id=f"{owner.user_id}/{conversation_id}/{i}",
+                id=uuid5(IDS, f"{owner.user_id}/{conversation_id}/{i}".encode()),
                 user_id=owner.user_id,
                 conversation_id=conversation_id,
                 thread="main",
@@ -67,6 +88,11 @@ def rows_for(
             for i in range(chunks)
         ),
     )
+
+
+def twice_the_same_chunk(rows: ConversationRows) -> ConversationRows:
+    """What no destination takes."""
+    return replace(rows, chunks=(rows.chunks[0], rows.chunks[0]))
 
 
 def reject_of(raw: bytes, position: int = 0, reason: str = "invalid_json") -> Reject:
@@ -128,24 +154,9 @@ class SqliteFile:
 
     def content(self) -> Content:
         """See `DestinationUnderTest.content`."""
-        found: Content = {}
         with self.connected() as db:
             db.execute("BEGIN")
-            for user_id, conversation_id, count in db.execute(
-                "SELECT user_id, conversation_id, chunk_count FROM imported_conversations"
-            ):
-                chunks = db.execute(
-                    "SELECT content FROM conversation_chunks WHERE user_id = ? AND conversation_id = ?"
-                    " ORDER BY chunk_index",
-                    (user_id, conversation_id),
-                ).fetchall()
-                assert len(chunks) == count, f"half of {conversation_id}"
-                found.setdefault(user_id, {})[conversation_id] = [text for (text,) in chunks]
-            (orphans,) = db.execute(
-                "SELECT count(*) FROM conversation_chunks c WHERE NOT EXISTS (SELECT 1 FROM imported_conversations i"
-                " WHERE i.user_id = c.user_id AND i.conversation_id = c.conversation_id)"
-            ).fetchone()
-            assert not orphans, "chunks of no conversation"
+            found = content_of(lambda query: db.execute(query).fetchall())
             db.execute("COMMIT")
         return found
 
@@ -154,13 +165,10 @@ class SqliteFile:
         with self.connected() as db:
             return db.execute("SELECT user_id, reason, raw FROM import_rejects ORDER BY rowid").fetchall()
 
-    def everything(self) -> Any:
+    def everything(self) -> dict[str, list[Any]]:
         """See `DestinationUnderTest.everything`."""
         with self.connected() as db:
-            return {
-                table: sorted(db.execute(f"SELECT * FROM {table}"), key=repr)
-                for table in ("conversation_chunks", "imported_conversations", "import_rejects")
-            }
+            return everything_in(lambda query: db.execute(query).fetchall())
 
     def silence_job(self, import_id: str, seconds: float) -> None:
         """See `DestinationUnderTest.silence_job`."""
@@ -169,6 +177,91 @@ class SqliteFile:
                 "UPDATE import_jobs SET updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, ?) WHERE id = ?",
                 (f"-{seconds} seconds", import_id),
             )
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTables:
+    """A database of a Postgres, set up, and written over Postgres' own protocol."""
+
+    database: Database
+
+    def beside(self, name: str) -> "PostgresTables":
+        """See `DestinationUnderTest.beside`."""
+        other = self.database.beside(name).create()
+        PostgresDatabase(other.dsn).migrate()
+        return PostgresTables(other)
+
+    def open(self) -> Sink:
+        """See `DestinationUnderTest.open`."""
+        return DatabaseSink(PostgresDatabase(self.database.dsn))
+
+    def content(self) -> Content:
+        """See `DestinationUnderTest.content`."""
+        with self.database.connected() as db, db.transaction():
+            db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            return content_of(lambda query: db.execute(query.encode()).fetchall())
+
+    def rejects(self) -> list[tuple[str, str, bytes]]:
+        """See `DestinationUnderTest.rejects`."""
+        with self.database.connected() as db:
+            return db.execute("SELECT user_id, reason, raw FROM import_rejects ORDER BY number").fetchall()
+
+    def everything(self) -> dict[str, list[Any]]:
+        """See `DestinationUnderTest.everything`."""
+        with self.database.connected() as db:
+            return everything_in(lambda query: db.execute(query.encode()).fetchall())
+
+    def silence_job(self, import_id: str, seconds: float) -> None:
+        """See `DestinationUnderTest.silence_job`."""
+        with self.database.connected() as db:
+            db.execute(
+                "UPDATE import_jobs SET updated_at = updated_at - make_interval(secs => %s) WHERE id = %s",
+                (seconds, import_id),
+            )
+
+
+Fetch = Callable[[str], list[tuple[Any, ...]]]
+
+
+def content_of(fetch: Fetch) -> Content:
+    """The chunks by user and conversation; fails where they and the ledger disagree."""
+    found: Content = {}
+    counts: dict[tuple[str, str], int] = {}
+    for user_id, conversation_id, count in fetch(
+        "SELECT user_id, conversation_id, chunk_count FROM imported_conversations"
+    ):
+        counts[user_id, conversation_id] = count
+        found.setdefault(user_id, {})[conversation_id] = []
+    for user_id, conversation_id, content in fetch(
+        "SELECT user_id, conversation_id, content FROM conversation_chunks ORDER BY chunk_index"
+    ):
+        assert (user_id, conversation_id) in counts, "chunks of no conversation"
+        found[user_id][conversation_id].append(content)
+    for (user_id, conversation_id), count in counts.items():
+        assert len(found[user_id][conversation_id]) == count, f"half of {conversation_id}"
+    return found
+
+
+def everything_in(fetch: Fetch) -> dict[str, list[Any]]:
+    """All rows of all tables but the jobs, in SQLite's types and some order."""
+    return {
+        table: sorted((tuple(map(_plain, row)) for row in fetch(f"SELECT {', '.join(columns)} FROM {table}")), key=repr)
+        for table, columns in COLUMNS.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case UUID():
+            return str(value)
+        case datetime():
+            return iso_time(value.timestamp())
+        case list():
+            return orjson.dumps(value).decode()
+        case bool():
+            return int(value)
+        case _:
+            return value
 
 
 # --- what is done in processes of their own ------------------------------------------------------

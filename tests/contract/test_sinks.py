@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,33 +12,35 @@ from pathlib import Path
 import pytest
 
 from ray_import.chunks.rows import iso_time
-from ray_import.errors import SinkError
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
-from ray_import.sink.port import KeptReject, Known, Replaced, Sink
+from ray_import.sink.port import LEASE_SECONDS, KeptReject, Known, Pruned, Replaced, Sink
 from tests.contract.destinations import (
     SETTINGS,
     DestinationUnderTest,
+    PostgresTables,
     SqliteFile,
     batch_of,
     import_of,
     reject_of,
     rewrite,
     rows_for,
+    twice_the_same_chunk,
     write_and_tell,
     write_at_the_same_time,
     write_batches,
 )
 
-DESTINATIONS: list[Callable[[Path], DestinationUnderTest]] = [SqliteFile]
+HOLDER = "host/1"
 SPAWN = multiprocessing.get_context("spawn")
 OLD, NEW = 1_700_000_000.0, 1_700_000_000.5
 
 
-@pytest.fixture(params=DESTINATIONS, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=["sqlite", "postgres"])
 def destination(request: pytest.FixtureRequest, tmp_path: Path) -> DestinationUnderTest:
-    made: DestinationUnderTest = request.param(tmp_path)
-    return made
+    if request.param == "sqlite":
+        return SqliteFile(tmp_path)
+    return PostgresTables(request.getfixturevalue("migrated_database"))
 
 
 @pytest.fixture
@@ -185,16 +187,23 @@ def test_users_do_not_touch_each_other(sink: Sink, destination: DestinationUnder
     assert [user for user, _, _ in destination.rejects()] == ["u1", "u2"]
 
 
-def test_a_batch_goes_in_as_a_whole_or_not_at_all(sink: Sink, destination: DestinationUnderTest) -> None:
+def test_a_conversation_that_is_refused_leaves_no_trace_and_the_others_alone(
+    sink: Sink, destination: DestinationUnderTest
+) -> None:
     sink.write(import_of(1), SETTINGS, [rows_for("a")], [])
-    before = destination.everything()
-    twice = rows_for("c")
-    broken = replace(twice, chunks=(twice.chunks[0], twice.chunks[0]))
-    newer = rows_for("a", version="v2", update_time=NEW)
-    with pytest.raises(SinkError):
-        sink.write(import_of(1), SETTINGS, [newer, rows_for("b"), broken], [reject_of(b"bad")])
-    assert destination.everything() == before
-    assert sink.write(import_of(1), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+    batch = [rows_for("b"), twice_the_same_chunk(rows_for("a", version="v2", update_time=NEW)), rows_for("c")]
+    b, a, c = sink.write(import_of(1), SETTINGS, batch, [reject_of(b"bad")])
+    assert (b, c) == (Replaced(2, 0), Replaced(2, 0))
+    assert (a.written, a.deleted, bool(a.refused)) == (0, 0, True)
+    assert destination.content() == {"u1": {name: ["v1 text"] * 2 for name in "abc"}}
+    assert [raw for _, _, raw in destination.rejects()] == [b"bad"]
+    assert "text" not in a.refused
+
+
+def test_where_every_conversation_is_refused_none_is_in(sink: Sink, destination: DestinationUnderTest) -> None:
+    batch = [twice_the_same_chunk(rows_for(str(i))) for i in range(5)]
+    assert all(outcome.refused for outcome in sink.write(import_of(1), SETTINGS, batch, []))
+    assert destination.content() == {}
 
 
 # --- what is known -------------------------------------------------------------------------------
@@ -237,7 +246,7 @@ def test_a_reject_that_is_already_kept_is_not_kept_twice(sink: Sink, destination
 
 def test_what_is_known_of_a_reject_is_told_and_its_bytes_one_by_one(sink: Sink) -> None:
     raw = b"\x00\xff not JSON"
-    sink.start_job(import_of(1), "x.json")
+    sink.start_job(import_of(1), "x.json", HOLDER)
     sink.write(import_of(1), SETTINGS, [], [Reject("a.json", 7, "c1", "damaged", raw)])
     assert sink.rejects() == [
         KeptReject(
@@ -259,8 +268,9 @@ def test_what_is_known_of_a_reject_is_told_and_its_bytes_one_by_one(sink: Sink) 
 
 def test_rejects_are_told_of_one_user_or_all_the_newest_import_first_then_by_place(sink: Sink) -> None:
     for owner in (import_of(1), import_of(2, "u2"), import_of(3)):
-        sink.start_job(owner, "x.json")
+        sink.start_job(owner, "x.json", HOLDER)
         sink.write(owner, SETTINGS, [], [reject_of(b"%s %d" % (owner.id.encode(), i), i) for i in (11, 2)])
+        sink.update_job(owner.id, {}, "partial")
     forgotten = import_of(0)
     sink.write(forgotten, SETTINGS, [], [reject_of(b"of a job that is not known")])
     told = [(reject.import_id, reject.position) for reject in sink.rejects()]
@@ -286,13 +296,45 @@ def test_a_reject_whose_bytes_come_as_a_conversation_is_let_go_with_it(
     assert [(user, raw) for user, _, raw in destination.rejects()] == [("u1", b"still bad"), ("u2", b"now good")]
 
 
-def test_where_a_batch_fails_no_reject_is_let_go(sink: Sink, destination: DestinationUnderTest) -> None:
+def test_a_reject_whose_conversation_is_refused_stays(sink: Sink, destination: DestinationUnderTest) -> None:
     sink.write(import_of(1), SETTINGS, [], [reject_of(b"now good")])
-    passed = replace(rows_for("a"), content_hash=content_hash(b"now good"))
-    with pytest.raises(SinkError):
-        sink.write(import_of(2), SETTINGS, [passed], [replace(reject_of(b"bad"), reason=None)])  # type: ignore[arg-type]
+    passed = replace(twice_the_same_chunk(rows_for("a")), content_hash=content_hash(b"now good"))
+    (outcome,) = sink.write(import_of(2), SETTINGS, [passed], [])
+    assert outcome.refused
     assert [raw for _, _, raw in destination.rejects()] == [b"now good"]
     assert destination.content() == {}
+
+
+# --- what is gone --------------------------------------------------------------------------------
+
+
+def test_what_an_import_has_not_met_is_pruned_and_nothing_else(sink: Sink, destination: DestinationUnderTest) -> None:
+    old = [rows_for(name, chunks=3) for name in ("unchanged", "older", "passed over", "gone", "gone, too")]
+    sink.write(import_of(1), SETTINGS, old, [])
+    sink.write(import_of(1, "u2"), SETTINGS, [rows_for("theirs", of=import_of(1, "u2"))], [])
+    second = import_of(2)
+    sink.write(second, SETTINGS, [rows_for("new", update_time=NEW, of=second)], [])
+    sink.mark_seen(second, ["unchanged-v1", "unknown"], ["older", "passed over", "never there"])
+    assert sink.prune(second) == Pruned(2, 6)
+    assert destination.content()["u1"].keys() == {"unchanged", "older", "passed over", "new"}
+    assert destination.content()["u2"].keys() == {"theirs"}
+    assert sink.prune(second) == Pruned(0, 0)
+
+
+def test_what_is_newer_than_all_that_an_export_holds_is_not_pruned(
+    sink: Sink, destination: DestinationUnderTest
+) -> None:
+    """It was made after the export was: somebody imports an old one once more."""
+    sink.write(import_of(1), SETTINGS, [rows_for("old", update_time=OLD), rows_for("new", update_time=NEW)], [])
+    sink.mark_seen(import_of(2), ["old-v1"], [])
+    assert sink.prune(import_of(2)) == Pruned(0, 0)
+    assert destination.content()["u1"].keys() == {"old", "new"}
+
+
+def test_an_import_that_has_met_nothing_prunes_nothing(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for("a")], [])
+    assert sink.prune(import_of(2)) == Pruned(0, 0)
+    assert destination.content()["u1"].keys() == {"a"}
 
 
 # --- jobs ----------------------------------------------------------------------------------------
@@ -301,7 +343,7 @@ COUNTS = {"conversations": {"seen": 2, "imported": 1}, "messages": {"left_out": 
 
 
 def test_a_job_is_running_until_it_is_said_how_it_ended(sink: Sink) -> None:
-    sink.start_job(import_of(1), "/a/b.zip, c.json")
+    sink.start_job(import_of(1), "/a/b.zip, c.json", HOLDER)
     (job,) = sink.jobs()
     assert (job.id, job.user_id, job.source, job.status) == ("import-1", "u1", "/a/b.zip, c.json", "running")
     assert (job.counts, job.error, job.finished_at) == ({}, None, None)
@@ -311,32 +353,37 @@ def test_a_job_is_running_until_it_is_said_how_it_ended(sink: Sink) -> None:
     (job,) = sink.jobs()
     assert (job.status, job.counts, job.finished_at) == ("running", COUNTS, None)
 
-    sink.update_job("import-1", COUNTS | {"more": 1}, "partial")
+    assert sink.update_job("import-1", COUNTS | {"more": 1}, "failed", "The disk is full.")
     (job,) = sink.jobs()
-    assert (job.status, job.counts, job.error) == ("partial", COUNTS | {"more": 1}, None)
+    assert (job.status, job.counts, job.error) == ("failed", COUNTS | {"more": 1}, "The disk is full.")
     assert job.finished_at == job.updated_at
 
-    sink.update_job("import-1", {}, "failed", "The disk is full.")
-    (job,) = sink.jobs()
-    assert (job.status, job.counts, job.error) == ("failed", {}, "The disk is full.")
+
+def test_an_import_that_has_ended_stays_as_it_ended(sink: Sink) -> None:
+    sink.start_job(import_of(1), "x", HOLDER)
+    assert sink.update_job("import-1", COUNTS, "complete")
+    before = sink.jobs()
+    assert not sink.update_job("import-1", {})
+    assert not sink.beat("import-1")
+    assert sink.jobs() == before
 
 
 def test_jobs_come_newest_first(sink: Sink) -> None:
     assert sink.jobs() == []
     for number in (2, 5, 1, 3):
-        sink.start_job(import_of(number), "x")
+        sink.start_job(import_of(number, f"u{number}"), "x", HOLDER)
     assert [job.id for job in sink.jobs()] == ["import-5", "import-3", "import-2", "import-1"]
 
 
 def test_of_jobs_that_started_at_the_same_moment_the_later_one_comes_first(sink: Sink) -> None:
     for name in ("z", "a", "m"):
-        sink.start_job(replace(import_of(1), id=name), "x")
+        sink.start_job(replace(import_of(1, name), id=name), "x", HOLDER)
     assert [job.id for job in sink.jobs()] == ["m", "a", "z"]
 
 
 def test_an_update_of_one_job_changes_no_other(sink: Sink) -> None:
     for number in (1, 2):
-        sink.start_job(import_of(number), "x")
+        sink.start_job(import_of(number, f"u{number}"), "x", HOLDER)
     sink.update_job("import-2", COUNTS, "complete")
     assert [(job.id, job.status, job.counts) for job in sink.jobs()] == [
         ("import-2", "complete", COUNTS),
@@ -347,33 +394,79 @@ def test_an_update_of_one_job_changes_no_other(sink: Sink) -> None:
 def test_an_import_that_died_without_a_word_is_marked_when_the_next_begins(
     sink: Sink, destination: DestinationUnderTest
 ) -> None:
-    sink.start_job(import_of(1), "x")
+    sink.start_job(import_of(1), "x", HOLDER)
     sink.update_job("import-1", COUNTS)
     destination.silence_job("import-1", 3600)
-    sink.start_job(import_of(2), "x")
+    sink.start_job(import_of(2), "x", HOLDER)
     second, first = sink.jobs()
     assert (first.status, first.error, first.counts) == ("failed", "interrupted", COUNTS)
     assert first.finished_at == first.updated_at
     assert second.status == "running"
 
 
-def test_an_import_that_spoke_a_moment_ago_is_not_marked(sink: Sink, destination: DestinationUnderTest) -> None:
-    for number in (1, 2):
-        sink.start_job(import_of(number), "x")
-        destination.silence_job(f"import-{number}", 10)
-    sink.start_job(import_of(3), "x")
-    assert {job.status for job in sink.jobs()} == {"running"}
+def test_while_an_import_of_a_user_is_alive_no_other_of_that_user_begins(
+    sink: Sink, destination: DestinationUnderTest
+) -> None:
+    assert sink.start_job(import_of(1), "x", HOLDER) is None
+    sink.update_job("import-1", COUNTS)
+    destination.silence_job("import-1", LEASE_SECONDS - 20)
+    running = sink.start_job(import_of(2), "y", "other/2")
+    assert running is not None
+    assert (running.id, running.holder, running.counts) == ("import-1", HOLDER, COUNTS)
+    assert running.started_at == iso_time(import_of(1).started_at)
+    assert LEASE_SECONDS - 20 <= running.silent_seconds < LEASE_SECONDS
+    assert [(job.id, job.status) for job in sink.jobs()] == [("import-1", "running")]
+
+    assert sink.start_job(import_of(3, "u2"), "z", HOLDER) is None
+    sink.update_job("import-1", COUNTS, "complete")
+    assert sink.start_job(import_of(2), "y", "other/2") is None
+
+
+def test_a_sign_of_life_keeps_an_import_alive(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.start_job(import_of(1), "x", HOLDER)
+    destination.silence_job("import-1", LEASE_SECONDS - 20)
+    assert sink.beat("import-1")
+    destination.silence_job("import-1", LEASE_SECONDS - 20)
+    assert sink.start_job(import_of(2), "x", HOLDER) is not None
+
+
+def test_an_import_whose_place_was_taken_is_told_so(sink: Sink, destination: DestinationUnderTest) -> None:
+    sink.start_job(import_of(1), "x", HOLDER)
+    destination.silence_job("import-1", 3600)
+    assert sink.start_job(import_of(2), "x", "other/2") is None
+    assert not sink.beat("import-1")
+    assert not sink.update_job("import-1", COUNTS, "complete")
+    assert sink.beat("import-2")
+
+
+def test_of_many_that_begin_at_the_same_moment_one_does(destination: DestinationUnderTest) -> None:
+    destination.open().close()
+    together = threading.Barrier(8)
+    began: list[int] = []
+
+    def start(number: int) -> None:
+        with closing(destination.open()) as sink:
+            together.wait(60)
+            if sink.start_job(import_of(number), "x", HOLDER) is None:
+                began.append(number)
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(began) == 1
 
 
 def test_only_imports_of_the_same_user_are_marked_but_all_that_are_silent_are_told_as_dead(
     sink: Sink, destination: DestinationUnderTest
 ) -> None:
-    sink.start_job(import_of(1), "x")
+    sink.start_job(import_of(1), "x", HOLDER)
     sink.update_job("import-1", {}, "complete")
-    sink.start_job(import_of(2, "u2"), "x")
+    sink.start_job(import_of(2, "u2"), "x", HOLDER)
     for number in (1, 2):
         destination.silence_job(f"import-{number}", 3600)
-    sink.start_job(import_of(3), "x")
+    sink.start_job(import_of(3), "x", HOLDER)
     assert {job.id: (job.status, job.finished_at is None) for job in sink.jobs()} == {
         "import-1": ("complete", False),
         "import-2": ("failed", True),
@@ -382,28 +475,6 @@ def test_only_imports_of_the_same_user_are_marked_but_all_that_are_silent_are_to
 
 
 # --- several processes ---------------------------------------------------------------------------
-
-
-def test_any_number_may_open_a_new_destination_at_the_same_moment(destination: DestinationUnderTest) -> None:
-    """As two imports do that are started together; often enough to meet at every step of the making."""
-    errors: list[Exception] = []
-    for i in range(120):
-        new, openers = destination.beside(str(i)), 2 + i % 3
-        together = threading.Barrier(openers)
-        threads = [threading.Thread(target=_open_together, args=(new, together, errors)) for _ in range(openers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert errors == []
-
-
-def _open_together(destination: DestinationUnderTest, together: threading.Barrier, errors: list[Exception]) -> None:
-    together.wait()
-    try:
-        destination.open().close()
-    except SinkError as error:
-        errors.append(error)
 
 
 def test_processes_that_write_at_the_same_time_all_come_through(destination: DestinationUnderTest) -> None:

@@ -4,15 +4,18 @@ import os
 import re
 import sqlite3
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
+from ray_import.sink.migrations import LATEST_SQLITE, migrations
 from ray_import.sink.port import Replaced
-from ray_import.sink.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteSink
+from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
 from tests.contract.destinations import SETTINGS, SqliteFile, import_of, reject_of, rows_for
 
 
@@ -25,7 +28,7 @@ def file(tmp_path: Path) -> SqliteFile:
 def filled(file: SqliteFile) -> SqliteFile:
     """With one conversation and one reject, and nobody connected."""
     with closing(file.open()) as sink:
-        sink.start_job(import_of(1), "x")
+        sink.start_job(import_of(1), "x", "host/1")
         sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=20, text="x" * 4000)], [reject_of(b"bad")])
         sink.update_job("import-1", {}, "complete")
     return file
@@ -50,7 +53,7 @@ def refused(path: Path, *, create: bool = True) -> SinkError:
 FOREIGN = {
     "tables": "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('mine')",
     "a version": "PRAGMA user_version = 3",
-    "our version, not our id": f"CREATE TABLE conversation_chunks (x); PRAGMA user_version = {SCHEMA_VERSION}",
+    "our version, not our id": f"CREATE TABLE conversation_chunks (x); PRAGMA user_version = {LATEST_SQLITE}",
     "another id": "PRAGMA application_id = 1196444487; CREATE TABLE features (x)",
     "a view": "CREATE VIEW v AS SELECT 1",
 }
@@ -71,7 +74,7 @@ def test_a_database_of_something_else_is_refused_and_stays_as_it_was(tmp_path: P
 @pytest.mark.parametrize("create", [True, False])
 def test_a_newer_schema_is_refused_and_stays_as_it_was(filled: SqliteFile, create: bool) -> None:
     with filled.connected() as db:
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {LATEST_SQLITE + 1}")
     before = filled.path.read_bytes()
     error = refused(filled.path, create=create)
     assert "newer ray-import" in error.message
@@ -114,7 +117,7 @@ def test_a_file_whose_making_was_interrupted_becomes_a_database(tmp_path: Path) 
 def test_the_file_says_whose_it_is_and_of_which_version(filled: SqliteFile) -> None:
     with filled.connected() as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert db.execute("PRAGMA user_version").fetchone() == (LATEST_SQLITE,)
 
 
 # --- places where no file can be -----------------------------------------------------------------
@@ -169,7 +172,7 @@ def test_a_database_that_has_become_read_only_is_an_error_and_nothing_is_lost(fi
         sink._db.execute("PRAGMA query_only = ON")
         for act in (
             lambda: sink.write(import_of(2), SETTINGS, [rows_for("b")], []),
-            lambda: sink.start_job(import_of(2), "x"),
+            lambda: sink.start_job(import_of(2), "x", "host/1"),
             lambda: sink.update_job("import-1", {"seen": 1}),
         ):
             with pytest.raises(SinkError, match="SQLITE_READONLY") as caught:
@@ -236,13 +239,54 @@ def test_an_error_never_tells_what_was_to_be_written(filled: SqliteFile) -> None
         sink._db.execute(
             "CREATE TRIGGER no BEFORE INSERT ON conversation_chunks BEGIN SELECT RAISE(ABORT, 'doctor'); END"
         )
+        (outcome,) = sink.write(import_of(2), SETTINGS, [rows_for("b", text="my doctor said")], [])
+        assert outcome.refused
+        assert not re.search("doctor", outcome.refused)
+        nothing = replace(reject_of(b"my doctor said"), reason=None)  # type: ignore[arg-type]
         with pytest.raises(SinkError) as caught:
-            sink.write(import_of(2), SETTINGS, [rows_for("b", text="my doctor said")], [])
+            sink.write(import_of(2), SETTINGS, [], [nothing])
     assert not re.search("doctor", f"{caught.value!r} {caught.value.__cause__!r}")
     assert caught.value.__suppress_context__
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "chunks.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(migrations("sqlite")[0].sql)
+        db.execute("INSERT INTO import_jobs VALUES ('old', 'u1', 'x', 'complete', '{}', NULL, '2026', '2026', '2026')")
+        db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1")
+    with closing(SqliteSink(path)) as sink:
+        assert [job.id for job in sink.jobs()] == ["old"]
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+        sink.mark_seen(import_of(1), [], ["a"])
 
 
 def test_two_copies_of_a_reader_see_a_sink_that_is_open(filled: SqliteFile) -> None:
     with closing(filled.open()) as sink:
         sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
         assert filled.content()["u1"].keys() == {"a", "b"}
+
+
+# --- several at once -----------------------------------------------------------------------------
+
+
+def test_any_number_may_open_a_new_file_at_the_same_moment(file: SqliteFile) -> None:
+    """As two imports do that are started together; often enough to meet at every step of the making."""
+    errors: list[Exception] = []
+    for i in range(120):
+        new, openers = file.beside(str(i)), 2 + i % 3
+        together = threading.Barrier(openers)
+        threads = [threading.Thread(target=_open_together, args=(new, together, errors)) for _ in range(openers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+
+
+def _open_together(file: SqliteFile, together: threading.Barrier, errors: list[Exception]) -> None:
+    together.wait()
+    try:
+        file.open().close()
+    except SinkError as error:
+        errors.append(error)

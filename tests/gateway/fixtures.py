@@ -2,9 +2,11 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from ray_import.sink.postgres import PostgresDatabase
 from tests.gateway.postgres import Database, Server, postgres_server, supabase_roles
 
 SUPABASE_TEMPLATE = "supabase_template"
@@ -37,5 +39,23 @@ def supabase_database(postgres: Server, supabase_template: str) -> Iterator[Data
     """An empty database as a new Supabase project has it."""
     made = Database(postgres, f"s{secrets.token_hex(6)}")
     made.create(supabase_template)
+    yield made
+    made.drop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Server) -> str:
+    """The name of a database in which ray_import's tables are, to be copied."""
+    made = Database(postgres, "migrated_template").create()
+    with closing(PostgresDatabase(made.dsn)) as opened:
+        opened.migrate()
+    return made.name
+
+
+@pytest.fixture
+def migrated_database(postgres: Server, migrated_template: str) -> Iterator[Database]:
+    """A database of a plain Postgres in which ray_import's tables are, and nothing in them."""
+    made = Database(postgres, f"m{secrets.token_hex(6)}")
+    made.create(migrated_template)
     yield made
     made.drop()

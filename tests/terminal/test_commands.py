@@ -150,7 +150,7 @@ def test_another_products_export_is_named(folder: Path, command: str, item: Any,
         pytest.param(["run", "good.json", "--to", "sqlite://chunks.db"], id="two slashes"),
         pytest.param(["run", "good.json", "--to", "sqlite:///"], id="no path"),
         pytest.param(["run", "good.json", "--to", "sqlite:///:memory:"], id="in memory"),
-        pytest.param(["run", "good.json", "--to", "postgresql://host/db"], id="another database"),
+        pytest.param(["run", "good.json", "--to", "mysql://host/db"], id="another database"),
         pytest.param(["run", "good.json", "--to", "sqlite:///a folder"], id="a folder"),
         pytest.param(["run", "good.json", "--to", "sqlite:///~nobody-of-that-name/chunks.db"], id="nobody's home"),
         pytest.param(["status", "--to", "sqlite:///missing.db"], id="status of nothing"),
@@ -230,7 +230,7 @@ def test_a_run_that_failed_prints_one_json_object_too(folder: Path, arguments: l
 def test_status_prints_the_imports_newest_first(folder: Path) -> None:
     with closing(SqliteSink(folder / "chunks.db")) as sink:
         for i, (status, error) in enumerate((("complete", None), ("failed", "The disk is full."), ("partial", None))):
-            sink.start_job(Import(f"import-{i}", "u1", 1_790_000_000.0 + i), f"/exports/[{i}].zip")
+            sink.start_job(Import(f"import-{i}", "u1", 1_790_000_000.0 + i), f"/exports/[{i}].zip", "host/1")
             sink.update_job(f"import-{i}", {"conversations": {"imported": 7}}, status, error)  # type: ignore[arg-type]
     shown = ray_import(folder, "status")
     assert (shown.code, shown.err) == (0, "")
@@ -255,7 +255,7 @@ def test_status_of_a_destination_without_imports_says_so(folder: Path) -> None:
 
 def test_status_changes_nothing(folder: Path) -> None:
     with closing(SqliteSink(folder / "chunks.db")) as sink:
-        sink.start_job(Import("import-1", "u1", 1_790_000_000.0), "x")
+        sink.start_job(Import("import-1", "u1", 1_790_000_000.0), "x", "host/1")
     before = (folder / "chunks.db").read_bytes()
     assert ray_import(folder, "status").code == 0
     assert (folder / "chunks.db").read_bytes() == before

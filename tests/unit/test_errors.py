@@ -39,7 +39,7 @@ def test_the_drawing_shows_the_tree_that_is() -> None:
 def test_the_drawing_tells_the_exit_codes_that_are() -> None:
     told = dict(re.findall(r"(\w+)\s+exit code (\d)", errors.__doc__ or ""))
     own = {kind.__name__: str(kind.exit_code) for kind in ALL if "exit_code" in vars(kind)}
-    assert told == own == {"ImporterError": "3", "ConfigError": "2"}
+    assert told == own == {"ImporterError": "3", "ConfigError": "2", "ImportRunning": "2"}
 
 
 @EVERY_ERROR

@@ -548,7 +548,7 @@ def test_an_import_makes_the_same_rows_twice_over(tmp_path: Path) -> None:
     for database in databases:
         database.imported(path)
     assert databases[0].dump() == databases[1].dump()
-    assert databases[0].dump()["conversation_chunks"][0].keys() | {"imported_at"} >= OF_ONE_RUN
+    assert databases[0].dump()["conversation_chunks"][0].keys() | {"imported_at", "seen_in"} >= OF_ONE_RUN
 
 
 def summaries_of(path: Path, tmp_path: Path) -> Iterator[Summary]:

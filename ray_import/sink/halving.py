@@ -1,0 +1,49 @@
+"""Finds the conversation that a destination refuses, by halves; and parts that a destination can take."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ray_import.chunks.rows import ConversationRows
+from ray_import.errors import RowsRefused, SinkBusy, SinkOverloaded
+from ray_import.sink.port import Replaced
+
+Put = Callable[[Sequence[ConversationRows]], list[Replaced]]
+
+TOO_LARGE = "413"
+
+
+def put_halving(conversations: Sequence[ConversationRows], put: Put) -> list[Replaced]:
+    """What `put` gives, in the same order; where it refuses, or it is too much for it, of both halves.
+
+    One conversation that is refused comes back as such. One that is too slow alone raises SinkBusy: that is the
+    destination's fault, not its.
+    """
+    try:
+        return put(conversations)
+    except (RowsRefused, SinkOverloaded) as error:
+        if len(conversations) > 1:
+            middle = len(conversations) // 2
+            return put_halving(conversations[:middle], put) + put_halving(conversations[middle:], put)
+        if isinstance(error, SinkOverloaded) and error.code != TOO_LARGE:
+            raise SinkBusy(error.message, error.hint) from None
+        return [Replaced(0, 0, refused=error.code)]
+
+
+def parts_of(
+    conversations: Sequence[ConversationRows], most_rows: int, most_bytes: int
+) -> Iterator[list[ConversationRows]]:
+    """Neighbours up to so many rows and bytes of text, but at least one; no part has a conversation twice."""
+    part: list[ConversationRows] = []
+    ids: set[str] = set()
+    rows = size = 0
+    for conversation in conversations:
+        text = sum(len(chunk.content.encode(errors="replace")) for chunk in conversation.chunks)
+        full = rows + len(conversation.chunks) > most_rows or size + text > most_bytes
+        if part and (full or conversation.conversation_id in ids):
+            yield part
+            part, ids, rows, size = [], set(), 0, 0
+        part.append(conversation)
+        ids.add(conversation.conversation_id)
+        rows += len(conversation.chunks)
+        size += text
+    if part:
+        yield part

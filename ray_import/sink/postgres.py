@@ -1,0 +1,167 @@
+"""Postgres over its own protocol: rows are copied, a part of a batch is one transaction, also through a pooler."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from ray_import.chunks.rows import ChunkRow
+from ray_import.credentials import environment
+from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
+from ray_import.sink.database import PartLimits
+from ray_import.sink.migrations import migrations
+from ray_import.sink.sqlstates import sink_error
+
+CONNECT_TIMEOUT_SECONDS = 10
+DEAD_AFTER_SECONDS = 60
+"""A connection on which nothing is acknowledged for so long is given up."""
+MOST_ROWS, MOST_BYTES = 20_000, 32 * 1024 * 1024
+
+_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, ChunkRow._fields))
+_STAGE = sql.SQL(
+    "CREATE TEMPORARY TABLE ray_import_staged ON COMMIT DROP AS SELECT {} FROM public.conversation_chunks WITH NO DATA"
+).format(_COLUMNS)
+_COPY = sql.SQL("COPY pg_temp.ray_import_staged ({}) FROM STDIN").format(_COLUMNS)
+
+
+class PostgresDatabase:
+    """One connection, made when it is needed, and made anew when it is lost."""
+
+    def __init__(self, conninfo: str, password: SecretStr | None = None) -> None:
+        self._conninfo = conninfo
+        self._password = password
+        self._connection: psycopg.Connection[Any] | None = None
+        self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
+
+    def call(self, function: str, arguments: dict[str, Any]) -> Any:
+        """See `Database.call`."""
+        statement = sql.SQL("SELECT public.{}({})").format(
+            sql.Identifier(function),
+            sql.SQL(", ").join(
+                sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in arguments
+            ),
+        )
+        values = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in arguments.items()}
+        with self._transaction() as connection:
+            row = connection.execute(statement, values).fetchone()
+        return None if row is None else row[0]
+
+    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+        """See `Database.write`. COPY goes into a table of the transaction's own: into one with row level security
+        Postgres lets only its owner copy."""
+        with self._transaction() as connection, connection.cursor() as cursor:
+            if not chunks:
+                cursor.execute("SELECT public.ray_import_replace(%s)", (Jsonb(batch),))
+            else:
+                cursor.execute(_STAGE)
+                with cursor.copy(_COPY) as copy:
+                    for chunk in chunks:
+                        copy.write_row(chunk)
+                cursor.execute("SELECT public.ray_import_write_staged(%s)", (Jsonb(batch),))
+            row = cursor.fetchone()
+        fates: list[dict[str, Any]] = row[0] if row else []
+        return fates
+
+    def migrate(self) -> list[str]:
+        """Applies what is missing, and gives the names of it."""
+        try:
+            version = self.call("ray_import_version", {})
+        except SinkError as error:
+            if error.retry:
+                raise
+            version = 0  # there is no such function yet
+        applied = []
+        for migration in migrations("postgres"):
+            if migration.version > version:
+                with self._translated(), self._connected() as connection:
+                    connection.execute(migration.sql.encode())
+                applied.append(migration.name)
+        return applied
+
+    def close(self) -> None:
+        """See `Database.close`."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._translated(), self._connected() as connection, connection.transaction():
+            yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._conninfo, **self._options())
+        try:
+            yield self._connection
+        except psycopg.OperationalError:
+            self.close()  # whatever state it is in
+            raise
+
+    def _options(self) -> dict[str, Any]:
+        password = self._password or environment().pgpassword
+        return {
+            "autocommit": True,
+            "prepare_threshold": None,  # behind a transaction pooler the next statement may meet another server
+            "application_name": "ray_import",
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "keepalives_idle": DEAD_AFTER_SECONDS // 2,
+            "tcp_user_timeout": DEAD_AFTER_SECONDS * 1000,
+            **({"password": password.get_secret_value()} if password.get_secret_value() else {}),
+        }
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeError:
+            raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
+        except psycopg.Error as error:
+            raise _ours(error) from None
+
+
+def _ours(error: psycopg.Error) -> SinkError:
+    if error.sqlstate:
+        return sink_error(error.sqlstate, error.diag.message_primary or type(error).__name__)
+    if isinstance(error, psycopg.DataError):
+        return sink_error("22000", "")
+    if isinstance(error, psycopg.OperationalError):
+        return _not_reached(error)
+    return SinkError(f"Postgres cannot be used ({type(error).__name__}).")
+
+
+def _not_reached(error: psycopg.OperationalError) -> SinkError:
+    """While connecting, the driver tells what happened in words only; these hold no secret, but may be long."""
+    said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    if "password" in said or "authentication" in said or "no pg_hba.conf entry" in said:
+        return SinkError("Postgres lets this user not in.", "Check the user and the password: PGPASSWORD, ~/.pgpass.")
+    if "does not exist" in said:
+        return SinkError("There is no such database or user in this Postgres.", "Check the address given with --to.")
+    return SinkBusy("Postgres cannot be reached, or the connection was lost.", "Is the address right, and is it up?")
+
+
+def split_password(url: str) -> tuple[str, SecretStr | None]:
+    """The address without the password in it, and that. Raises ConfigError where it is no address of a Postgres."""
+    try:
+        parts = psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ConfigError("This is no address of a Postgres.", "Use postgresql://USER@HOST:5432/DATABASE.") from None
+    password = parts.pop("password", None)
+    return psycopg.conninfo.make_conninfo("", **parts), SecretStr(str(password)) if password else None
+
+
+def shown_address(conninfo: str) -> str:
+    """An address that may be shown, in the usual form."""
+    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    host = str(parts.get("host") or os.environ.get("PGHOST") or "localhost")
+    port = f":{parts['port']}" if parts.get("port") else ""
+    where = f"{user}{port}" if host.startswith("/") else f"{user}{host}{port}"
+    socket = f"?host={host}" if host.startswith("/") else ""
+    return f"postgresql://{where}/{parts.get('dbname') or ''}{socket}"

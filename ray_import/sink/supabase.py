@@ -1,0 +1,93 @@
+"""Supabase through its official client: functions are called over the REST interface, in requests of moderate size."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from postgrest.exceptions import APIError
+from supabase import create_client
+from supabase.lib.client_options import SyncClientOptions
+
+from ray_import.chunks.rows import ChunkRow
+from ray_import.credentials import SupabaseAccess
+from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
+from ray_import.sink.database import PartLimits, chunk_object
+from ray_import.sink.sqlstates import sink_error
+
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+MOST_ROWS, MOST_BYTES = 500, 1024 * 1024
+LEAST_ROWS, LEAST_BYTES = 50, 64 * 1024
+GROWTH = 1.25
+"""Of the size of a request with each one that goes well, after one that was too much."""
+
+
+class SupabaseDatabase:
+    """A client of one's own: one that is shared by threads or processes breaks (supabase-py issue 1064)."""
+
+    def __init__(self, access: SupabaseAccess, timeout: httpx.Timeout = TIMEOUT) -> None:
+        self._status = 0
+        self._retry_after_seconds = 0.0
+        # HTTP/1.1: over HTTP/2 one GOAWAY ends all that is under way.
+        self._http = httpx.Client(http2=False, timeout=timeout, event_hooks={"response": [self._look_at]})
+        try:
+            options = SyncClientOptions(httpx_client=self._http, auto_refresh_token=False, persist_session=False)
+            self._client = create_client(access.url, access.key.get_secret_value(), options)
+        except Exception:  # noqa: BLE001 - its errors quote what they do not like
+            self._http.close()
+            raise ConfigError("SUPABASE_URL or SUPABASE_SERVICE_KEY is not of the form that it has.") from None
+        self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
+
+    def _look_at(self, response: httpx.Response) -> None:
+        """The client's own errors keep neither."""
+        self._status = response.status_code
+        after = response.headers.get("retry-after", "")
+        self._retry_after_seconds = float(after) if after.isdigit() else 0.0
+
+    def call(self, function: str, arguments: dict[str, Any]) -> Any:
+        """See `Database.call`."""
+        with self._translated():
+            return self._client.rpc(function, arguments).execute().data
+
+    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+        """See `Database.write`; the size of later parts follows how this one goes."""
+        arguments = {"p_batch": batch, "p_chunks": [chunk_object(chunk) for chunk in chunks]}
+        try:
+            fates = self.call("ray_import_write", arguments)
+        except SinkOverloaded:
+            self.limits.rows = max(LEAST_ROWS, self.limits.rows // 2)
+            self.limits.bytes = max(LEAST_BYTES, self.limits.bytes // 2)
+            raise
+        self.limits.rows = min(MOST_ROWS, int(self.limits.rows * GROWTH))
+        self.limits.bytes = min(MOST_BYTES, int(self.limits.bytes * GROWTH))
+        if not isinstance(fates, list):
+            raise SinkBusy("Supabase has answered with something else than the result.")
+        return fates
+
+    def close(self) -> None:
+        """See `Database.close`."""
+        self._http.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        self._status = 0
+        self._retry_after_seconds = 0.0
+        try:
+            yield
+        except APIError as error:
+            raise self._ours(error) from None
+        except httpx.TimeoutException:
+            raise SinkOverloaded("Supabase has not answered in time.", code="timeout") from None
+        except httpx.HTTPError as error:
+            what = f"Supabase cannot be reached, or the connection was lost ({type(error).__name__})."
+            raise SinkBusy(what, "Is SUPABASE_URL right?") from None
+        except (UnicodeError, ValueError):
+            raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
+
+    def _ours(self, error: APIError) -> SinkError:
+        """A gateway's error has no code of the database's, and its text is a page."""
+        code = error.code or ""
+        if not code or (code.isdigit() and len(code) == 3):
+            code = str(self._status)
+            return sink_error(code, "the gateway's answer", self._retry_after_seconds)
+        return sink_error(code, error.message or "", self._retry_after_seconds)
