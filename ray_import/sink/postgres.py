@@ -137,7 +137,7 @@ def _ours(error: psycopg.Error) -> SinkError:
 
 
 def _not_reached(error: psycopg.OperationalError) -> SinkError:
-    """While connecting, the driver tells what happened in words only; these hold no secret, but may be long."""
+    """For a connection that is not made libpq has no code, only words: they choose what a person is told, no more."""
     said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     if "password" in said or "authentication" in said or "no pg_hba.conf entry" in said:
         return SinkError("Postgres lets this user not in.", "Check the user and the password: PGPASSWORD, ~/.pgpass.")

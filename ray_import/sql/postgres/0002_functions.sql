@@ -260,20 +260,25 @@ returns text language sql stable set search_path = '' as $$
 $$;
 
 -- Sets columns of the row of a user in a table of the service (--profile-table), which is made where it is not there.
+-- With them come total_conversations and total_messages: of what is in.
 create or replace function public.ray_import_set_profile(p_table text, p_user_id text, p_values jsonb)
 returns void language plpgsql set search_path = '' as $$
 declare
-    v_columns text := (select string_agg(quote_ident(key), ', ') from jsonb_object_keys(p_values) key);
+    v_values jsonb := p_values || (
+        select jsonb_build_object('total_conversations', count(*) filter (where message_count > 0),
+            'total_messages', coalesce(sum(message_count), 0))
+        from public.imported_conversations where user_id = p_user_id);
+    v_columns text := (select string_agg(quote_ident(key), ', ') from jsonb_object_keys(v_values) key);
     v_found integer;
 begin
     execute format('update public.%1$I t set (%2$s) = (select %2$s from jsonb_populate_record(null::public.%1$I, $1))'
         ' where t.user_id = (jsonb_populate_record(null::public.%1$I, jsonb_build_object(''user_id'', $2))).user_id',
-        p_table, v_columns) using p_values, p_user_id;
+        p_table, v_columns) using v_values, p_user_id;
     get diagnostics v_found = row_count;
     if v_found = 0 then
         execute format('insert into public.%1$I (user_id, %2$s) select user_id, %2$s'
             ' from jsonb_populate_record(null::public.%1$I, $1 || jsonb_build_object(''user_id'', $2))',
-            p_table, v_columns) using p_values, p_user_id;
+            p_table, v_columns) using v_values, p_user_id;
     end if;
 end $$;
 

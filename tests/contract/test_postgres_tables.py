@@ -1,0 +1,282 @@
+"""What the migrations make of a database: a new one, a Supabase project, one with the earlier service's table."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from ray_import.errors import ConfigError, SinkError
+from ray_import.sink.database import DatabaseSink
+from ray_import.sink.migrations import LATEST_POSTGRES, migrations
+from ray_import.sink.port import Replaced
+from ray_import.sink.postgres import PostgresDatabase, split_password
+from tests.contract.destinations import (
+    SETTINGS,
+    PostgresTables,
+    import_of,
+    reject_of,
+    rows_for,
+    twice_the_same_chunk,
+)
+from tests.gateway.postgres import Database
+
+ANA, BEN = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "7f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+
+EARLIER = """
+CREATE TABLE conversation_chunks (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL,
+    conversation_id text NOT NULL,
+    title text,
+    content text NOT NULL,
+    message_count integer DEFAULT 0,
+    token_count integer DEFAULT 0,
+    chunk_tier text DEFAULT 'medium',
+    is_recent boolean DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz DEFAULT now(),
+    embedding real[]
+)"""
+
+
+def migrate(database: Database) -> list[str]:
+    with closing(PostgresDatabase(database.dsn)) as opened:
+        return opened.migrate()
+
+
+@pytest.fixture
+def supabase(supabase_database: Database) -> Iterator[Database]:
+    """A Supabase project after the migrations."""
+    migrate(supabase_database)
+    yield supabase_database
+
+
+def as_user(db: psycopg.Connection[tuple[object, ...]], user_id: str) -> None:
+    """Makes what follows in this transaction that user's, as PostgREST does."""
+    db.execute("SET LOCAL ROLE authenticated")
+    db.execute("SELECT set_config('request.jwt.claims', json_build_object('sub', %s::text)::text, true)", (user_id,))
+
+
+def test_what_is_missing_is_applied_once(database: Database) -> None:
+    assert migrate(database) == [migration.name for migration in migrations("postgres")]
+    assert migrate(database) == []
+
+
+def test_every_step_may_be_pasted_again(supabase: Database) -> None:
+    with closing(PostgresTables(supabase).open()) as sink:
+        sink.write(import_of(1), SETTINGS, [rows_for("a")], [reject_of(b"bad")])
+    before = PostgresTables(supabase).everything()
+    with supabase.connected() as db:
+        for migration in migrations("postgres"):
+            db.execute(migration.sql.encode())
+    assert PostgresTables(supabase).everything() == before
+    with closing(PostgresTables(supabase).open()) as sink:
+        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+
+
+def test_a_database_without_tables_or_with_a_newer_ones_is_refused(database: Database) -> None:
+    with pytest.raises(SinkError) as caught:
+        PostgresTables(database).open()
+    assert "ray-import migrate" in caught.value.hint
+    migrate(database)
+    with database.connected() as db:
+        db.execute("INSERT INTO ray_import_migrations (version) VALUES (%s)", (LATEST_POSTGRES + 1,))
+    with pytest.raises(SinkError) as caught:
+        PostgresTables(database).open()
+    assert "Upgrade ray-import" in caught.value.hint
+
+
+def test_the_earlier_services_table_keeps_its_rows_and_columns(supabase_database: Database) -> None:
+    with supabase_database.connected() as db:
+        db.execute(EARLIER)
+        db.execute(
+            "INSERT INTO conversation_chunks (user_id, conversation_id, content, embedding)"
+            " VALUES (%s, 'old', 'theirs', '{1,2}'), (%s, 'a', 'to be replaced', NULL)",
+            (ANA, ANA),
+        )
+        before = db.execute("SELECT * FROM conversation_chunks WHERE conversation_id = 'old'").fetchall()
+    migrate(supabase_database)
+    of = import_of(1, ANA)
+    with closing(PostgresTables(supabase_database).open()) as sink:
+        assert sink.start_job(of, "x", "host/1") is None
+        assert sink.write(of, SETTINGS, [rows_for("a", of=of)], []) == [Replaced(2, 1)]
+        assert sink.known(ANA, SETTINGS, ["a-v1"]).keys() == {"a-v1"}
+    with supabase_database.connected() as db:
+        after = db.execute(
+            "SELECT id, user_id, conversation_id, title, content, message_count, token_count, chunk_tier, is_recent,"
+            " created_at, updated_at, embedding FROM conversation_chunks WHERE conversation_id = 'old'"
+        ).fetchall()
+        assert after == before
+        with db.transaction():
+            as_user(db, ANA)
+            assert db.execute("SELECT count(*) FROM conversation_chunks").fetchone() == (3,)
+
+
+def test_a_user_id_that_the_earlier_services_table_cannot_hold_is_refused_before_anything_is_done(
+    database: Database,
+) -> None:
+    with database.connected() as db:
+        db.execute(EARLIER)
+    migrate(database)
+    with closing(PostgresTables(database).open()) as sink, pytest.raises(SinkError):
+        sink.start_job(import_of(1, "local"), "x", "host/1")
+
+
+def test_a_column_that_would_refuse_every_row_is_named(database: Database) -> None:
+    with database.connected() as db:
+        db.execute(EARLIER)
+        db.execute('ALTER TABLE conversation_chunks ADD COLUMN "org id" text NOT NULL')
+    with pytest.raises(SinkError) as caught:
+        migrate(database)
+    assert '"org id"' in caught.value.message
+
+
+# --- who may do what -----------------------------------------------------------------------------
+
+
+def test_the_importers_role_can_import_and_nothing_else(supabase: Database) -> None:
+    with supabase.connected() as db:
+        db.execute("ALTER ROLE ray_importer LOGIN")
+        db.execute("CREATE TABLE user_profiles (user_id text)")
+    of = import_of(1)
+    with closing(DatabaseSink(PostgresDatabase(supabase.dsn_as("ray_importer")))) as sink:
+        assert sink.start_job(of, "x", "host/1") is None
+        batch = [rows_for("a"), twice_the_same_chunk(rows_for("b")), rows_for("c")]
+        assert [bool(one.refused) for one in sink.write(of, SETTINGS, batch, [reject_of(b"bad")])] == [0, 1, 0]
+        assert len(sink.rejects()) == 1
+        sink.mark_seen(of, [], ["a"])
+        sink.prune(of)
+        assert sink.update_job(of.id, {}, "complete")
+    with psycopg.connect(supabase.dsn_as("ray_importer"), autocommit=True) as db:
+        for forbidden in (
+            "DROP TABLE conversation_chunks",
+            "ALTER TABLE conversation_chunks DISABLE ROW LEVEL SECURITY",
+            "TRUNCATE import_jobs",
+            "SELECT * FROM user_profiles",
+            "CREATE TABLE mine (x int)",
+            "SELECT * FROM auth.users",
+        ):
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)):
+                db.execute(forbidden.encode())
+
+
+WRITES = (
+    "INSERT INTO {table} (user_id) VALUES ('{other}')",
+    "UPDATE {table} SET user_id = '{own}'",
+    "DELETE FROM {table}",
+    "TRUNCATE {table}",
+)
+TABLES = ("conversation_chunks", "imported_conversations", "import_jobs", "import_rejects")
+
+
+@pytest.fixture
+def of_two_users(supabase: Database) -> Database:
+    with closing(PostgresTables(supabase).open()) as sink:
+        for number, user_id in enumerate((ANA, BEN)):
+            of = import_of(number, user_id)
+            sink.start_job(of, "x", "host/1")
+            sink.write(of, SETTINGS, [rows_for("a", of=of)], [reject_of(b"bad")])
+    return supabase
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_user_reads_what_is_theirs_alone(of_two_users: Database, table: str) -> None:
+    with of_two_users.connected() as db, db.transaction():
+        as_user(db, ANA)
+        seen = db.execute(f"SELECT DISTINCT user_id FROM {table}".encode()).fetchall()
+        assert seen == [(ANA,)]
+        joined = db.execute(f"SELECT DISTINCT b.user_id FROM {table} a CROSS JOIN {table} b".encode()).fetchall()
+        assert joined == [(ANA,)]
+
+
+@pytest.mark.parametrize("role", ["authenticated", "anon"])
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("table", TABLES)
+def test_no_user_writes_anything(of_two_users: Database, table: str, write: str, role: str) -> None:
+    before = PostgresTables(of_two_users).everything()
+    statement = write.format(table=table, own=ANA, other=BEN)
+    with of_two_users.connected(autocommit=False) as db:
+        as_user(db, ANA)
+        db.execute(f"SET LOCAL ROLE {role}".encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(statement.encode())
+    assert PostgresTables(of_two_users).everything() == before
+
+
+def test_no_user_calls_a_function_of_the_importer(of_two_users: Database) -> None:
+    with of_two_users.connected() as db:
+        functions = db.execute(
+            "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE proname LIKE 'ray\\_import\\_%'"
+        ).fetchall()
+        assert len(functions) > 10
+        for role in ("anon", "authenticated", "public"):
+            for (function,) in functions:
+                (may,) = (
+                    db.execute("SELECT has_function_privilege(%s, %s, 'execute')", (role, function)).fetchone() or ()
+                )
+                assert not may, (role, function)
+
+
+# --- the row of a front end ----------------------------------------------------------------------
+
+PROFILE = """
+CREATE TABLE user_profiles (
+    user_id text PRIMARY KEY, name text, import_status text, progress_percent integer, import_stage text,
+    import_error text, processing_started_at timestamptz, total_conversations integer, total_messages integer
+)"""
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_profile_is_set_and_the_rest_of_its_row_left(migrated_database: Database, is_there: bool) -> None:
+    with migrated_database.connected() as db:
+        db.execute(PROFILE)
+        db.execute("INSERT INTO user_profiles (user_id, name) VALUES ('u2', 'Ben')")
+        if is_there:
+            db.execute("INSERT INTO user_profiles (user_id, name, progress_percent) VALUES ('u1', 'Ana', 7)")
+    with closing(PostgresTables(migrated_database).open()) as sink:
+        sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=3), rows_for("b", chunks=0)], [])
+        sink.set_profile("user_profiles", "u1", {"import_status": "processing", "progress_percent": 50})
+        sink.set_profile("user_profiles", "u1", {"import_stage": "importing"})
+    with migrated_database.connected() as db:
+        found = db.execute(
+            "SELECT name, import_status, progress_percent, import_stage, total_conversations, total_messages"
+            " FROM user_profiles ORDER BY user_id"
+        ).fetchall()
+    assert found == [
+        ("Ana" if is_there else None, "processing", 50, "importing", 1, 3),
+        ("Ben", None, None, None, None, None),
+    ]
+
+
+def test_a_profile_table_that_is_not_there_or_lacks_a_column_is_an_error(migrated_database: Database) -> None:
+    with closing(PostgresTables(migrated_database).open()) as sink:
+        with pytest.raises(SinkError):
+            sink.set_profile("no_such_table", "u1", {"import_status": "processing"})
+        with pytest.raises(SinkError) as caught:
+            sink.set_profile("import_jobs", "u1", {"no_such_column": 1})
+        assert "no_such_column" in caught.value.message
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("postgresql://ana:secret@db.example.com/chats", "secret"),
+        ("postgres://ana:s%40cret@db.example.com:6543/chats?sslmode=require", "s@cret"),
+        ("postgresql://db.example.com/chats?password=secret", "secret"),
+        ("postgresql://ana@db.example.com/chats", None),
+        ("postgresql:///chats?host=/run/postgresql", None),
+    ],
+)
+def test_a_password_is_taken_out_of_an_address(url: str, password: str | None) -> None:
+    conninfo, found = split_password(url)
+    assert "cret" not in conninfo
+    assert (found.get_secret_value() if found else None) == password
+
+
+def test_what_is_no_address_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError):
+        split_password("postgresql://[bad")
