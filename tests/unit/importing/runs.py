@@ -61,10 +61,11 @@ class Database:
         user_id: str = "u1",
         *,
         retries: bool = False,
+        prune: bool = False,
     ) -> Summary:
         """Imports `source` as one run; runs are numbered from 1 and a second apart."""
         self.imports += 1
-        work = Work(Import(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings, retries)
+        work = Work(Import(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings, retries, prune)
         with closing(SqliteSink(self.path)) as sink:
             return run_import(
                 source, work, sink, f"sqlite:///{self.path}", lambda: InlineExecutor(work, sink), Recorded()

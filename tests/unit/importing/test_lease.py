@@ -1,0 +1,134 @@
+"""One import of a user at a time, and who notices what when."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_import.chunks.rows import Import
+from ray_import.errors import ImportRunning, LeaseLost, SinkBusy
+from ray_import.importing.executor import InlineExecutor
+from ray_import.importing.lease import Heartbeat, begin, is_dead, this_process
+from ray_import.importing.loop import run_import
+from ray_import.importing.sources import open_sources
+from ray_import.importing.summary import Summary
+from ray_import.importing.work import Work
+from ray_import.sink.port import Sink
+from ray_import.sink.sqlite import SqliteSink
+from tests.unit.importing.runs import SETTINGS, Recorded
+from tests.unit.source.exports import conversation, exported, written
+
+FIRST, SECOND = Import("import-1", "u1", 1_790_000_000.0), Import("import-2", "u1", 1_790_000_060.0)
+
+
+def dead_process() -> str:
+    """A process that was here."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        process.wait()
+    return f"{this_process().rpartition('/')[0]}/{process.pid}"
+
+
+def test_a_process_that_lives_or_cannot_be_seen_is_not_dead() -> None:
+    here = this_process().rpartition("/")[0]
+    for holder in (this_process(), f"{here}/{os.getppid()}", "another-host//1", "", "x", f"{here}/"):
+        assert not is_dead(holder)
+    assert is_dead(dead_process())
+
+
+def test_a_second_import_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
+    with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
+        begin(sink, FIRST, "x")
+        with pytest.raises(ImportRunning) as caught:
+            begin(sink, SECOND, "x")
+        assert "import-1" in caught.value.message
+        assert caught.value.exit_code == 2
+        assert [job.status for job in sink.jobs()] == ["running"]
+
+
+def test_one_whose_process_is_dead_is_taken_over_at_once(tmp_path: Path) -> None:
+    with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
+        sink.start_job(FIRST, "x", dead_process())
+        sink.update_job(FIRST.id, {"seen": 3})
+        begin(sink, SECOND, "x")
+        second, first = sink.jobs()
+        assert (second.id, second.status) == ("import-2", "running")
+        assert (first.status, first.error, first.counts) == ("failed", "interrupted", {"seen": 3})
+
+
+def imported(path: Path, database: Path, meanwhile: Callable[[], None]) -> Summary:
+    """Imports `path`; `meanwhile` is done when all of it has been worked on, before that is told."""
+    work = Work(FIRST, SETTINGS)
+
+    class Interrupted(InlineExecutor):
+        def close(self) -> None:
+            meanwhile()
+
+    with closing(SqliteSink(database)) as sink:
+        return run_import(
+            open_sources([path], SETTINGS.read), work, sink, "x", lambda: Interrupted(work, sink), Recorded()
+        )
+
+
+def test_an_import_whose_place_was_taken_fails_and_leaves_the_others_job_alone(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", exported([conversation("a", "hello")]))
+
+    def takes_over() -> None:
+        with closing(SqliteSink(tmp_path / "chunks.db")) as other:
+            other.update_job(FIRST.id, {}, "failed", "interrupted")
+            begin(other, SECOND, "y")
+
+    summary = imported(path, tmp_path / "chunks.db", takes_over)
+    assert (summary.status, type(summary.error), summary.exit_code) == ("failed", LeaseLost, 3)
+    with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
+        assert [(job.id, job.status, job.error) for job in sink.jobs()] == [
+            ("import-2", "running", None),
+            ("import-1", "failed", "interrupted"),
+        ]
+
+
+class Beaten:
+    """A sink that only takes signs of life: the first two fail, the fourth is refused."""
+
+    def __init__(self) -> None:
+        self.beats: list[str] = []
+        self.closed = 0
+        self.done = threading.Event()
+
+    def beat(self, import_id: str) -> bool:
+        self.beats.append(import_id)
+        if len(self.beats) <= 2:
+            raise SinkBusy("away")
+        if len(self.beats) == 4:
+            self.done.set()
+        return len(self.beats) < 4
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_signs_of_life_are_given_again_after_a_failure_and_each_connection_is_closed() -> None:
+    sink = Beaten()
+    opened: list[Any] = []
+
+    def open_sink() -> Sink:
+        opened.append(sink)
+        return sink  # type: ignore[return-value]
+
+    with Heartbeat(open_sink, "import-1", every_seconds=0.001):
+        assert sink.done.wait(30)
+    assert sink.beats[:4] == ["import-1"] * 4
+    assert sink.closed == len(opened) >= 3
+
+
+def test_an_import_that_ends_before_the_first_sign_of_life_opens_nothing() -> None:
+    def open_sink() -> Sink:
+        raise AssertionError
+
+    with Heartbeat(open_sink, "import-1", every_seconds=3600):
+        pass
