@@ -1,11 +1,11 @@
-"""Fixtures for every test that needs a database: `postgres`, `database`, `supabase_database`."""
+"""Fixtures for every test that needs a database: `postgres`, `database`, `supabase_database`, `supabase`."""
 
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway.postgres import Database, Server, postgres_server, supabase_roles
+from tests.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
+from tests.gateway.server import Gateway, gateway
 
 SUPABASE_TEMPLATE = "supabase_template"
 
@@ -20,10 +20,8 @@ def postgres() -> Iterator[Server]:
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
     """An empty database of a plain Postgres."""
-    made = Database(postgres, f"t{secrets.token_hex(6)}")
-    made.create()
-    yield made
-    made.drop()
+    with new_database(postgres) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +33,13 @@ def supabase_template(postgres: Server) -> str:
 @pytest.fixture
 def supabase_database(postgres: Server, supabase_template: str) -> Iterator[Database]:
     """An empty database as a new Supabase project has it."""
-    made = Database(postgres, f"s{secrets.token_hex(6)}")
-    made.create(supabase_template)
-    yield made
-    made.drop()
+    with new_database(postgres, supabase_template) as made:
+        yield made
+
+
+@pytest.fixture
+def supabase(supabase_database: Database) -> Iterator[Gateway]:
+    """A stand-in for a Supabase project, over `supabase_database`."""
+    with gateway(supabase_database.dsn_as("authenticator")) as made:
+        yield made
+        assert made.served.failures == []
