@@ -15,13 +15,16 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
+from pydantic import SecretStr
 
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, uuid5
+from ray_import.credentials import SupabaseAccess
 from ray_import.records import Reject
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.sqlite import SqliteSink
+from ray_import.sink.supabase import SupabaseDatabase
 from tests.gateway.postgres import Database
 
 SETTINGS = "settings-1"
@@ -218,6 +221,18 @@ class PostgresTables:
                 "UPDATE import_jobs SET updated_at = updated_at - make_interval(secs => %s) WHERE id = %s",
                 (seconds, import_id),
             )
+
+
+@dataclass(frozen=True, slots=True)
+class SupabaseTables(PostgresTables):
+    """The database of a Supabase project, written through its gateway by the official client."""
+
+    url: str = ""
+    key: SecretStr = SecretStr("")
+
+    def open(self) -> Sink:
+        """See `DestinationUnderTest.open`."""
+        return DatabaseSink(SupabaseDatabase(SupabaseAccess(self.url, self.key)))
 
 
 Fetch = Callable[[str], list[tuple[Any, ...]]]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from ray_import.chunks.rows import iso_time
 from ray_import.extraction.extract import content_hash
@@ -20,6 +21,7 @@ from tests.contract.destinations import (
     DestinationUnderTest,
     PostgresTables,
     SqliteFile,
+    SupabaseTables,
     batch_of,
     import_of,
     reject_of,
@@ -30,17 +32,23 @@ from tests.contract.destinations import (
     write_at_the_same_time,
     write_batches,
 )
+from tests.gateway.postgres import Database
+from tests.gateway.server import Gateway
 
 HOLDER = "host/1"
 SPAWN = multiprocessing.get_context("spawn")
 OLD, NEW = 1_700_000_000.0, 1_700_000_000.5
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "supabase"])
 def destination(request: pytest.FixtureRequest, tmp_path: Path) -> DestinationUnderTest:
     if request.param == "sqlite":
         return SqliteFile(tmp_path)
-    return PostgresTables(request.getfixturevalue("migrated_database"))
+    database: Database = request.getfixturevalue("migrated_database")
+    if request.param == "postgres":
+        return PostgresTables(database)
+    project: Gateway = request.getfixturevalue("migrated_supabase")
+    return SupabaseTables(database, project.url, SecretStr(project.secret_key))
 
 
 @pytest.fixture

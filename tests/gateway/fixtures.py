@@ -1,13 +1,13 @@
-"""Fixtures for every test that needs a database: `postgres`, `database`, `supabase_database`."""
+"""Fixtures for every test that needs a database: `postgres`, `database`, `supabase_database`, `supabase`."""
 
-import secrets
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
 from ray_import.sink.postgres import PostgresDatabase
-from tests.gateway.postgres import Database, Server, postgres_server, supabase_roles
+from tests.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
+from tests.gateway.server import Gateway, gateway
 
 SUPABASE_TEMPLATE = "supabase_template"
 
@@ -22,10 +22,8 @@ def postgres() -> Iterator[Server]:
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
     """An empty database of a plain Postgres."""
-    made = Database(postgres, f"t{secrets.token_hex(6)}")
-    made.create()
-    yield made
-    made.drop()
+    with new_database(postgres) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +35,22 @@ def supabase_template(postgres: Server) -> str:
 @pytest.fixture
 def supabase_database(postgres: Server, supabase_template: str) -> Iterator[Database]:
     """An empty database as a new Supabase project has it."""
-    made = Database(postgres, f"s{secrets.token_hex(6)}")
-    made.create(supabase_template)
-    yield made
-    made.drop()
+    with new_database(postgres, supabase_template) as made:
+        yield made
+
+
+@pytest.fixture
+def supabase(supabase_database: Database) -> Iterator[Gateway]:
+    """A stand-in for a Supabase project, over `supabase_database`."""
+    with gateway(supabase_database.dsn_as("authenticator")) as made:
+        yield made
+        assert made.served.failures == []
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: Server) -> str:
-    """The name of a database in which ray_import's tables are, to be copied."""
-    made = Database(postgres, "migrated_template").create()
+def migrated_template(postgres: Server, supabase_template: str) -> str:
+    """The name of a Supabase project's database in which ray_import's tables are, to be copied."""
+    made = Database(postgres, "migrated_template").create(supabase_template)
     with closing(PostgresDatabase(made.dsn)) as opened:
         opened.migrate()
     return made.name
@@ -54,8 +58,14 @@ def migrated_template(postgres: Server) -> str:
 
 @pytest.fixture
 def migrated_database(postgres: Server, migrated_template: str) -> Iterator[Database]:
-    """A database of a plain Postgres in which ray_import's tables are, and nothing in them."""
-    made = Database(postgres, f"m{secrets.token_hex(6)}")
-    made.create(migrated_template)
-    yield made
-    made.drop()
+    """A Supabase project's database in which ray_import's tables are, and nothing in them."""
+    with new_database(postgres, migrated_template) as made:
+        yield made
+
+
+@pytest.fixture
+def migrated_supabase(migrated_database: Database) -> Iterator[Gateway]:
+    """A stand-in for a Supabase project, over `migrated_database`."""
+    with gateway(migrated_database.dsn_as("authenticator")) as made:
+        yield made
+        assert made.served.failures == []

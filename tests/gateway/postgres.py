@@ -16,6 +16,7 @@ three seconds. It is gone when the tests' process is, however that ends.
 """
 
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -118,6 +119,16 @@ def postgres_server() -> Iterator[Server]:
                 guardian.stdin.write("\n")
                 guardian.stdin.close()
             guardian.wait(STOPS_WITHIN_SECONDS)
+
+
+@contextmanager
+def new_database(server: Server, template: str = "template0") -> Iterator[Database]:
+    """An empty database, or a copy of `template`, dropped at the end."""
+    made = Database(server, f"t{secrets.token_hex(6)}").create(template)
+    try:
+        yield made
+    finally:
+        made.drop()
 
 
 def supabase_roles(database: Database) -> Database:

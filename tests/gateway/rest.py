@@ -1,0 +1,36 @@
+"""The REST part: what PostgREST is behind /rest/v1, for the subset that an importer and its tests use."""
+
+from dataclasses import dataclass
+
+from tests.gateway.calls import Answer, Call, Refused, rest_error
+from tests.gateway.keys import Project, rest_caller
+from tests.gateway.pool import Pool
+from tests.gateway.preferences import check_schema
+from tests.gateway.reads import read
+from tests.gateway.rpc import call_function
+from tests.gateway.writes import delete, insert, update
+
+PREFIX = "/rest/v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Tables and functions of the schema public of one database."""
+
+    project: Project
+    pool: Pool
+    max_rows: int
+
+    def answer(self, call: Call) -> Answer:
+        """The answer to a request under /rest/v1/; raises Refused with that to one that fails."""
+        caller = rest_caller(self.project, call.headers)
+        check_schema(call)
+        name = call.path.removeprefix(PREFIX)
+        if name.startswith("rpc/") and call.method == "POST":
+            return call_function(self.pool, caller, call, name.removeprefix("rpc/"))
+        if call.method in ("GET", "HEAD"):
+            return read(self.pool, caller, call, name, self.max_rows)
+        writers = {"POST": insert, "PATCH": update, "DELETE": delete}
+        if call.method not in writers or "/" in name:
+            raise Refused(rest_error(405, "PGRST117", f"Unsupported HTTP method: {call.method}"))
+        return writers[call.method](self.pool, caller, call, name)
