@@ -227,8 +227,8 @@ class PostgresTables:
 class SupabaseTables(PostgresTables):
     """The database of a Supabase project, written through its gateway by the official client."""
 
-    url: str = ""
-    key: SecretStr = SecretStr("")
+    url: str
+    key: SecretStr
 
     def open(self) -> Sink:
         """See `DestinationUnderTest.open`."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
@@ -32,8 +33,10 @@ from tests.contract.destinations import (
     write_at_the_same_time,
     write_batches,
 )
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
+
+if TYPE_CHECKING:
+    from tests.gateway.postgres import Database
+    from tests.gateway.server import Gateway
 
 HOLDER = "host/1"
 SPAWN = multiprocessing.get_context("spawn")
@@ -487,7 +490,7 @@ def test_only_imports_of_the_same_user_are_marked_but_all_that_are_silent_are_to
 
 def test_processes_that_write_at_the_same_time_all_come_through(destination: DestinationUnderTest) -> None:
     destination.open().close()
-    processes, batches = 3, 30
+    processes, batches = 3, 30 if isinstance(destination, SqliteFile) else 10
     together = SPAWN.Barrier(processes)
     writers = [
         SPAWN.Process(
@@ -508,7 +511,7 @@ def test_processes_that_write_at_the_same_time_all_come_through(destination: Des
 
 def test_who_reads_while_others_write_never_sees_half_a_conversation(destination: DestinationUnderTest) -> None:
     here, there = SPAWN.Pipe()
-    versions = 400
+    versions = 400 if isinstance(destination, SqliteFile) else 60
     writer = SPAWN.Process(target=rewrite, args=(destination, import_of(1), versions, there))
     writer.start()
     seen = set()
@@ -530,7 +533,7 @@ def test_a_process_that_is_killed_while_it_writes_loses_and_doubles_nothing(
     destination: DestinationUnderTest, batches_before: int
 ) -> None:
     here, there = SPAWN.Pipe()
-    all_batches = range(400)
+    all_batches = range(400 if isinstance(destination, SqliteFile) else 40)
     writer = SPAWN.Process(target=write_and_tell, args=(destination, import_of(1), all_batches, there))
     writer.start()
     there.close()
