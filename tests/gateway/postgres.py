@@ -99,7 +99,7 @@ class Database:
 def postgres_server() -> Iterator[Server]:
     """Starts a server, and stops it and removes all that it wrote at the end."""
     guardian = subprocess.Popen(
-        [sys.executable, "-m", "tests.gateway.guardian"],
+        [sys.executable, "-W", "ignore", "-m", "tests.gateway.guardian"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
