@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import orjson
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, stop_after_delay, wait_random_exponential
 
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
-from ray_import.errors import ImporterError, SinkBusy, SinkError
+from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
-from ray_import.sink.halving import parts_of, put_halving
+from ray_import.sink.halving import TOO_LARGE, parts_of, put_halving
 from ray_import.sink.migrations import LATEST_POSTGRES
 from ray_import.sink.port import LEASE_SECONDS, Job, JobStatus, KeptReject, Known, Pruned, Replaced, Running
 
@@ -25,6 +25,7 @@ PATIENCE_SECONDS = 240
 """How long a destination that has answered once may be away."""
 OPENING_PATIENCE_SECONDS = 10
 LONGEST_WAIT_SECONDS = 15
+TRIES_OF_TOO_LARGE = 3
 
 MOST_REJECT_BYTES = 16 * 1024 * 1024
 """Of a larger reject the first and last bytes are kept: it has to fit into one request."""
@@ -108,7 +109,7 @@ class DatabaseSink:
             replaced += put_halving(part, put)
         for start in range(0, max(len(rejects), bool(settled)), REJECTS_A_CALL):
             batch = _batch(of, settings_hash, [], rejects[start : start + REJECTS_A_CALL], settled)
-            self._patiently(lambda batch=batch: self._database.write(batch, []))  # type: ignore[misc]
+            self._patiently(lambda batch=batch: self._database.write(batch, []), whole=True)  # type: ignore[misc]
         return replaced
 
     def _put(self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows]) -> list[Replaced]:
@@ -121,7 +122,7 @@ class DatabaseSink:
             tries += 1
             return self._database.write(batch, chunks)
 
-        outcomes = map(_replaced, self._patiently(put))
+        outcomes = map(_replaced, self._patiently(put, whole=len(conversations) == 1))
         # What an earlier try has put in, whose answer was lost, is found as the same.
         return [replace(outcome, same=outcome.same and tries == 1) for outcome in outcomes]
 
@@ -185,15 +186,23 @@ class DatabaseSink:
         self._database.close()
 
     def _call(self, function: str, **arguments: Any) -> Any:
-        return self._patiently(lambda: self._database.call(f"ray_import_{function}", arguments))
+        return self._patiently(lambda: self._database.call(f"ray_import_{function}", arguments), whole=True)
 
-    def _patiently(self, work: Callable[[], T]) -> T:
+    def _patiently(self, work: Callable[[], T], *, whole: bool) -> T:
+        """Tries again what may pass. What is too much is for halving, unless it is `whole` already."""
         return Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, ImporterError) and error.retry),
+            retry=lambda state: _may_pass(state, whole=whole),
             wait=_wait,
             stop=stop_after_delay(self._patience_seconds),
             reraise=True,
         )(work)
+
+
+def _may_pass(state: RetryCallState, *, whole: bool) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, SinkOverloaded):
+        return whole and (error.code != TOO_LARGE or state.attempt_number < TRIES_OF_TOO_LARGE)
+    return isinstance(error, ImporterError) and error.retry
 
 
 _random_wait = wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_SECONDS)
