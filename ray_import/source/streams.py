@@ -100,7 +100,7 @@ def spooled(
     def open_spooled(stack: ExitStack) -> BinaryIO:
         nonlocal copy
         copy = copy or _copied(outer, name, size, at_most, problems)
-        return _window(stack, *copy)
+        return window(stack, *copy)
 
     return open_spooled
 
@@ -136,7 +136,7 @@ def _slice(stack: ExitStack, stream: BinaryIO, start: int, size: int) -> BinaryI
         stream.seek(start + offset)
         return stream.read(length)
 
-    return _window(stack, read_at, size)
+    return window(stack, read_at, size)
 
 
 def _copied(
@@ -160,12 +160,17 @@ def _copied(
                 with _room_for(name, size or written):
                     rest = rest[file.write(rest) :]
         failed.pop_all()
+    return read_at_of(file), written
+
+
+def read_at_of(file: BinaryIO) -> ReadAt:
+    """The bytes of an open file, which is closed with the ReadAt."""
 
     def read_at(offset: int, length: int) -> bytes:
         return os.pread(file.fileno(), length, offset)
 
     weakref.finalize(read_at, file.close)
-    return read_at, written
+    return read_at
 
 
 def _read(stream: BinaryIO, name: str, at: int, problems: list[Problem] | None) -> bytes:
@@ -191,8 +196,8 @@ def _room_for(name: str, size: int | None) -> Iterator[None]:
         ) from None
 
 
-def _window(stack: ExitStack, read_at: ReadAt, size: int) -> BinaryIO:
-    """A stream with a position of its own."""
+def window(stack: ExitStack, read_at: ReadAt, size: int) -> BinaryIO:
+    """`size` bytes that are read by their place, as a stream with a position of its own."""
     return cast("BinaryIO", stack.enter_context(io.BufferedReader(_Window(read_at, size))))
 
 

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, redirect_stdout
-from pathlib import Path
 
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
@@ -20,6 +19,7 @@ from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
 from ray_import.sink.destination import Destination, is_absolute, parse_destination
 from ray_import.sink.port import Sink
+from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
@@ -28,14 +28,14 @@ from ray_import.terminal.streams import stderr
 
 
 def import_exports(
-    paths: Sequence[Path], to: str, user_id: str, settings: ImportSettings, workers: int | None
+    named: Sequence[str], to: str, user_id: str, settings: ImportSettings, workers: int | None
 ) -> Summary:
     """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
 
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
     destination = _checked(to, user_id, workers)
-    sources = open_sources(paths, settings.read)
+    sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         return _import_with_ray(sources, sink, destination, user_id, settings, workers)
 
@@ -76,7 +76,7 @@ def _import_with_ray(
 ) -> Summary:
     # Ray takes half a second to import: not before all else is known to be right.
     prepare_environment()
-    sys.argv = [shown(argument) for argument in sys.argv]  # Ray writes it down, as UTF-8
+    sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]  # Ray writes it down, as UTF-8
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 

@@ -1,0 +1,145 @@
+"""An object on a server as bytes that are read by their place, in few requests and constant memory.
+
+It is held in blocks. Where reading begins, or jumps to, two are asked for. Where it goes on, the next range is as long
+as what was read in one go so far, and from 2 MB on, the rest of the object: so no more than about twice of what is read
+is fetched, and a long reading is one request. What a range is not read to the end of, is not waited for.
+"""
+
+import weakref
+from collections import OrderedDict
+from contextlib import ExitStack
+from typing import BinaryIO
+
+from ray_import.errors import SourceRefused
+from ray_import.source.address import HttpAddress
+from ray_import.source.downloaded import downloaded
+from ray_import.source.forward import Forward
+from ray_import.source.http import Answer, Client
+from ray_import.source.patience import Patience
+from ray_import.source.refusals import changed, unavailable
+from ray_import.source.streams import Opener, window
+
+BLOCK_BYTES = 64 * 1024
+JUMP_BYTES = 2 * BLOCK_BYTES
+"""A header and what a first look at its data reads are nearly always within this."""
+SKIP_BYTES = JUMP_BYTES
+"""Over so much is read, forward, where asking anew would fetch as much and wait."""
+REST_FROM_BYTES = 2 * 1024 * 1024
+
+KEPT_BYTES, KEPT_OF_ONE_GO_BYTES = 8 * 1024 * 1024, 512 * 1024
+"""Heads and directories are looked at again and again; what a long reading passes is not."""
+
+
+def open_remote(address: HttpAddress, patience: Patience, most_download_bytes: int) -> tuple[Opener, int]:
+    """The object at `address`, and its size. All of its bytes are those of the version that is there now.
+
+    A server that gives no ranges is read once, to a temporary file. Raises SourceRefused and its kinds, also whenever
+    the object is read; SourceError where there is no room for it, or it has more than `most_download_bytes`.
+    """
+    client = Client(address, patience)
+    with ExitStack() as failed:
+        failed.callback(client.close)
+        first = patience.persist(lambda: client.get(0, JUMP_BYTES))
+        if first.is_part and first.start == 0 and first.size is not None:
+            remote = _Remote(client, first, first.size)
+            weakref.finalize(remote, client.close)
+            failed.pop_all()
+            return remote.open, first.size
+        read_at, size = downloaded(client, first, most_download_bytes)
+        return lambda stack: window(stack, read_at, size), size
+
+
+class _Remote:
+    """Blocks of one version of an object. Not for several threads."""
+
+    def __init__(self, client: Client, first: Answer, size: int) -> None:
+        self._client = client
+        self._size = size
+        self._version = first.version
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._last = (-1, b"")
+        self._in_one_go = 0
+        self._failure: SourceRefused | None = None
+        self._forward = self._going(0, JUMP_BYTES, first)
+
+    def open(self, stack: ExitStack) -> BinaryIO:
+        """See `Opener`."""
+        stack.callback(self._let_go)
+        return window(stack, self.read_at, self._size)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See `ReadAt`. Raises SourceRefused and its kinds; what has failed once fails at once from then on."""
+        if self._failure is not None:
+            raise self._failure
+        end = min(offset + length, self._size)
+        parts = []
+        try:
+            while offset < end:
+                block = self._block(offset // BLOCK_BYTES, end)
+                parts.append(block[offset % BLOCK_BYTES :][: end - offset])
+                offset += len(parts[-1])
+        except SourceRefused as error:
+            self._forward.close()
+            self._failure = error.with_traceback(None)
+            if not parts:
+                raise
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _block(self, number: int, wanted_end: int) -> bytes:
+        """The block; reading is about to go on to `wanted_end`."""
+        last, block = self._last
+        if number == last:
+            return block
+        self._in_one_go = self._in_one_go + BLOCK_BYTES if number == last + 1 else 0
+        kept = self._kept.get(number)
+        if kept is None:
+            kept = self._fetched(number * BLOCK_BYTES, wanted_end)
+        else:
+            self._kept.move_to_end(number)
+        self._last = number, kept
+        return kept
+
+    def _fetched(self, start: int, wanted_end: int) -> bytes:
+        ahead = self._forward
+        if not (ahead.at <= start <= ahead.at + SKIP_BYTES and start < ahead.end):
+            ahead.close()
+            ahead = self._forward = self._going(start, self._range_end(start, wanted_end))
+        while ahead.at < start:
+            self._take()
+        block = self._take()
+        while self._in_one_go < JUMP_BYTES and ahead.at < min(ahead.end, start + JUMP_BYTES):
+            self._take()  # a connection that is left in the middle of an answer costs more than the rest of it
+        return block
+
+    def _take(self) -> bytes:
+        """The next block, kept where reading has begun not long ago."""
+        number = self._forward.at // BLOCK_BYTES
+        block = self._forward.read(min(BLOCK_BYTES, self._size - self._forward.at))
+        if self._in_one_go <= KEPT_OF_ONE_GO_BYTES:
+            self._kept[number] = block
+            if len(self._kept) * BLOCK_BYTES > KEPT_BYTES:
+                self._kept.popitem(last=False)
+        return block
+
+    def _range_end(self, start: int, wanted_end: int) -> int:
+        if self._in_one_go >= REST_FROM_BYTES:
+            return self._size
+        end = max(start + JUMP_BYTES, start + self._in_one_go, wanted_end)
+        return min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, self._size)
+
+    def _let_go(self) -> None:
+        self._forward.close()
+
+    def _going(self, start: int, end: int, answer: Answer | None = None) -> Forward:
+        return Forward(self._ask, self._client.patience, start, min(end, self._size), answer)
+
+    def _ask(self, start: int, end: int) -> Answer:
+        """Raises SourceRefused where the object is another one by now."""
+        answer = self._client.get(start, end)
+        if (answer.version, answer.size) != (self._version, self._size):
+            answer.close()
+            raise changed(self._client.address)
+        if not answer.is_part or answer.start != start:
+            answer.close()
+            raise unavailable(self._client.address, "the server sends another part than it is asked for")
+        return answer
