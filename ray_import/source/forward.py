@@ -42,11 +42,13 @@ class Forward:
             self._answer = None
 
     def _next(self) -> bytes:
-        """At least a byte. The first attempt after a break is made at once: it is the only one, nearly always."""
-        try:
-            return self._piece()
-        except SourceUnavailable:
-            return self._patience.persist(self._piece)
+        """At least a byte. After a break the first attempt is made at once: it is the only one, nearly always."""
+        if self._answer is not None:
+            try:
+                return self._piece()
+            except SourceUnavailable:
+                pass
+        return self._patience.persist(self._piece)
 
     def _piece(self) -> bytes:
         if self._answer is None:

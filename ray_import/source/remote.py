@@ -1,8 +1,8 @@
 """An object on a server as bytes that are read by their place, in few requests and constant memory.
 
-It is held in blocks. Where reading begins, or jumps to, two are asked for. Where it goes on, the next range is as long
-as what was read in one go so far, and from 2 MB on, the rest of the object: so no more than about twice of what is read
-is fetched, and a long reading is one request. What a range is not read to the end of, is not waited for.
+It is held in blocks. Where reading begins, or jumps to, two are asked for. Where it goes on, the next range is twice as
+long as what was read in one go so far, and from 2 MB on, it is the rest of the object, which is let go of where reading
+ends: so about twice of what is read is fetched at most, and a long reading is one request.
 """
 
 import weakref
@@ -124,7 +124,7 @@ class _Remote:
     def _range_end(self, start: int, wanted_end: int) -> int:
         if self._in_one_go >= REST_FROM_BYTES:
             return self._size
-        end = max(start + JUMP_BYTES, start + self._in_one_go, wanted_end)
+        end = max(start + JUMP_BYTES, start + 2 * self._in_one_go, wanted_end)
         return min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, self._size)
 
     def _let_go(self) -> None:

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -110,6 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the client has gone
+            super().handle()
+
     def do_GET(self) -> None:
         server = self.server_of
         server.over.wait(server.delay_seconds)
@@ -184,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         if upto < len(body):
             self.close_connection = True
             if not fault.ends_early:
-                # A reset, which may overtake what was sent: half of a connection is closed first, and read out.
+                # A reset, which may overtake what was sent.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
