@@ -1,12 +1,11 @@
 """An object on a server as bytes that are read by their place, in few requests and constant memory.
 
 It is held in blocks. Where reading begins, or jumps to, two are asked for. Where it goes on, the next range is twice as
-long as what was read in one go so far, and from 2 MB on, it is the rest of the object, which is let go of where reading
-ends: so about twice of what is read is fetched at most, and a long reading is one request.
+long as what was read in one go so far, and from 2 MB on it is all that is left: of the member where one is read, else
+of the object. So hardly more is fetched than is read, and a long reading is few requests.
 """
 
 import weakref
-from collections import OrderedDict
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -26,8 +25,8 @@ SKIP_BYTES = JUMP_BYTES
 """Over so much is read, forward, where asking anew would fetch as much and wait."""
 REST_FROM_BYTES = 2 * 1024 * 1024
 
-KEPT_BYTES, KEPT_OF_ONE_GO_BYTES = 8 * 1024 * 1024, 512 * 1024
-"""Heads and directories are looked at again and again; what a long reading passes is not."""
+KEPT_BYTES = 8 * 1024 * 1024
+"""What is read first stays: directories and heads are looked at several times before members are read."""
 
 
 def open_remote(address: HttpAddress, patience: Patience, most_download_bytes: int) -> tuple[Opener, int]:
@@ -56,16 +55,19 @@ class _Remote:
         self._client = client
         self._size = size
         self._version = first.version
-        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._kept: dict[int, bytes] = {}
         self._last = (-1, b"")
         self._in_one_go = 0
+        self._expected_end = size
         self._failure: SourceRefused | None = None
         self._forward = self._going(0, JUMP_BYTES, first)
 
     def open(self, stack: ExitStack) -> BinaryIO:
         """See `Opener`."""
-        stack.callback(self._let_go)
-        return window(stack, self.read_at, self._size)
+        return window(stack, self.read_at, self._size, self._expect)
+
+    def _expect(self, end: int) -> None:
+        self._expected_end = end
 
     def read_at(self, offset: int, length: int) -> bytes:
         """See `ReadAt`. Raises SourceRefused and its kinds; what has failed once fails at once from then on."""
@@ -91,19 +93,15 @@ class _Remote:
         if number == last:
             return block
         self._in_one_go = self._in_one_go + BLOCK_BYTES if number == last + 1 else 0
-        kept = self._kept.get(number)
-        if kept is None:
-            kept = self._fetched(number * BLOCK_BYTES, wanted_end)
-        else:
-            self._kept.move_to_end(number)
-        self._last = number, kept
-        return kept
+        block = self._kept.get(number) or self._fetched(number * BLOCK_BYTES, wanted_end)
+        self._last = number, block
+        return block
 
     def _fetched(self, start: int, wanted_end: int) -> bytes:
         ahead = self._forward
         if not (ahead.at <= start <= ahead.at + SKIP_BYTES and start < ahead.end):
             ahead.close()
-            ahead = self._forward = self._going(start, self._range_end(start, wanted_end))
+            ahead = self._forward = self._going(self._range_start(start), self._range_end(start, wanted_end))
         while ahead.at < start:
             self._take()
         block = self._take()
@@ -112,23 +110,22 @@ class _Remote:
         return block
 
     def _take(self) -> bytes:
-        """The next block, kept where reading has begun not long ago."""
+        """The next block, kept while there is room."""
         number = self._forward.at // BLOCK_BYTES
         block = self._forward.read(min(BLOCK_BYTES, self._size - self._forward.at))
-        if self._in_one_go <= KEPT_OF_ONE_GO_BYTES:
+        if len(self._kept) * BLOCK_BYTES < KEPT_BYTES:
             self._kept[number] = block
-            if len(self._kept) * BLOCK_BYTES > KEPT_BYTES:
-                self._kept.popitem(last=False)
         return block
 
-    def _range_end(self, start: int, wanted_end: int) -> int:
-        if self._in_one_go >= REST_FROM_BYTES:
-            return self._size
-        end = max(start + JUMP_BYTES, start + 2 * self._in_one_go, wanted_end)
-        return min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, self._size)
+    def _range_start(self, start: int) -> int:
+        """A ZIP's directory is before its last bytes, which are looked at first."""
+        is_end = not self._in_one_go and start + BLOCK_BYTES >= self._size
+        return max(0, start - BLOCK_BYTES) if is_end else start
 
-    def _let_go(self) -> None:
-        self._forward.close()
+    def _range_end(self, start: int, wanted_end: int) -> int:
+        go_on = self._size if self._in_one_go >= REST_FROM_BYTES else start + 2 * self._in_one_go
+        end = max(start + JUMP_BYTES, wanted_end, min(go_on, self._expected_end))
+        return min(-(-end // BLOCK_BYTES) * BLOCK_BYTES, self._size)
 
     def _going(self, start: int, end: int, answer: Answer | None = None) -> Forward:
         return Forward(self._ask, self._client.patience, start, min(end, self._size), answer)

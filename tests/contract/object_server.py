@@ -179,8 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         piece_bytes = 7 if fault.drips else PIECE_BYTES
         for at in range(0, upto, piece_bytes):
             piece = body[at : min(at + piece_bytes, upto)]
-            self.wfile.write(piece)
             asked.sent += len(piece)
+            self.wfile.write(piece)
             if fault.drips:
                 self.server_of.over.wait(0.01)
         if fault.hangs_after is not None:
