@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,11 +16,12 @@ from ray_import.terminal.streams import nobody_reads, print_json, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
+_WHERE = "by path, as https://… or as supabase://BUCKET/PATH."
 SourceArgument = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="A ZIP, a folder, a .json, one of these gzipped, a tar.")
+    str, typer.Argument(metavar="SOURCE", help=f"A ZIP, a folder, a .json, one of these gzipped, a tar; {_WHERE}")
 ]
 SourcesArgument = Annotated[
-    list[Path], typer.Argument(metavar="SOURCE...", help="ZIPs, folders, .json files, these gzipped, tars.")
+    list[str], typer.Argument(metavar="SOURCE...", help=f"ZIPs, folders, .json files, these gzipped, tars; {_WHERE}")
 ]
 ToOption = Annotated[
     str,
@@ -45,10 +45,15 @@ ReaderOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
 ]
+MaxDownloadOption = Annotated[
+    int,
+    typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()
 FLOW = FlowLimits()
+READ = ReadLimits()
 
 
 def settings_from(
@@ -57,12 +62,13 @@ def settings_from(
     overlap_tokens: int = CHUNKS.overlap_tokens,
     batch_bytes: int = FLOW.batch_bytes,
     reader: Reader = "auto",
+    max_download_bytes: int = READ.max_download_bytes,
 ) -> ImportSettings:
     """The settings that these options mean. Raises ConfigError."""
     return ImportSettings(
         branches,
         ChunkSettings(chunk_tokens, overlap_tokens),
-        ReadLimits(reader=reader),
+        ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
         FlowLimits(batch_bytes=batch_bytes),
     )
 

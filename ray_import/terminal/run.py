@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, redirect_stdout
-from pathlib import Path
 
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
@@ -20,6 +19,7 @@ from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
 from ray_import.sink.destination import Destination, is_absolute, parse_destination
 from ray_import.sink.port import Sink
+from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
@@ -28,7 +28,7 @@ from ray_import.terminal.streams import stderr
 
 
 def import_exports(
-    paths: Sequence[Path],
+    named: Sequence[str],
     to: str,
     user_id: str,
     settings: ImportSettings,
@@ -42,7 +42,7 @@ def import_exports(
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
     destination = _checked(to, user_id, workers)
-    sources = open_sources(paths, settings.read)
+    sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=prune)
         return _import_with_ray(sources, sink, destination, work, workers, profile_table)
@@ -87,7 +87,7 @@ def _import_with_ray(
     destination.hand_down_password(to_children=not joins_cluster())
     # Ray takes half a second to import: not before all else is known to be right.
     prepare_environment()
-    sys.argv = [shown(argument) for argument in sys.argv]  # Ray writes it down, as UTF-8
+    sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]  # Ray writes it down, as UTF-8
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
