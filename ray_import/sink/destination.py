@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pydantic import SecretStr
 
@@ -32,6 +32,10 @@ class Destination(Protocol):
     def url(self) -> str:
         """What is shown of it."""
 
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether only processes of this machine can write to it."""
+
     def open(self, *, create: bool = True) -> Sink:
         """Connects. With `create`, makes what is not there yet, if it is made on the way."""
 
@@ -52,6 +56,8 @@ class SqliteDestination:
 
     url: str
     path: Path
+
+    on_this_machine: ClassVar[bool] = True
 
     def open(self, *, create: bool = True) -> Sink:
         """See `Destination.open`."""
@@ -83,6 +89,8 @@ class PostgresDestination:
     url: str
     conninfo: str
     password: SecretStr | None = field(default=None, repr=False, compare=False)
+
+    on_this_machine: ClassVar[bool] = False
 
     def __reduce__(self) -> tuple[type["PostgresDestination"], tuple[str, str]]:
         return PostgresDestination, (self.url, self.conninfo)
@@ -123,6 +131,8 @@ class SupabaseDestination:
     """`supabase`: the project of SUPABASE_URL and SUPABASE_SERVICE_KEY; see `Destination`."""
 
     url: str
+
+    on_this_machine: ClassVar[bool] = False
 
     def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
         """See `Destination.open`."""
