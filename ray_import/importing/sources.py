@@ -69,7 +69,7 @@ class Sources:
         Raises NotAnExport where no item that was seen is a conversation, or a damaged one. But an array with
         nothing in it, under its usual name, is what somebody gets who has not chatted yet.
         """
-        if seen > not_a_conversation or (not seen and self._is_of_a_new_account()):
+        if seen > not_a_conversation or (not seen and self.may_be_empty):
             return
         what = f"nothing with a mapping among {seen:,} items" if seen else "nothing in it"
         problems = "".join(f"; {problem.kind}: {problem.detail}" for problem in self.problems[:1])
@@ -78,7 +78,9 @@ class Sources:
             "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
         )
 
-    def _is_of_a_new_account(self) -> bool:
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether this may be the export of an account without a single chat; known when all is read."""
         members = [member for export in self.exports for member in export.members]
         return not self.problems and all(is_conversations(member.name) for member in members)
 

@@ -6,7 +6,7 @@ whether it was done.
 
 import base64
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +19,18 @@ from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
 from ray_import.sink.halving import TOO_LARGE, parts_of, put_halving
 from ray_import.sink.migrations import LATEST_POSTGRES
-from ray_import.sink.port import LEASE_SECONDS, Job, JobStatus, KeptReject, Known, Pruned, Replaced, Running
+from ray_import.sink.port import (
+    LEASE_SECONDS,
+    Job,
+    JobStatus,
+    KeptReject,
+    Known,
+    Pruned,
+    Replaced,
+    Running,
+    RunStatus,
+    RunUser,
+)
 
 PATIENCE_SECONDS = 240
 """How long a destination that has answered once may be away."""
@@ -180,6 +191,38 @@ class DatabaseSink:
         found = self._call("jobs", p_lease_seconds=LEASE_SECONDS)
         times = ("started_at", "updated_at", "finished_at")
         return [Job(**{**job, **{name: _iso(job[name]) for name in times}}) for job in found]
+
+    def last_run(self, what: str, settings_hash: str) -> tuple[str, RunStatus] | None:
+        """See `RunLedger.last_run`."""
+        found = self._call("run_last", p_what=what, p_settings_hash=settings_hash)
+        return None if found is None else (found[0], found[1])
+
+    def run_users(self, run_id: str) -> list[RunUser]:
+        """See `RunLedger.run_users`."""
+        return [RunUser(**user) for user in self._call("run_users", p_run_id=run_id)]
+
+    def open_run(self, run_id: str, what: str, settings_hash: str, users: Sequence[RunUser]) -> list[RunUser]:
+        """See `RunLedger.open_run`."""
+        named = [{"user_id": user.user_id, "source": user.source} for user in users]
+        found = self._call("run_open", p_run_id=run_id, p_what=what, p_settings_hash=settings_hash, p_users=named)
+        return [RunUser(**user) for user in found]
+
+    def save_user(self, run_id: str, user: RunUser) -> None:
+        """See `RunLedger.save_user`."""
+        self._call("run_save", p_run_id=run_id, p_user=asdict(user))
+
+    def close_run(self, run_id: str, status: RunStatus) -> None:
+        """See `RunLedger.close_run`."""
+        self._call("run_close", p_run_id=run_id, p_status=status)
+
+    def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
+        """See `RunLedger.versions`."""
+        found = self._call("run_versions", p_settings_hash=settings_hash)
+        return {user_id: (source, version) for user_id, (source, version) in found.items()}
+
+    def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
+        """See `RunLedger.users_of`."""
+        return [(user_id, source) for user_id, source in self._call("users_of", p_table=table, p_column=column)]
 
     def close(self) -> None:
         """See `Sink.close`."""

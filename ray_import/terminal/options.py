@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from ray_import.bulk.users import seconds_of
 from ray_import.errors import ConfigError, ImporterError
 from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits
 from ray_import.sink.port import KeptReject
@@ -71,6 +72,14 @@ def settings_from(
         ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
         FlowLimits(batch_bytes=batch_bytes),
     )
+
+
+def since_from(date: str | None) -> float | None:
+    """The moment that --since names, in seconds since 1970. Raises ConfigError."""
+    try:
+        return None if date is None else seconds_of(date)
+    except ValueError:
+        raise ConfigError(f"--since {date} is no date.", "It looks like 2026-05-01 or 2026-05-01T12:00:00Z.") from None
 
 
 def checked_user(user_id: str) -> str:

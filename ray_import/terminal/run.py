@@ -41,7 +41,8 @@ def import_exports(
 
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
-    destination = _checked(to, user_id, workers)
+    checked_user(user_id)
+    destination = checked_destination(to, workers)
     sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=prune)
@@ -50,7 +51,8 @@ def import_exports(
 
 def retry_kept(to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Summary | None:
     """The same with what earlier imports of this user could not import; None where there is nothing."""
-    destination = _checked(to, user_id, workers)
+    checked_user(user_id)
+    destination = checked_destination(to, workers)
     with closing(destination.open(create=False)) as sink:
         kept = sink.rejects(user_id)
         if not kept:
@@ -63,10 +65,10 @@ def _import_of(user_id: str) -> Import:
     return Import(str(uuid.uuid4()), user_id, time.time())
 
 
-def _checked(to: str, user_id: str, workers: int | None) -> Destination:
+def checked_destination(to: str, workers: int | None) -> Destination:
+    """The destination of an import by so many workers. Raises ConfigError."""
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers} cannot be: 1 at least.")
-    checked_user(user_id)
     destination = parse_destination(to)
     if inside_job() and not is_absolute(to):
         raise ConfigError(
@@ -107,7 +109,7 @@ def _import_with_ray(
                 destination.url,
                 lambda: RayExecutor(session, lanes, work, destination, sink),
                 reporter,
-                Heartbeat(lambda: destination.open(create=False), work.of.id),
+                Heartbeat(lambda: destination.open(create=False), lambda: [work.of.id]),
                 Profile(profile_table, work.of) if profile_table else None,
             )
             interruption.ignore()
