@@ -14,7 +14,7 @@ import orjson
 from tenacity import RetryCallState, Retrying, stop_after_delay, wait_random_exponential
 
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
-from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
+from ray_import.errors import ConfigError, ImporterError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
 from ray_import.sink.halving import TOO_LARGE, parts_of, put_halving
@@ -41,7 +41,6 @@ TRIES_OF_TOO_LARGE = 3
 MOST_REJECT_BYTES = 16 * 1024 * 1024
 """Of a larger reject the first and last bytes are kept: it has to fit into one request."""
 REJECT_SAMPLE_BYTES = 64 * 1024
-REJECTS_A_CALL = 100
 
 T = TypeVar("T")
 
@@ -118,10 +117,32 @@ class DatabaseSink:
             limits = self._database.limits
             part = next(parts_of(conversations[len(replaced) :], limits.rows, limits.bytes))
             replaced += put_halving(part, put)
-        for start in range(0, max(len(rejects), bool(settled)), REJECTS_A_CALL):
-            batch = _batch(of, settings_hash, [], rejects[start : start + REJECTS_A_CALL], settled)
-            self._patiently(lambda batch=batch: self._database.write(batch, []), whole=True)  # type: ignore[misc]
+        if rejects or settled:
+            self._put_rejects(of, settings_hash, [_sampled(reject, MOST_REJECT_BYTES) for reject in rejects], settled)
         return replaced
+
+    def _put_rejects(self, of: Import, settings_hash: str, rejects: Sequence[Reject], settled: Sequence[str]) -> None:
+        """In halves where they are too much at once; of one that is too much alone, its first and last bytes."""
+        several = len(rejects) > 1
+        batch = _batch(of, settings_hash, [], rejects, settled)
+        if several and sum(len(reject.raw) for reject in rejects) > self._database.limits.bytes:
+            self._halve_rejects(of, settings_hash, rejects, settled)
+            return
+        try:
+            self._patiently(lambda: self._database.write(batch, []), whole=not several)
+        except SinkOverloaded as error:
+            if several:
+                self._halve_rejects(of, settings_hash, rejects, settled)
+                return
+            samples = [_sampled(reject, 2 * REJECT_SAMPLE_BYTES) for reject in rejects]
+            if samples == list(rejects):
+                raise SinkBusy(error.message, error.hint) from None
+            self._put_rejects(of, settings_hash, samples, settled)
+
+    def _halve_rejects(self, of: Import, settings_hash: str, rejects: Sequence[Reject], settled: Sequence[str]) -> None:
+        middle = len(rejects) // 2
+        self._put_rejects(of, settings_hash, rejects[:middle], settled)
+        self._put_rejects(of, settings_hash, rejects[middle:], settled)
 
     def _put(self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows]) -> list[Replaced]:
         batch = _batch(of, settings_hash, conversations, [], [])
@@ -161,15 +182,19 @@ class DatabaseSink:
 
     def start_job(self, of: Import, source: str, holder: str) -> Running | None:
         """See `Sink.start_job`."""
-        found = self._call(
-            "start",
-            p_import_id=of.id,
-            p_user_id=of.user_id,
-            p_source=source,
-            p_holder=holder,
-            p_started_at=iso_time(of.started_at),
-            p_lease_seconds=LEASE_SECONDS,
-        )
+        try:
+            found = self._call(
+                "start",
+                p_import_id=of.id,
+                p_user_id=of.user_id,
+                p_source=source,
+                p_holder=holder,
+                p_started_at=iso_time(of.started_at),
+                p_lease_seconds=LEASE_SECONDS,
+            )
+        except RowsRefused as error:
+            what = f"{of.user_id} is no user id that the database's tables can hold ({error.code})."
+            raise ConfigError(what, "Where their user_id is a uuid, name one with --user-id.") from None
         return None if found is None else Running(**{**found, "started_at": _iso(found["started_at"])})
 
     def beat(self, import_id: str) -> bool:
@@ -184,7 +209,13 @@ class DatabaseSink:
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
         """See `Sink.set_profile`."""
-        self._call("set_profile", p_table=table, p_user_id=user_id, p_values=values)
+        try:
+            self._call("set_profile", p_table=table, p_user_id=user_id, p_values=values)
+        except SinkError as error:
+            if error.retry:
+                raise
+            hint = "--profile-table names a table with user_id and the columns that docs/supabase.md tells."
+            raise ConfigError(error.message, hint) from None
 
     def jobs(self) -> list[Job]:
         """See `Sink.jobs`."""
@@ -289,17 +320,21 @@ def _batch(
     }
 
 
+def _sampled(reject: Reject, most_bytes: int) -> Reject:
+    """The reject, or one with the first and last bytes of it."""
+    if len(reject.raw) <= most_bytes:
+        return reject
+    return replace(reject, raw=reject.raw[:REJECT_SAMPLE_BYTES] + reject.raw[-REJECT_SAMPLE_BYTES:])
+
+
 def _reject(reject: Reject) -> dict[str, Any]:
-    raw = reject.raw
-    if len(raw) > MOST_REJECT_BYTES:
-        raw = raw[:REJECT_SAMPLE_BYTES] + raw[-REJECT_SAMPLE_BYTES:]
     return {
         "member": _storable(reject.member),
         "position": reject.position,
         "conversation_id": reject.conversation_id and _storable(reject.conversation_id),
         "reason": reject.reason,
-        "raw": base64.b64encode(raw).decode(),
-        "raw_hash": content_hash(raw),
+        "raw": base64.b64encode(reject.raw).decode(),
+        "raw_hash": content_hash(reject.raw),
     }
 
 

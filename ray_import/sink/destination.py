@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -20,6 +21,14 @@ from ray_import.sink.sqlite import SqliteSink
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 _NEWEST = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """A database that was set up: its address, and the steps that were missing."""
+
+    address: str
+    applied: tuple[str, ...]
 
 
 class Destination(Protocol):
@@ -39,8 +48,8 @@ class Destination(Protocol):
     def open(self, *, create: bool = True) -> Sink:
         """Connects. With `create`, makes what is not there yet, if it is made on the way."""
 
-    def migrate(self) -> list[str]:
-        """Sets the destination up, and gives the steps that were missing."""
+    def migrate(self) -> Migrated:
+        """Sets the destination up."""
 
     def look_command(self) -> str:
         """A command that shows the newest chunk, with what this machine has; empty where there is none."""
@@ -63,10 +72,10 @@ class SqliteDestination:
         """See `Destination.open`."""
         return SqliteSink(self.path, create=create)
 
-    def migrate(self) -> list[str]:
+    def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
         self.open().close()
-        return []
+        return Migrated(self.url, ())
 
     def look_command(self) -> str:
         """See `Destination.look_command`."""
@@ -99,9 +108,9 @@ class PostgresDestination:
         """See `Destination.open`."""
         return DatabaseSink(self._database())
 
-    def migrate(self) -> list[str]:
+    def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
-        return _migrated(self._database())
+        return _migrated(self.url, self._database())
 
     def look_command(self) -> str:
         """See `Destination.look_command`."""
@@ -111,7 +120,7 @@ class PostgresDestination:
 
     def hand_down_password(self, *, to_children: bool) -> None:
         """See `Destination.hand_down_password`."""
-        if self.password is None or environment().pgpassword.get_secret_value():
+        if self.password is None or environment().pgpassword == self.password:
             return
         if not to_children:
             raise ConfigError(
@@ -140,7 +149,7 @@ class SupabaseDestination:
 
         return DatabaseSink(SupabaseDatabase(supabase_access()))
 
-    def migrate(self) -> list[str]:
+    def migrate(self) -> Migrated:
         """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""
         url = environment().supabase_db_url.get_secret_value()
         if not url:
@@ -149,7 +158,8 @@ class SupabaseDestination:
                 "Set it (Connect, in the project's dashboard), or paste what ray-import migrate --print prints into"
                 " the SQL editor.",
             )
-        return _migrated(PostgresDatabase(*split_password(url)))
+        conninfo, password = split_password(url)
+        return _migrated(shown_address(conninfo), PostgresDatabase(conninfo, password))
 
     def look_command(self) -> str:
         """See `Destination.look_command`."""
@@ -159,11 +169,9 @@ class SupabaseDestination:
         """See `Destination.hand_down_password`."""
 
 
-def _migrated(database: PostgresDatabase) -> list[str]:
-    try:
-        return database.migrate()
-    finally:
-        database.close()
+def _migrated(address: str, database: PostgresDatabase) -> Migrated:
+    with closing(database):
+        return Migrated(address, tuple(database.migrate()))
 
 
 def _database_url() -> str:

@@ -127,6 +127,8 @@ class PostgresDatabase:
 
 
 def _ours(error: psycopg.Error) -> SinkError:
+    if error.sqlstate == "P0001":  # raised by the migrations themselves
+        return SinkError(f"{error.diag.message_primary}.", error.diag.message_hint or "")
     if error.sqlstate:
         return sink_error(error.sqlstate, error.diag.message_primary or type(error).__name__)
     if isinstance(error, psycopg.DataError):

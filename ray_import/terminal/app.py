@@ -268,10 +268,9 @@ def migrate(
         if print_:
             sys.stdout.write("\n".join(step.sql for step in migrations("postgres")))
             return
-        destination = parse_destination(to)
-        applied = destination.migrate()
-        what = f"applied {', '.join(applied)}" if applied else "up to date"
-        stderr.print(f"{destination.url}: {what}", soft_wrap=True)
+        migrated = parse_destination(to).migrate()
+        what = f"applied {', '.join(migrated.applied)}" if migrated.applied else "up to date"
+        stderr.print(f"{migrated.address}: {what}", soft_wrap=True)
 
 
 def _tell_end(summary: Summary, *, as_json: bool) -> None:

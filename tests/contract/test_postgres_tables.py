@@ -118,7 +118,7 @@ def test_a_user_id_that_the_earlier_services_table_cannot_hold_is_refused_before
     with database.connected() as db:
         db.execute(EARLIER)
     migrate(database)
-    with closing(PostgresTables(database).open()) as sink, pytest.raises(SinkError):
+    with closing(PostgresTables(database).open()) as sink, pytest.raises(ConfigError):
         sink.start_job(import_of(1, "local"), "x", "host/1")
 
 
@@ -248,9 +248,9 @@ def test_a_profile_is_set_and_the_rest_of_its_row_left(migrated_database: Databa
 
 def test_a_profile_table_that_is_not_there_or_lacks_a_column_is_an_error(migrated_database: Database) -> None:
     with closing(PostgresTables(migrated_database).open()) as sink:
-        with pytest.raises(SinkError):
+        with pytest.raises(ConfigError):
             sink.set_profile("no_such_table", "u1", {"import_status": "processing"})
-        with pytest.raises(SinkError) as caught:
+        with pytest.raises(ConfigError) as caught:
             sink.set_profile("import_jobs", "u1", {"no_such_column": 1})
         assert "no_such_column" in caught.value.message
 
