@@ -126,6 +126,14 @@ def test_of_an_export_with_pictures_only_the_conversations_are_fetched(
     assert len(server.asked) <= 6
 
 
+def test_no_more_is_fetched_of_a_long_member_than_there_is(server: ObjectServer, patience: Patience) -> None:
+    conversations = talks("c", 2500)
+    packed = len(zipped({"conversations.json": conversations}))
+    assert packed > 3_000_000
+    assert len(read(server.put("x.zip", with_pictures(conversations)), patience).items) == 2500
+    assert packed < server.sent < packed + 4 * 128 * 1024
+
+
 def test_a_zip_of_many_files_is_opened_in_few_requests(server: ObjectServer, patience: Patience) -> None:
     members = {f"files/{i:05}-{'x' * 100}.png": b"x" for i in range(5000)}
     archive = zipped({**members, "conversations.json": JSON})
