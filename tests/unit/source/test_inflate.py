@@ -355,7 +355,7 @@ def test_what_a_server_refuses_is_not_asked_for_again_as_damage_is() -> None:
     opened = []
 
     class Refused(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
+        def read(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - of every stream
             raise SourceRefused("It is gone.")
 
     def opener(stack: ExitStack) -> BinaryIO:
