@@ -109,8 +109,10 @@ class DatabaseSink:
     ) -> list[Replaced]:
         """See `Sink.write`."""
 
+        unsure: set[str] = set()
+
         def put(part: Sequence[ConversationRows]) -> list[Replaced]:
-            return self._put(of, settings_hash, part)
+            return self._put(of, settings_hash, part, unsure)
 
         replaced: list[Replaced] = []
         while len(replaced) < len(conversations):  # the limits may change on the way
@@ -144,19 +146,27 @@ class DatabaseSink:
         self._put_rejects(of, settings_hash, rejects[:middle], settled)
         self._put_rejects(of, settings_hash, rejects[middle:], settled)
 
-    def _put(self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows]) -> list[Replaced]:
+    def _put(
+        self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows], unsure: set[str]
+    ) -> list[Replaced]:
+        """`unsure` collects the conversations that an earlier try may have put in, whose answer was lost."""
         batch = _batch(of, settings_hash, conversations, [], [])
         chunks = [chunk for rows in conversations for chunk in rows.chunks]
-        tries = 0
+        ids = [rows.conversation_id for rows in conversations]
 
         def put() -> list[dict[str, Any]]:
-            nonlocal tries
-            tries += 1
-            return self._database.write(batch, chunks)
+            try:
+                return self._database.write(batch, chunks)
+            except SinkError:
+                unsure.update(ids)
+                raise
 
         outcomes = map(_replaced, self._patiently(put, whole=len(conversations) == 1))
-        # What an earlier try has put in, whose answer was lost, is found as the same.
-        return [replace(outcome, same=outcome.same and tries == 1) for outcome in outcomes]
+        # Found as the same, such a one is what was put in then.
+        return [
+            replace(outcome, same=outcome.same and conversation_id not in unsure)
+            for conversation_id, outcome in zip(ids, outcomes, strict=True)
+        ]
 
     def mark_seen(self, of: Import, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
         """See `Sink.mark_seen`."""

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -56,7 +57,9 @@ class Client:
         self.patience = patience
         self._credentials = dict(address.credentials)
         wait, connect = patience.read_seconds, patience.connect_seconds
-        self._http = httpx.Client(timeout=httpx.Timeout(wait, connect=connect), follow_redirects=False)
+        self._http = httpx.Client(
+            verify=_trusted(), timeout=httpx.Timeout(wait, connect=connect), follow_redirects=False
+        )
         for noisy in ("httpx", "httpcore"):  # they log addresses with their tokens, and headers
             logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -159,6 +162,12 @@ class Client:
                 return SourceRefused(f"There is no server of the name in {label}.", "Check the address.")
             error = error.__cause__ or error.__context__
         return unavailable(self.address, "there is no connection to the server")
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Made once: reading all certificates takes as long as a request."""
+    return httpx.create_ssl_context()
 
 
 def _number(text: str) -> int | None:

@@ -89,7 +89,9 @@ def _import_with_ray(
     destination.hand_down_password(to_children=not joins_cluster())
     # Ray takes half a second to import: not before all else is known to be right.
     prepare_environment()
-    sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]  # Ray writes it down, as UTF-8
+    sys.argv = [
+        shown(without_secrets(argument)) for argument in sys.argv
+    ]  # Ray writes it down (see `ray_session`), as UTF-8
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 

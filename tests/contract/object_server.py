@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self, asked: Asked, body: memoryview, fault: Fault) -> None:
         upto = min(n for n in (fault.drop_after, fault.hangs_after, len(body)) if n is not None)
-        piece_bytes = 7 if fault.drips else PIECE_BYTES
+        piece_bytes = 20 if fault.drips else PIECE_BYTES
         for at in range(0, upto, piece_bytes):
             piece = body[at : min(at + piece_bytes, upto)]
             asked.sent += len(piece)
