@@ -60,7 +60,7 @@ def nothing_happens() -> Watching:
 
 
 def run(
-    session: Session, users: Users, destination: Destination, watching: Watching, recycling: Recycling = Recycling()
+    session: Session, users: Users, destination: Destination, watching: Watching, after_batches: int = 1_000_000
 ) -> dict[str, tuple[str, int]]:
     """State and attempts of each user after a run in small batches."""
     settings = ImportSettings(flow=FlowLimits(batch_bytes=16 * 1024))
@@ -74,7 +74,9 @@ def run(
 
         named = [RunUser(user_id, source) for user_id, source in users.sources.items()]
         opened = sink.open_run(run_id, "users", settings.rows_hash, named)
-        with closing(WorkerPool(session, 2, settings.flow, destination, sink, recycling, WORKER_CPUS)) as pool:
+        with closing(
+            WorkerPool(session, 2, settings.flow, destination, sink, Recycling(after_batches), WORKER_CPUS)
+        ) as pool:
             one = Run(run_id, opened, make_import, pool, sink, watching, 4)
             one.to_the_end()
             assert pool.in_flight == 0
@@ -148,7 +150,7 @@ def test_workers_that_are_replaced_lose_no_batch(
         return False
 
     destination = DialledDestination(f"sqlite:///{database}", database, Dials(seconds_per_write=0.05))
-    states = run(session, users, destination, Watching(lambda _: True, look), Recycling(after_batches=3))
+    states = run(session, users, destination, Watching(lambda _: True, look), after_batches=3)
     assert len(seen) > 4
     assert set(states.values()) == {("complete", 1)}
     assert rows_in(database) == rows_in(undisturbed)
