@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ray_import.bulk.ports import Workers
@@ -18,11 +18,15 @@ RUNNING_PATIENCE_SECONDS = 2 * LEASE_SECONDS
 """A user whom another import holds: either it ends, or it is dead after its lease."""
 TURN_SECONDS = 0.2
 JOB_ROW_EVERY_SECONDS = 2.0
+GROW_EVERY_SECONDS = 3.0
 DONE_STATES = ("complete", "partial", "failed", "skipped")
 
 
 class Run:
-    """All users of a run. `most_active` of them are read at a time."""
+    """All users of a run. `most_active` of them are read at a time.
+
+    `grow` is called every few seconds: it takes on workers where machines have joined, and tells the new `most_active`.
+    """
 
     def __init__(
         self,
@@ -33,6 +37,7 @@ class Run:
         ledger: RunLedger,
         reporter: RunReporter,
         most_active: int,
+        grow: Callable[[], int] | None = None,
     ) -> None:
         self._run_id = run_id
         self._users = {user.user_id: user for user in users}
@@ -45,9 +50,10 @@ class Run:
         self._ledger = ledger
         self._reporter = reporter
         self._most_active = most_active
+        self._grow = grow
         self._bytes_read = 0
         self._done = Counter[str]()
-        self._began = self._told = self._jobs_told = time.monotonic()
+        self._began = self._told = self._jobs_told = self._grown = time.monotonic()
 
     @property
     def users(self) -> tuple[RunUser, ...]:
@@ -83,6 +89,9 @@ class Run:
         for one in [one for one in self._active.values() if one.is_over]:
             self._finish(one)
         now = time.monotonic()
+        if self._grow is not None and now - self._grown >= GROW_EVERY_SECONDS:
+            self._grown = now
+            self._most_active = self._grow()
         if now - self._jobs_told >= JOB_ROW_EVERY_SECONDS:
             self._jobs_told = now
             for one in self._active.values():

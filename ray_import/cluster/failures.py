@@ -29,7 +29,7 @@ def to_ours(error: of_ray.RayError) -> ImporterError:
         cause = error.cause
         if isinstance(cause, ImporterError):
             return cause
-        if isinstance(cause, of_ray.ObjectLostError):
+        if isinstance(cause, (*LOST, of_ray.ObjectLostError)):  # what became of the payload, not of the worker
             return _payload_lost()
         return ClusterError(f"A worker failed with {type(cause).__name__}.", "This is a fault in ray-import.")
     if isinstance(error, (*LOST, of_ray.ObjectLostError)):

@@ -1,5 +1,6 @@
 """A pool of Ray actors that work on batches, of one import or of many, with the bytes in flight bounded."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,7 @@ class _Lane:
     silent: int = 0
     batches: int = 0
     retiring: bool = False
+    given_up: bool = False
 
 
 class WorkerPool:
@@ -87,6 +89,7 @@ class WorkerPool:
         destination: Destination,
         sink: Sink,
         recycling: Recycling = Recycling(),
+        cpus_per_worker: float = 1,
     ) -> None:
         """Starts `workers` actors and waits until the first is up. Raises ClusterError."""
         self._sink = sink
@@ -98,7 +101,8 @@ class WorkerPool:
             workers, flow.batches_per_worker, min(session.budget_bytes, workers * flow.bytes_per_worker)
         )
         self._next_number = 0
-        self._make_actor = _actor_factory(session, destination)
+        self._most_bytes = session.budget_bytes
+        self._make_actor = _actor_factory(session, destination, cpus_per_worker)
         self._lanes = [_Lane(self._make_actor(lane)) for lane in range(workers)]
         for lane in range(workers):
             self._ask_whether_up(lane)
@@ -106,8 +110,8 @@ class WorkerPool:
 
     @property
     def workers(self) -> int:
-        """How many there are."""
-        return len(self._lanes)
+        """How many there are, or are to come up."""
+        return sum(not lane.given_up for lane in self._lanes)
 
     @property
     def in_flight(self) -> int:
@@ -129,16 +133,25 @@ class WorkerPool:
         self._send()
 
     def grow_to(self, workers: int) -> None:
-        """Starts more workers, until there are so many."""
-        while len(self._lanes) < workers:
-            lane = self._dispatch.add_lane(self._flow.bytes_per_worker)
-            self._lanes.append(_Lane(self._make_actor(lane)))
-            self._ask_whether_up(lane)
+        """Starts more workers, first in the place of those that were given up, until there are so many."""
+        for lane, known in enumerate(self._lanes):
+            if known.given_up and self.workers < workers:
+                self._start(lane)
+        while self.workers < workers:
+            left = self._most_bytes - len(self._lanes) * self._flow.bytes_per_worker
+            lane = self._dispatch.add_lane(max(0, min(self._flow.bytes_per_worker, left)))
+            self._lanes.append(_Lane(None, given_up=True))
+            self._start(lane)
+
+    def _start(self, lane: int) -> None:
+        self._lanes[lane] = _Lane(self._make_actor(lane))
+        self._ask_whether_up(lane)
 
     def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Finished]:
         """Waits until something is done, or one of `also` is ready, at most so long; gives what is done."""
         refs = [*self._calls, *also]
         if not refs:
+            time.sleep(timeout_seconds)  # nothing can come, but it may be time for something else
             return []
         done, _ = ray.wait(refs, num_returns=1, timeout=timeout_seconds, fetch_local=False)
         if done and self._calls:
@@ -154,7 +167,8 @@ class WorkerPool:
     def close(self) -> None:
         """Stops the work at once."""
         for lane in self._lanes:
-            ray.kill(lane.actor)
+            if not lane.given_up:
+                ray.kill(lane.actor)
 
     def _wait_for_first(self) -> None:
         try:
@@ -170,9 +184,17 @@ class WorkerPool:
             raise
 
     def _ask_whether_up(self, lane: int) -> None:
-        """A worker that (re)starts fails what it is sent at once: nothing goes there before it answers."""
+        """A worker that (re)starts fails what it is sent at once: nothing goes there before it answers.
+
+        One that does not come back, since its machine is gone, say, and the others have no room, is given up while
+        there are others.
+        """
         if self._lanes[lane].silent >= MAX_SILENT:
-            raise ClusterError(f"Worker {lane} does not come up again after {MAX_SILENT} tries.")
+            if self.workers == 1:
+                raise ClusterError(f"Worker {lane} does not come up again after {MAX_SILENT} tries.")
+            ray.kill(self._lanes[lane].actor)
+            self._lanes[lane].given_up = True
+            return
         self._lanes[lane].silent += 1
         call = self._lanes[lane].actor.ready.options(name="worker_ready").remote()
         self._calls[call] = _Call(lane, None)
@@ -196,6 +218,8 @@ class WorkerPool:
     def _settle(self, ref: Any, call: _Call) -> list[Finished]:
         try:
             answer = ray.get(ref)
+        except ray.exceptions.RayTaskError as error:  # raised in the worker, which is well
+            return self._failed(call, to_ours(error))
         except LOST as error:
             return self._lost(call.lane, died=isinstance(error, ray.exceptions.ActorDiedError))
         except ray.exceptions.RayError as error:
@@ -232,8 +256,7 @@ class WorkerPool:
             self._dispatch.retire(lane)
         if worker.retiring and self._dispatch.is_idle(lane):
             ray.kill(worker.actor)
-            self._lanes[lane] = _Lane(self._make_actor(lane))
-            self._ask_whether_up(lane)
+            self._start(lane)
 
     def _lost(self, lane: int, *, died: bool) -> list[Finished]:
         """The worker of `lane` is gone: forgets its calls, decides about its batches, asks for it again."""
@@ -270,7 +293,7 @@ class WorkerPool:
         return Finished(held.work, None, PayloadLost("A machine was lost while it read this export.", "Run it again."))
 
 
-def _actor_factory(session: Session, destination: Destination) -> Callable[[int], Any]:
+def _actor_factory(session: Session, destination: Destination, cpus: float) -> Callable[[int], Any]:
     """Makes the actor of a lane: where the destination is, if that is on one machine, else anywhere."""
     remote = ray.remote(ImportWorker)
     here = NodeAffinitySchedulingStrategy(node_id=session.node_id, soft=False)
@@ -278,7 +301,7 @@ def _actor_factory(session: Session, destination: Destination) -> Callable[[int]
     def make(lane: int) -> Any:
         return remote.options(
             name=f"import-worker-{lane}",
-            num_cpus=min(1, session.cpus) if destination.on_this_machine else 1,  # a head that runs no work has none
+            num_cpus=min(cpus, session.cpus) if destination.on_this_machine else cpus,  # a head may have none
             max_restarts=-1,
             max_task_retries=0,
             scheduling_strategy=here if destination.on_this_machine else "SPREAD",

@@ -18,8 +18,11 @@ from ray_import.source.version import version_of
 
 AHEAD_OBJECTS = 4
 """Two batches, each of what it is and its payload: while one is worked on, the next is there."""
-READER_CPUS = 0.2
-"""A reader keeps five workers busy. A worker beside it takes the rest of the CPU."""
+READER_CPUS = 0.1
+"""Two readers a worker (`WORKER_CPUS`), so that one export is opened while another is read, fill a CPU. What a worker
+needs of reading is less: a reader keeps five busy."""
+WORKER_CPUS = 0.8
+"""Of a worker beside readers: where workers take whole CPUs, readers never find room, and all wait for ever."""
 
 
 def read_export(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:

@@ -40,6 +40,11 @@ class Session:
         most = max(self.cpus, 1)
         return most if workers is None else workers if self.local else min(workers, most)
 
+    def lanes_anywhere(self, workers: int | None) -> int:
+        """The same where they may be on all machines, which come and go."""
+        most = max(cluster_cpus(), 1)
+        return most if workers is None else workers if self.local else min(workers, most)
+
 
 @contextmanager
 def ray_session(workers: int | None, in_flight_bytes: int = 0) -> Iterator[Session]:
@@ -83,6 +88,11 @@ def _join(address: str) -> None:
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_TIMEOUT_SECONDS).close()
     ray.init(logging_level=logging.ERROR, log_to_driver=False)
+
+
+def cluster_cpus() -> int:
+    """The CPUs of all machines that are up at this moment."""
+    return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
 
 
 def available_cpus() -> int:

@@ -17,6 +17,7 @@ from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.records import Conversation, Counts, Problem
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
+from ray_import.source.address import label_of
 from ray_import.terminal import options as o
 from ray_import.terminal.reimport import WhichUsers, planned
 from ray_import.terminal.reimport import reimport as reimport_users
@@ -246,7 +247,11 @@ def reimport(
             settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
             which = WhichUsers(users, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit)
             if dry_run:
-                show_plan(stdout, planned(which, to, settings))
+                plan = planned(which, to, settings)
+                if as_json:
+                    print_json({"users": [{"user_id": one.user_id, "source": label_of(one.source)} for one in plan]})
+                else:
+                    show_plan(stdout, plan)
                 return
             report = reimport_users(which, to, settings, workers, max_connections, force=force)
         if as_json:

@@ -14,7 +14,7 @@ from ray_import.bulk.user_import import UserImport
 from ray_import.bulk.users import UserSource, read_manifest, selected, unique
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import joins_cluster, prepare_environment
-from ray_import.errors import ConfigError
+from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.lease import Heartbeat
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
@@ -127,7 +127,7 @@ def _on_ray(
     prepare_environment()
     sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]  # Ray writes it down, as UTF-8
     from ray_import.cluster.pool import Recycling, WorkerPool  # noqa: PLC0415 - takes half a second to import
-    from ray_import.cluster.reading import RayReaders  # noqa: PLC0415
+    from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
     sources = {user.user_id: user.source for user in users}
@@ -146,14 +146,27 @@ def _on_ray(
                 reading = readers.read(sources[user.user_id], known_version)
                 return UserImport(user, Work(of, settings, force=force), reading, known_version, sink)
 
-            lanes = min(session.lanes(workers), max_connections or sys.maxsize)
-            pool = WorkerPool(session, lanes, settings.flow, destination, sink, Recycling(RECYCLE_AFTER_BATCHES))
+            def lanes() -> int:
+                most = session.lanes if destination.on_this_machine else session.lanes_anywhere
+                return min(most(workers), max_connections or sys.maxsize)
+
+            def grow() -> int:
+                pool.grow_to(lanes())
+                return ACTIVE_PER_WORKER * pool.workers
+
+            recycling = Recycling(RECYCLE_AFTER_BATCHES)
+            pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                run = Run(run_id, known, make_import, pool, sink, reporter, ACTIVE_PER_WORKER * lanes)
+                run = Run(run_id, known, make_import, pool, sink, reporter, ACTIVE_PER_WORKER * pool.workers, grow)
                 with Heartbeat(lambda: destination.open(create=False), run.running):
-                    run.to_the_end()
+                    try:
+                        run.to_the_end()
+                    except KeyboardInterrupt:
+                        raise Interrupted(
+                            "The run was interrupted.", "What was in stays; run it again to go on from there."
+                        ) from None
             interruption.ignore()
             sink.close_run(run_id, "complete")
             seconds = time.monotonic() - began
-            return RunReport(run_id, what, destination.url, run.users, run.bytes_read, seconds, lanes)
+            return RunReport(run_id, what, destination.url, run.users, run.bytes_read, seconds, pool.workers)
