@@ -1,5 +1,6 @@
 """A pool of Ray actors that work on batches, of one import or of many, with the bytes in flight bounded."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,10 @@ class Recycling:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A batch that is done with: `result`, or the `error` that it ended with."""
+    """A batch, or a half of one, that is done with: `result`, or the `error` that it ended with."""
 
     work: Work
+    conversations: int
     result: BatchResult | None
     error: ImporterError | None
 
@@ -139,6 +141,7 @@ class WorkerPool:
         """Waits until something is done, or one of `also` is ready, at most so long; gives what is done."""
         refs = [*self._calls, *also]
         if not refs:
+            time.sleep(timeout_seconds)  # nothing is asked of Ray
             return []
         done, _ = ray.wait(refs, num_returns=1, timeout=timeout_seconds, fetch_local=False)
         if done and self._calls:
@@ -207,7 +210,7 @@ class WorkerPool:
         result, held_bytes = answer
         self._let_go(call.lane, call.held)
         self._recycle(call.lane, held_bytes)
-        return [Finished(call.held.work, result, None)]
+        return [_finished(call.held, result, None)]
 
     def _failed(self, call: _Call, error: ImporterError) -> list[Finished]:
         if call.held is None:
@@ -217,7 +220,7 @@ class WorkerPool:
             self._dispatch.again(call.lane, call.held.load)
             return []
         self._let_go(call.lane, call.held)
-        return [Finished(call.held.work, None, error)]
+        return [_finished(call.held, None, error)]
 
     def _let_go(self, lane: int, held: _Held) -> None:
         self._dispatch.done(lane, held.load)
@@ -258,7 +261,7 @@ class WorkerPool:
         if batch is None:
             return self._payload_lost(held)
         rejected = reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", held.work, self._sink)
-        return Finished(held.work, rejected, None)
+        return _finished(held, rejected, None)
 
     def _batch(self, held: _Held) -> Batch | None:
         try:
@@ -267,7 +270,11 @@ class WorkerPool:
             return None
 
     def _payload_lost(self, held: _Held) -> Finished:
-        return Finished(held.work, None, PayloadLost("A machine was lost while it read this export.", "Run it again."))
+        return _finished(held, None, PayloadLost("A machine was lost while it read this export.", "Run it again."))
+
+
+def _finished(held: _Held, result: BatchResult | None, error: ImporterError | None) -> Finished:
+    return Finished(held.work, len(held.frames), result, error)
 
 
 def _actor_factory(session: Session, destination: Destination) -> Callable[[int], Any]:
