@@ -87,7 +87,7 @@ def _started(users: Users, database: Path, address: str) -> "subprocess.Popen[by
         "ray_import",
         "reimport",
         "--users",
-        users.manifest,
+        str(users.manifest),
         "--to",
         f"sqlite:///{database}",
     ]

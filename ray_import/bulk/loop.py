@@ -3,12 +3,13 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from ray_import.bulk.ports import Workers
 from ray_import.bulk.progress import RunProgress, RunReporter
 from ray_import.bulk.user_import import MakeImport, UserImport
-from ray_import.errors import ImportRunning
+from ray_import.errors import ImporterError, ImportRunning
 from ray_import.sink.port import LEASE_SECONDS, RunLedger, RunUser
 
 MAX_ATTEMPTS = 3
@@ -23,7 +24,7 @@ DONE_STATES = ("complete", "partial", "failed", "skipped")
 
 
 class Run:
-    """All users of a run. `most_active` of them are read at a time.
+    """All users of a run. `most_active` of them are read at a time. `clock` gives seconds that only grow.
 
     `grow` is called every few seconds: it takes on workers where machines have joined, and tells the new `most_active`.
     """
@@ -38,10 +39,11 @@ class Run:
         reporter: RunReporter,
         most_active: int,
         grow: Callable[[], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run_id = run_id
-        self._users = {user.user_id: user for user in users}
-        self._waiting = deque(user for user in users if user.state in ("pending", "running"))
+        self._users = {user.user_id: _without_counts(user) for user in users}
+        self._waiting = deque(user for user in self._users.values() if user.state in ("pending", "running"))
         self._not_before: dict[str, float] = {}
         self._first_refused: dict[str, float] = {}
         self._active: dict[str, UserImport] = {}
@@ -51,9 +53,11 @@ class Run:
         self._reporter = reporter
         self._most_active = most_active
         self._grow = grow
+        self._turns = 0
         self._bytes_read = 0
         self._done = Counter[str]()
-        self._began = self._told = self._jobs_told = self._grown = time.monotonic()
+        self._clock = clock
+        self._began = self._told = self._jobs_told = self._grown = clock()
 
     @property
     def users(self) -> tuple[RunUser, ...]:
@@ -75,10 +79,17 @@ class Run:
             while self._waiting or self._active:
                 self._turn()
         except BaseException:
-            for one in self._active.values():
-                one.interrupt()
+            self._interrupt()
             raise
         self._tell()
+
+    def _interrupt(self) -> None:
+        """Nothing is read any more, even where the destination does not take that it was interrupted."""
+        for one in self._active.values():
+            one.stop_reading()
+        with suppress(ImporterError):  # of the first: where that is away, each of the others would wait for it again
+            for one in self._active.values():
+                one.interrupt()
 
     def _turn(self) -> None:
         self._start_more()
@@ -88,7 +99,7 @@ class Run:
             self._active[done.work.of.id].take(done)
         for one in [one for one in self._active.values() if one.is_over]:
             self._finish(one)
-        now = time.monotonic()
+        now = self._clock()
         if self._grow is not None and now - self._grown >= GROW_EVERY_SECONDS:
             self._grown = now
             self._most_active = self._grow()
@@ -100,7 +111,7 @@ class Run:
             self._tell()
 
     def _start_more(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for _ in range(len(self._waiting)):
             if len(self._active) >= self._most_active:
                 return
@@ -108,14 +119,19 @@ class Run:
             if self._not_before.get(user.user_id, now) > now:
                 self._waiting.append(user)
                 continue
-            one = self._make_import(user)
+            try:
+                one = self._make_import(user)
+            except ImporterError as error:  # its source is no address that can be
+                self._save(replace(user, state="failed", attempts=user.attempts + 1, error=error.message))
+                continue
             self._active[one.work.of.id] = one
 
     def _go_on(self) -> bool:
-        """Who has least in flight goes first: a large export takes what small ones leave."""
+        """Who has least in flight goes first, then who has waited longest: a large export takes what others leave."""
         moved = False
-        for one in sorted(self._active.values(), key=lambda one: one.in_flight):
-            moved |= one.go_on(self._workers)
+        self._turns += 1
+        for one in sorted(self._active.values(), key=lambda one: (one.in_flight, one.last_turn)):
+            moved |= one.go_on(self._workers, self._turns)
         return moved
 
     def _finish(self, one: UserImport) -> None:
@@ -128,24 +144,26 @@ class Run:
         if one.error is not None and one.error.retry and user.attempts < MAX_ATTEMPTS:
             self._again(replace(user, state="pending"), 0.0)
             return
-        self._users[user.user_id] = replace(user, counts={})  # of ten thousand users they would be tens of MB
         self._done.update(
             conversations=one.counts.seen, chunks_written=one.counts.chunks_written, rejects=one.counts.rejected
         )
-        self._ledger.save_user(self._run_id, user)
+        self._save(user)
 
     def _again(self, user: RunUser, in_seconds: float) -> None:
-        self._not_before[user.user_id] = time.monotonic() + in_seconds
-        self._users[user.user_id] = user
-        self._waiting.append(user)
+        self._not_before[user.user_id] = self._clock() + in_seconds
+        self._save(user)
+        self._waiting.append(self._users[user.user_id])
+
+    def _save(self, user: RunUser) -> None:
+        self._users[user.user_id] = _without_counts(user)
         self._ledger.save_user(self._run_id, user)
 
     def _has_patience(self, user_id: str) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         return now - self._first_refused.setdefault(user_id, now) < RUNNING_PATIENCE_SECONDS
 
     def _tell(self) -> None:
-        self._told = time.monotonic()
+        self._told = self._clock()
         at_work = self._active.values()
         self._reporter.show(
             RunProgress(
@@ -158,3 +176,8 @@ class Run:
                 len(at_work),
             )
         )
+
+
+def _without_counts(user: RunUser) -> RunUser:
+    """Of ten thousand users they would be tens of MB."""
+    return replace(user, counts={})

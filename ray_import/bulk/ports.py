@@ -60,11 +60,15 @@ class Readers(Protocol):
 
 
 class Done(Protocol):
-    """A batch that is done with: its result, or the error that it ended with."""
+    """A batch, or a part of one that was split, that is done with: its result, or the error that it ended with."""
 
     @property
     def work(self) -> Work:
         """Whose it was."""
+
+    @property
+    def conversations(self) -> int:
+        """How many were in it."""
 
     @property
     def result(self) -> BatchResult | None:

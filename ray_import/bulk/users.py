@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,21 @@ def read_manifest(path: Path) -> list[UserSource]:
 
 
 def unique(users: Sequence[UserSource]) -> list[UserSource]:
-    """The users, each once. Raises ConfigError where one has two sources: which one is meant cannot be known."""
+    """The users, each once, with the latest of their times (None where one is not known).
+
+    Raises ConfigError where one has two sources: which one is meant cannot be known.
+    """
     found: dict[str, UserSource] = {}
     for user in users:
-        if found.setdefault(user.user_id, user).source != user.source:
+        other = found.setdefault(user.user_id, user)
+        if other.source != user.source:
             raise ConfigError(f"The user {user.user_id} has two sources.", "Name one, or import the other by itself.")
+        found[user.user_id] = replace(user, updated_at=_later(other.updated_at, user.updated_at))
     return list(found.values())
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def selected(
@@ -71,16 +80,19 @@ def seconds_of(time: str) -> float:
 
 def _csv(text: str) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    for record in reader:
-        yield reader.line_num, record
+    try:
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error:
+        yield reader.line_num + 1, None
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # not at what else may separate lines: JSON may hold it
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 yield number, None
 
 

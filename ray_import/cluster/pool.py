@@ -37,9 +37,10 @@ class Recycling:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A batch that is done with: `result`, or the `error` that it ended with."""
+    """A batch, or a half of one, that is done with: `result`, or the `error` that it ended with."""
 
     work: Work
+    conversations: int
     result: BatchResult | None
     error: ImporterError | None
 
@@ -231,7 +232,7 @@ class WorkerPool:
         result, held_bytes = answer
         self._let_go(call.lane, call.held)
         self._recycle(call.lane, held_bytes)
-        return [Finished(call.held.work, result, None)]
+        return [_finished(call.held, result, None)]
 
     def _failed(self, call: _Call, error: ImporterError) -> list[Finished]:
         if call.held is None:
@@ -241,7 +242,7 @@ class WorkerPool:
             self._dispatch.again(call.lane, call.held.load)
             return []
         self._let_go(call.lane, call.held)
-        return [Finished(call.held.work, None, error)]
+        return [_finished(call.held, None, error)]
 
     def _let_go(self, lane: int, held: _Held) -> None:
         self._dispatch.done(lane, held.load)
@@ -281,7 +282,7 @@ class WorkerPool:
         if batch is None:
             return self._payload_lost(held)
         rejected = reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", held.work, self._sink)
-        return Finished(held.work, rejected, None)
+        return _finished(held, rejected, None)
 
     def _batch(self, held: _Held) -> Batch | None:
         try:
@@ -290,7 +291,11 @@ class WorkerPool:
             return None
 
     def _payload_lost(self, held: _Held) -> Finished:
-        return Finished(held.work, None, PayloadLost("A machine was lost while it read this export.", "Run it again."))
+        return _finished(held, None, PayloadLost("A machine was lost while it read this export.", "Run it again."))
+
+
+def _finished(held: _Held, result: BatchResult | None, error: ImporterError | None) -> Finished:
+    return Finished(held.work, len(held.frames), result, error)
 
 
 def _actor_factory(session: Session, destination: Destination, cpus: float) -> Callable[[int], Any]:

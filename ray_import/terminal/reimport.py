@@ -10,13 +10,11 @@ from pathlib import Path
 
 from ray_import.bulk.loop import Run
 from ray_import.bulk.progress import RunReport
-from ray_import.bulk.user_import import UserImport
+from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource, read_manifest, selected, unique
-from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import joins_cluster, prepare_environment
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.lease import Heartbeat
-from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
 from ray_import.sink.destination import Destination
 from ray_import.sink.port import RunUser, Sink
@@ -131,20 +129,13 @@ def _on_ray(
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
     sources = {user.user_id: user.source for user in users}
-    versions = {} if force else sink.versions(settings.rows_hash)
+    versions = sink.versions(settings.rows_hash)
     with redirect_stdout(sys.stderr), Interruption() as interruption:
         stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
         bytes_per_worker = settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:
             interruption.listen()
-            readers = RayReaders(session.node_id, settings)
-
-            def make_import(user: RunUser) -> UserImport:
-                source, version = versions.get(user.user_id, ("", ""))
-                known_version = version if source == user.source else ""
-                of = Import(str(uuid.uuid4()), user.user_id, time.time())
-                reading = readers.read(sources[user.user_id], known_version)
-                return UserImport(user, Work(of, settings, force=force), reading, known_version, sink)
+            imports = Imports(RayReaders(session.node_id, settings), sink, settings, sources, versions, force)
 
             def lanes() -> int:
                 most = session.lanes if destination.on_this_machine else session.lanes_anywhere
@@ -158,7 +149,7 @@ def _on_ray(
             pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                run = Run(run_id, known, make_import, pool, sink, reporter, ACTIVE_PER_WORKER * pool.workers, grow)
+                run = Run(run_id, known, imports, pool, sink, reporter, ACTIVE_PER_WORKER * pool.workers, grow)
                 with Heartbeat(lambda: destination.open(create=False), run.running):
                     try:
                         run.to_the_end()
