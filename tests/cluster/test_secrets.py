@@ -1,4 +1,4 @@
-"""Keys and passwords: in no output, log, record of Ray's, process list or value that travels, least when all goes wrong."""
+"""Keys and passwords: in no output, log, record of Ray, process list or value that travels, also when all fails."""
 
 import base64
 import os
