@@ -16,7 +16,7 @@ from ray_import.errors import ClusterError, ImporterError, PayloadLost, SinkBusy
 from ray_import.importing.batching import split_batch
 from ray_import.importing.dispatch import Dispatch, Load
 from ray_import.importing.work import Work, reject_whole
-from ray_import.records import Batch, BatchResult, Frame
+from ray_import.records import Batch, BatchResult, Counts, Frame
 from ray_import.settings import FlowLimits
 from ray_import.sink.destination import Destination
 from ray_import.sink.port import Sink
@@ -37,11 +37,36 @@ class Recycling:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A batch that is done with: `result`, or the `error` that it ended with."""
+    """A batch that is done with, each once, also where it was halved: `result`, or the `error` that it ended with."""
 
     work: Work
     result: BatchResult | None
     error: ImporterError | None
+
+
+@dataclass(slots=True)
+class _Submitted:
+    """A batch as it was submitted: how many parts of it are not done with, and what came of the others."""
+
+    work: Work
+    parts: int = 1
+    result: BatchResult | None = None
+    error: ImporterError | None = None
+
+    def part_done(self, result: BatchResult | None, error: ImporterError | None) -> list[Finished]:
+        self.parts -= 1
+        self.error = self.error or error
+        if result is not None:
+            self.result = result if self.result is None else _together(self.result, result)
+        return [] if self.parts else [Finished(self.work, self.result, self.error)]
+
+
+def _together(one: BatchResult, other: BatchResult) -> BatchResult:
+    counts = Counts()
+    counts.add(one.counts)
+    counts.add(other.counts)
+    seconds, sink_seconds = one.seconds + other.seconds, one.sink_seconds + other.sink_seconds
+    return BatchResult(one.number, counts, (*one.rejects, *other.rejects), seconds, sink_seconds)
 
 
 @dataclass(slots=True)
@@ -52,7 +77,7 @@ class _Held:
     load: Load
     payload: Any  # ObjectRef of a buffer
     frames: tuple[Frame, ...]
-    work: Work
+    part_of: _Submitted
     sent: int = 0
     busy: int = 0
 
@@ -129,7 +154,7 @@ class WorkerPool:
 
     def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
         """Takes a batch whose payload is in the object store."""
-        self._hold(payload, size_bytes, frames, work, suspect=False)
+        self._hold(payload, size_bytes, frames, _Submitted(work), suspect=False)
         self._send()
 
     def grow_to(self, workers: int) -> None:
@@ -199,9 +224,11 @@ class WorkerPool:
         call = self._lanes[lane].actor.ready.options(name="worker_ready").remote()
         self._calls[call] = _Call(lane, None)
 
-    def _hold(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work, *, suspect: bool) -> None:
+    def _hold(
+        self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], part_of: _Submitted, *, suspect: bool
+    ) -> None:
         load = Load(self._next_number, size_bytes, len(frames), suspect=suspect)
-        self._held_by_number[load.number] = _Held(load, payload, frames, work, sent=int(suspect))
+        self._held_by_number[load.number] = _Held(load, payload, frames, part_of, sent=int(suspect))
         self._next_number += 1
         self._dispatch.add(load)
 
@@ -211,7 +238,7 @@ class WorkerPool:
             held = self._held_by_number[load.number]
             # One constant name a kind: names become labels of metrics, which Ray never lets go of.
             method = self._lanes[lane].actor.import_batch.options(name="import_batch")
-            call = method.remote(held.payload, load.number, held.frames, held.sent > 0, held.work)
+            call = method.remote(held.payload, load.number, held.frames, held.sent > 0, held.part_of.work)
             held.sent += 1
             self._calls[call] = _Call(lane, held)
 
@@ -231,7 +258,7 @@ class WorkerPool:
         result, held_bytes = answer
         self._let_go(call.lane, call.held)
         self._recycle(call.lane, held_bytes)
-        return [Finished(call.held.work, result, None)]
+        return call.held.part_of.part_done(result, None)
 
     def _failed(self, call: _Call, error: ImporterError) -> list[Finished]:
         if call.held is None:
@@ -241,7 +268,7 @@ class WorkerPool:
             self._dispatch.again(call.lane, call.held.load)
             return []
         self._let_go(call.lane, call.held)
-        return [Finished(call.held.work, None, error)]
+        return call.held.part_of.part_done(None, error)
 
     def _let_go(self, lane: int, held: _Held) -> None:
         self._dispatch.done(lane, held.load)
@@ -266,22 +293,26 @@ class WorkerPool:
             self._lanes[lane] = _Lane(self._make_actor(lane), silent=self._lanes[lane].silent)
         self._ask_whether_up(lane)
         finished = [one for load in verdict.to_split for one in self._split(self._held_by_number.pop(load.number))]
-        return finished + [self._reject(self._held_by_number.pop(load.number)) for load in verdict.to_reject]
+        rejected = [one for load in verdict.to_reject for one in self._reject(self._held_by_number.pop(load.number))]
+        return finished + rejected
 
     def _split(self, held: _Held) -> list[Finished]:
         batch = self._batch(held)
         if batch is None:
-            return [self._payload_lost(held)]
-        for half in split_batch(batch, 0):
-            self._hold(put_payload(half.payload), len(half.payload), half.frames, held.work, suspect=True)
+            return self._payload_lost(held)
+        halves = list(split_batch(batch, 0))
+        held.part_of.parts += len(halves) - 1
+        for half in halves:
+            self._hold(put_payload(half.payload), len(half.payload), half.frames, held.part_of, suspect=True)
         return []
 
-    def _reject(self, held: _Held) -> Finished:
+    def _reject(self, held: _Held) -> list[Finished]:
         batch = self._batch(held)
         if batch is None:
             return self._payload_lost(held)
-        rejected = reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", held.work, self._sink)
-        return Finished(held.work, rejected, None)
+        work = held.part_of.work
+        rejected = reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", work, self._sink)
+        return held.part_of.part_done(rejected, None)
 
     def _batch(self, held: _Held) -> Batch | None:
         try:
@@ -289,8 +320,9 @@ class WorkerPool:
         except ray.exceptions.RayError:
             return None
 
-    def _payload_lost(self, held: _Held) -> Finished:
-        return Finished(held.work, None, PayloadLost("A machine was lost while it read this export.", "Run it again."))
+    def _payload_lost(self, held: _Held) -> list[Finished]:
+        lost = PayloadLost("A machine was lost while it read this export.", "Run it again.")
+        return held.part_of.part_done(None, lost)
 
 
 def _actor_factory(session: Session, destination: Destination, cpus: float) -> Callable[[int], Any]:
