@@ -1,7 +1,7 @@
 """What a run over many users costs beyond their bytes: `python -m benchmarks.many_users --users 2000 --kb 200`.
 
-The same bytes in one export are the measure. The driver's memory is its PSS when so many of the users are done with. The
-second run finds everybody in.
+The same bytes in one export are the measure. The driver's memory is its PSS when so many of the users are done with.
+The second run finds everybody in.
 """
 
 import argparse
