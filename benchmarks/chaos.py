@@ -24,7 +24,7 @@ from benchmarks.user_exports import Users, query_in, rows_in, write_users
 
 BAD_SHARE = 0.05
 LOOK_EVERY_S = 0.05
-WORKER_LIVES_S = (0.3, 1.5)
+WORKER_LIVES_S = (0.5, 1.5)
 RUN_LIVES_S = (3.0, 9.0)
 
 

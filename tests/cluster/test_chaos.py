@@ -18,5 +18,5 @@ def test_whatever_is_killed_when_the_tables_are_those_of_an_undisturbed_run(sess
     in_fair_weather(users, calm, address)
     storm = through_the_storm(users, wild, address, seed=1, most_runs_killed=2)
     assert storm.runs_killed == 2
-    assert storm.workers_killed > 3
+    assert storm.workers_killed > 1
     assert differences(wild, calm) == []

@@ -60,10 +60,15 @@ def nothing_happens() -> Watching:
 
 
 def run(
-    session: Session, users: Users, destination: Destination, watching: Watching, after_batches: int = 1_000_000
+    session: Session,
+    users: Users,
+    destination: Destination,
+    watching: Watching,
+    after_batches: int = 1_000_000,
+    batch_bytes: int = 16 * 1024,
 ) -> dict[str, tuple[str, int]]:
     """State and attempts of each user after a run in small batches."""
-    settings = ImportSettings(flow=FlowLimits(batch_bytes=16 * 1024))
+    settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes))
     run_id = str(uuid.uuid4())
     with closing(destination.open()) as sink:
         readers = RayReaders(session.node_id, settings)
@@ -122,15 +127,16 @@ def test_a_killed_reader_has_its_user_read_again(
     assert rows_in(database) == rows_in(undisturbed)
 
 
-def test_a_conversation_that_kills_its_worker_costs_itself_alone(
+def test_a_conversation_that_kills_its_worker_costs_itself_alone_whatever_is_in_its_batch(
     session: Session, users: Users, undisturbed: Path, tmp_path: Path
 ) -> None:
+    """The batch, all of the user's export, is halved again and again: its user is done with when all halves are."""
     [(user_id, poison), *_] = query_in(
         undisturbed, "SELECT user_id, conversation_id FROM imported_conversations WHERE chunk_count > 0 ORDER BY 2"
     )
     database = tmp_path / "chunks.db"
     destination = DialledDestination(f"sqlite:///{database}", database, Dials(poison_conversation=poison))
-    states = run(session, users, destination, nothing_happens())
+    states = run(session, users, destination, nothing_happens(), batch_bytes=4 * 1024 * 1024)
     assert states == dict.fromkeys(users.sources, ("complete", 1)) | {user_id: ("partial", 1)}
     kept = query_in(database, "SELECT user_id, conversation_id, reason FROM import_rejects")
     assert kept == [(user_id, poison, "kills_worker")]
