@@ -329,7 +329,7 @@ class SqliteSink:
         with self._translated():
             found = self._db.execute(
                 "SELECT id, status FROM import_runs WHERE what = ? AND settings_hash = ?"
-                " ORDER BY started_at DESC LIMIT 1",
+                " ORDER BY started_at DESC, rowid DESC LIMIT 1",
                 (what, settings_hash),
             ).fetchone()
         return None if found is None else (found[0], found[1])
@@ -384,7 +384,7 @@ class SqliteSink:
         with self._translated():
             found = self._db.execute(
                 "SELECT u.user_id, u.source, u.version FROM import_run_users u JOIN import_runs r ON r.id = u.run_id"
-                " WHERE r.settings_hash = ? AND u.state IN ('complete', 'skipped') ORDER BY u.updated_at",
+                " WHERE r.settings_hash = ? AND u.state IN ('complete', 'skipped') ORDER BY u.updated_at, u.rowid",
                 (settings_hash,),
             ).fetchall()
         return {user_id: (source, version) for user_id, source, version in found}
