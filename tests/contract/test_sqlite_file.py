@@ -205,7 +205,7 @@ def test_a_full_disk_is_an_error_and_when_there_is_room_it_goes_on(filled: Sqlit
 def test_a_file_that_somebody_keeps_locked_is_worth_another_try(
     filled: SqliteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_import.sink.sqlite.BUSY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.sink.sqlite_file.BUSY_TIMEOUT_SECONDS", 0.01)
     with closing(SqliteSink(filled.path)) as sink, filled.connected() as somebody:
         somebody.execute("BEGIN IMMEDIATE")
         with pytest.raises(SinkBusy) as caught:
