@@ -263,7 +263,14 @@ class DatabaseSink:
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
         """See `RunLedger.users_of`."""
-        return [(user_id, source) for user_id, source in self._call("users_of", p_table=table, p_column=column)]
+        try:
+            found = self._call("users_of", p_table=table, p_column=column)
+        except SinkError as error:
+            if error.retry:
+                raise
+            hint = "--from-table names a table with user_id, --source-column its column with the sources."
+            raise ConfigError(error.message, hint) from None
+        return [(user_id, source) for user_id, source in found]
 
     def close(self) -> None:
         """See `Sink.close`."""

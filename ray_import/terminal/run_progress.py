@@ -74,7 +74,7 @@ def show_report(console: Console, report: RunReport) -> None:
     facts.add_row(
         "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"
     )
-    facts.add_row("written to", report.destination)
+    facts.add_row("written to", Text(report.destination))
     console.print(facts)
     bad = [user for user in report.users if user.state in ("failed", "partial")]
     if bad:

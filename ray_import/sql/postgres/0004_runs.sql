@@ -71,14 +71,15 @@ returns jsonb language sql stable set search_path = '' as $$
         order by u.user_id, u.updated_at desc) latest;
 $$;
 
--- [[user_id, source]] of a table of the service (--from-table), where there is a source.
+-- [[user_id, source]] of a table of the service (--from-table), where there are both.
 create or replace function public.ray_import_users_of(p_table text, p_column text)
 returns jsonb language plpgsql stable set search_path = '' as $$
 declare
     v_users jsonb;
 begin
-    execute format('select coalesce(jsonb_agg(jsonb_build_array(user_id::text, %1$I) order by user_id::text), ''[]'')'
-        ' from public.%2$I where %1$I is not null', p_column, p_table) into v_users;
+    execute format('select coalesce(jsonb_agg(jsonb_build_array(user_id::text, %1$I::text)'
+        ' order by user_id::text collate "C"), ''[]'')'
+        ' from public.%2$I where user_id is not null and %1$I::text <> ''''', p_column, p_table) into v_users;
     return v_users;
 end $$;
 
