@@ -15,7 +15,7 @@ from ray_import.extraction.visibility import NOT_CHAT
 from ray_import.importing.lease import BEAT_EVERY_SECONDS
 from ray_import.importing.loop import JOB_ROW_EVERY_SECONDS
 from ray_import.records import Counts
-from ray_import.sink import database, postgres, supabase
+from ray_import.sink import database, database_calls, postgres, supabase
 from ray_import.sink.port import LEASE_SECONDS
 from ray_import.sink.sqlstates import sink_error
 
@@ -189,17 +189,17 @@ def test_what_a_table_says_of_a_code_becomes_of_it(code: str, outcome: str) -> N
         ("supabase", f"up to {supabase.MOST_ROWS} rows or {supabase.MOST_BYTES // 2**20} MB"),
         ("supabase", f"down to {supabase.LEAST_ROWS} rows and {supabase.LEAST_BYTES // 2**10} KB"),
         ("supabase", f"no answer for {supabase.TIMEOUT.read:.0f} s"),
-        ("supabase", f"random and growing waits of up to {database.LONGEST_WAIT_SECONDS} s"),
-        ("supabase", f"for {database.OPENING_PATIENCE_SECONDS} s when the project is opened"),
-        ("supabase", f"for {database.PATIENCE_SECONDS} s at each later step"),
+        ("supabase", f"random and growing waits of up to {database_calls.LONGEST_WAIT_SECONDS} s"),
+        ("supabase", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the project is opened"),
+        ("supabase", f"for {database_calls.PATIENCE_SECONDS} s at each later step"),
         ("supabase", f"up to {database.MOST_REJECT_BYTES // 2**20} MB; of larger ones the first and last "
                      f"{database.REJECT_SAMPLE_BYTES // 2**10} KB"),
         ("supabase", f"a sign of life every {BEAT_EVERY_SECONDS:.0f} s"),
         ("supabase", f"taken over after {LEASE_SECONDS} s without a sign"),
         ("supabase", f"up to date, every {JOB_ROW_EVERY_SECONDS:.0f} s"),
         ("postgres", f"up to {postgres.MOST_ROWS:,} rows or {postgres.MOST_BYTES // 2**20} MB"),
-        ("postgres", f"for {database.OPENING_PATIENCE_SECONDS} s when the destination is opened and for "
-                     f"{database.PATIENCE_SECONDS} s at each step"),
+        ("postgres", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the destination is opened and for "
+                     f"{database_calls.PATIENCE_SECONDS} s at each step"),
     ],
 )  # fmt: skip
 def test_the_numbers_are_those_of_the_program(page: str, words: str) -> None:

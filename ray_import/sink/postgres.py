@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from ray_import.chunks.rows import ChunkRow
 from ray_import.credentials import environment
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
-from ray_import.sink.database import PartLimits
+from ray_import.sink.database_calls import PartLimits
 from ray_import.sink.migrations import migrations
 from ray_import.sink.sqlstates import sink_error
 
