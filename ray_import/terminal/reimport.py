@@ -8,12 +8,14 @@ from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from ray_import.bulk.alert import alert
 from ray_import.bulk.loop import Run
 from ray_import.bulk.progress import RunReport
 from ray_import.bulk.user_import import UserImport
 from ray_import.bulk.users import UserSource, read_manifest, selected, unique
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import joins_cluster, prepare_environment
+from ray_import.credentials import environment
 from ray_import.errors import ConfigError
 from ray_import.importing.lease import Heartbeat
 from ray_import.importing.work import Work
@@ -86,7 +88,9 @@ def reimport(
     with closing(destination.open()) as sink:
         users = which.found(sink, settings)
         run_id, known = _run_of(which, users, settings, sink)
-        return _on_ray(run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force)
+        report = _on_ray(run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force)
+    alert(report, environment().alert_webhook.get_secret_value())
+    return report
 
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings) -> list[UserSource]:
@@ -126,6 +130,7 @@ def _on_ray(
     destination.hand_down_password(to_children=not joins_cluster())
     prepare_environment()
     sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]  # Ray writes it down, as UTF-8
+    from ray_import.cluster.metrics import MetricsReporter  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.pool import Recycling, WorkerPool  # noqa: PLC0415 - takes half a second to import
     from ray_import.cluster.reading import RayReaders  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
@@ -150,7 +155,9 @@ def _on_ray(
             pool = WorkerPool(session, lanes, settings.flow, destination, sink, Recycling(RECYCLE_AFTER_BATCHES))
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                run = Run(run_id, known, make_import, pool, sink, reporter, ACTIVE_PER_WORKER * lanes)
+                run = Run(
+                    run_id, known, make_import, pool, sink, MetricsReporter(pool, reporter), ACTIVE_PER_WORKER * lanes
+                )
                 with Heartbeat(lambda: destination.open(create=False), run.running):
                     run.to_the_end()
             interruption.ignore()
