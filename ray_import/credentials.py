@@ -23,6 +23,7 @@ class Environment(BaseSettings):
     supabase_db_url: SecretStr = SecretStr("")
     database_url: SecretStr = SecretStr("")
     pgpassword: SecretStr = SecretStr("")
+    alert_webhook: SecretStr = SecretStr("")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_import.cluster.failures import LOST, to_ours
+from ray_import.cluster.metrics import PoolTotals
 from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker import ImportWorker
@@ -102,6 +103,7 @@ class WorkerPool:
             workers, flow.batches_per_worker, min(session.budget_bytes, workers * flow.bytes_per_worker)
         )
         self._next_number = 0
+        self._totals = PoolTotals()
         self._most_bytes = session.budget_bytes
         self._make_actor = _actor_factory(session, destination, cpus_per_worker)
         self._lanes = [_Lane(self._make_actor(lane)) for lane in range(workers)]
@@ -123,6 +125,11 @@ class WorkerPool:
     def bytes_in_flight(self) -> int:
         """The payloads that are held for batches not finished yet."""
         return self._dispatch.bytes_in_flight
+
+    @property
+    def totals(self) -> PoolTotals:
+        """Where the workers' time went, and how many batches were sent once more."""
+        return self._totals
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether a batch of that size may be submitted now; always true when nothing is in flight."""
@@ -213,6 +220,7 @@ class WorkerPool:
             # One constant name a kind: names become labels of metrics, which Ray never lets go of.
             method = self._lanes[lane].actor.import_batch.options(name="import_batch")
             call = method.remote(held.payload, load.number, held.frames, held.sent > 0, held.work)
+            self._totals.tried_again += held.sent > 0
             held.sent += 1
             self._calls[call] = _Call(lane, held)
 
@@ -230,6 +238,8 @@ class WorkerPool:
             self._dispatch.lane_up(call.lane)
             return []
         result, held_bytes = answer
+        self._totals.work_seconds += result.seconds - result.sink_seconds
+        self._totals.sink_seconds += result.sink_seconds
         self._let_go(call.lane, call.held)
         self._recycle(call.lane, held_bytes)
         return [_finished(call.held, result, None)]

@@ -8,11 +8,13 @@ from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from ray_import.bulk.alert import alert
 from ray_import.bulk.loop import Run
 from ray_import.bulk.progress import RunReport
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource, read_manifest, selected, unique
 from ray_import.cluster.environment import joins_cluster, prepare_environment
+from ray_import.credentials import environment
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.lease import Heartbeat
 from ray_import.settings import ImportSettings
@@ -84,7 +86,9 @@ def reimport(
     with closing(destination.open()) as sink:
         users = which.found(sink, settings)
         run_id, known = _run_of(which, users, settings, sink)
-        return _on_ray(run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force)
+        report = _on_ray(run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force)
+    alert(report, environment().alert_webhook.get_secret_value())
+    return report
 
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings) -> list[UserSource]:
@@ -124,6 +128,7 @@ def _on_ray(
     destination.hand_down_password(to_children=not joins_cluster())
     prepare_environment()
     sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]  # Ray writes it down, as UTF-8
+    from ray_import.cluster.metrics import MetricsReporter  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.pool import Recycling, WorkerPool  # noqa: PLC0415 - takes half a second to import
     from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
@@ -149,7 +154,8 @@ def _on_ray(
             pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                run = Run(run_id, known, imports, pool, sink, reporter, ACTIVE_PER_WORKER * pool.workers, grow)
+                metered = MetricsReporter(pool, reporter)
+                run = Run(run_id, known, imports, pool, sink, metered, ACTIVE_PER_WORKER * pool.workers, grow)
                 with Heartbeat(lambda: destination.open(create=False), run.running):
                     try:
                         run.to_the_end()
