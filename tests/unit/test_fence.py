@@ -12,7 +12,8 @@ IMPORT_ALL_WITHOUT_RAY = """
 import importlib, pkgutil, sys
 sys.modules["ray"] = None  # from here on `import ray` raises
 import ray_import
-MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in ("session", "executor", "failures", "pool", "reading", "worker")}
+KNOW = ("executor", "failures", "payloads", "pool", "reading", "session", "worker")
+MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in KNOW}
 for module in pkgutil.walk_packages(ray_import.__path__, "ray_import."):
     name = module.name
     if name not in MAY_KNOW_RAY and name != "ray_import.__main__" and not name.startswith("ray_import.terminal"):
