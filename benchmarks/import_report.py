@@ -76,7 +76,7 @@ LINES: tuple[tuple[str, Callable[[Measurement], str]], ...] = (
     ("seconds until Ray is up", lambda m: f"{m.ray_seconds:.2f}"),
     ("seconds, Ray being up", lambda m: f"{m.seconds:.2f}"),
     ("  of which to start the workers", lambda m: f"{m.start_seconds:.2f}"),
-    ("  until the first chunk is in", lambda m: f"{m.first_chunk_seconds:.2f}"),
+    ("  until the first chunk is in", lambda m: f"{m.first_chunk_seconds:.2f}".replace("nan", "")),
     ("MB/s", lambda m: f"{m.megabytes_per_second:.0f}"),
     ("CPU seconds", lambda m: f"{m.cpu_seconds:.2f}"),
     ("  of which to start the workers", lambda m: f"{m.start_cpu_seconds:.2f}"),

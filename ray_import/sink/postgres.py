@@ -55,7 +55,7 @@ class PostgresDatabase:
             ),
         )
         values = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in arguments.items()}
-        with self._transaction() as connection:
+        with self._translated(), self._connected() as connection:  # one statement: by itself a transaction
             row = connection.execute(statement, values).fetchone()
         return None if row is None else row[0]
 
