@@ -58,7 +58,7 @@ class ProcessTree:
         """CPU time first, then memory, which takes a few milliseconds per process."""
         members = self._members()
         self._cpu_seconds |= {entry.key: entry.cpu_seconds for entry in members}
-        pss = sum(_pss_bytes(entry.key.pid) for entry in members)
+        pss = sum(pss_bytes(entry.key.pid) for entry in members)
         return Reading(sum(self._cpu_seconds.values()), pss, len(members))
 
     def _members(self) -> list[Entry]:
@@ -109,7 +109,7 @@ def _carries(pid: int, marker: bytes) -> bool:
         return False
 
 
-def _pss_bytes(pid: int) -> int:
+def pss_bytes(pid: int) -> int:
     try:
         for line in (PROC / str(pid) / "smaps_rollup").read_bytes().splitlines():
             if line.startswith(b"Pss:"):

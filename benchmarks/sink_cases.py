@@ -13,7 +13,9 @@ import psycopg
 from benchmarks.gateway_child import stand_in
 from benchmarks.process_tree import ProcessTree
 from ray_import.chunks.rows import ChunkRow
-from ray_import.sink.database import DatabaseSink, PartLimits, chunk_object
+from ray_import.sink.database import DatabaseSink
+from ray_import.sink.database_calls import PartLimits
+from ray_import.sink.database_rows import chunk_object
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.sqlite import SqliteSink

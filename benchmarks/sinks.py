@@ -58,9 +58,7 @@ def made_batches(megabytes: float) -> list[Batch]:
         export = Path(folder) / "export.json"
         write_export(export, megabytes)
         raws = batches_of(open_sources([export], SETTINGS.read).conversations(), SETTINGS.flow.batch_bytes)
-        return [
-            _rows(batch.payload[frame.start : frame.start + frame.length] for frame in batch.frames) for batch in raws
-        ]
+        return [_rows(batch.payload[one.start : one.start + one.length] for one in batch.frames) for batch in raws]
 
 
 def _rows(raws: Iterable[bytes]) -> Batch:
@@ -141,9 +139,8 @@ class Size:
 
 def table(phase: str, costs: dict[str, Cost], size: Size) -> Table:
     """One phase: a column for each sink."""
-    drawn = Table(
-        title=f"{phase}: {size.conversations:,} conversations, {size.rows:,} rows, {size.text:.1f} MB of text"
-    )
+    what = f"{size.conversations:,} conversations, {size.rows:,} rows, {size.text:.1f} MB of text"
+    drawn = Table(title=f"{phase}: {what}")
     drawn.add_column("")
     for name in costs:
         drawn.add_column(name, justify="right")
@@ -187,9 +184,7 @@ def main() -> None:
         costs = {name: middle([run[phase] for run in of_case]) for name, of_case in runs.items()}
         console.print(table(phase, costs, Size.of(batches)))
     console.print(f"Medians of {options.repeat}. {machine.in_a_line()}", highlight=False)
-    console.print(
-        '"Supabase" is a stand-in in Python, not PostgREST; "function" is the most that any gateway can reach.'
-    )
+    console.print('"Supabase" is a stand-in in Python, not PostgREST; "function" is the most that a gateway can reach.')
 
 
 if __name__ == "__main__":

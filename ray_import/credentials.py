@@ -23,6 +23,7 @@ class Environment(BaseSettings):
     supabase_db_url: SecretStr = SecretStr("")
     database_url: SecretStr = SecretStr("")
     pgpassword: SecretStr = SecretStr("")
+    alert_webhook: SecretStr = SecretStr("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ def supabase_access() -> SupabaseAccess:
     url, key = found.supabase_url.strip().rstrip("/"), SecretStr(found.supabase_service_key.get_secret_value().strip())
     missing = [name for name, value in (("SUPABASE_URL", url), ("SUPABASE_SERVICE_KEY", key)) if not value]
     if missing:
+        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise ConfigError(
-            f"{' and '.join(missing)} is not set." if len(missing) == 1 else f"{' and '.join(missing)} are not set.",
-            "Set it in the environment or in a file .env: the project's settings show both, under API keys.",
+            f"{' and '.join(missing)} {are} not set.",
+            f"Set {them} in the environment or in a file .env: the project's settings show both, under API keys.",
         )
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:

@@ -4,7 +4,9 @@
     ├─ ConfigError               exit code 2: an option, a setting or a path that cannot be
     ├─ SourceError               the export cannot be read
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
-    │  └─ UnsafeArchive          encrypted, or made to exhaust who opens it
+    │  ├─ UnsafeArchive          encrypted, or made to exhaust who opens it
+    │  └─ SourceRefused          a server does not give it, or not any more: nothing of it can be read
+    │     └─ SourceUnavailable   not for the moment: worth another try
     ├─ RecordError               one conversation cannot be read: it becomes a reject
     ├─ SinkError                 the destination refuses for good
     │  ├─ SinkBusy               it is taken, or away, for the moment: worth another try
@@ -13,6 +15,7 @@
     ├─ ImportRunning             exit code 2: another import of the same user is running
     ├─ LeaseLost                 another import has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
+    │  └─ PayloadLost            what was read is gone with its machine: worth reading again
     └─ Interrupted               somebody asked to stop
 
 An error carries ids and places, never the words of a conversation. It is made of positional
@@ -52,6 +55,17 @@ class NotAnExport(SourceError):
 
 class UnsafeArchive(SourceError):
     pass
+
+
+class SourceRefused(SourceError):
+    pass
+
+
+class SourceUnavailable(SourceRefused):
+    """`retry_after_seconds` is for how long the server asks to be left alone, 0 where it does not say."""
+
+    retry = True
+    retry_after_seconds: float = 0.0
 
 
 class RecordError(ImporterError):
@@ -106,6 +120,10 @@ class LeaseLost(ImporterError):
 
 class ClusterError(ImporterError):
     pass
+
+
+class PayloadLost(ClusterError):
+    retry = True
 
 
 class Interrupted(ImporterError):

@@ -46,6 +46,12 @@ class ReadLimits:
     window_bytes: int = 512 * 1024
     max_conversation_bytes: int = 256 * 1024 * 1024
     reader: Reader = "auto"
+    max_download_bytes: int = 20 * 1024**3
+    """Of a source on a server that gives no ranges: it goes to a temporary file."""
+
+    def __post_init__(self) -> None:
+        if self.max_download_bytes < 1:
+            raise ConfigError(f"--max-download-bytes {self.max_download_bytes} cannot be: 1 at least.")
 
 
 @dataclass(frozen=True, slots=True)

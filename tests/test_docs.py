@@ -1,4 +1,5 @@
-"""docs/extraction.md, held against the program: the tests that it names are there, and so are all names of counts."""
+"""The docs, held against the program: tests that are named are there, and so are all names of counts and codes, and
+the numbers."""
 
 import ast
 import re
@@ -9,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
+from ray_import.importing.lease import BEAT_EVERY_SECONDS
+from ray_import.importing.loop import JOB_ROW_EVERY_SECONDS
 from ray_import.records import Counts
+from ray_import.sink import database, database_calls, postgres, supabase
+from ray_import.sink.port import LEASE_SECONDS
+from ray_import.sink.sqlstates import sink_error
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extraction.md").read_text()
@@ -106,7 +113,10 @@ def reject_reasons() -> set[str]:
         if isinstance(inner, ast.IfExp)
     }
     by_reader = given_to({"_take", "_item"}, "reader/items.py")
-    return (called("RecordError", "") | by_reader | given_to({"reject_whole"}, "cluster") | faults) - {""}
+    by_destination = given_to({"_reject"}, "importing")
+    return (called("RecordError", "") | by_reader | by_destination | given_to({"reject_whole"}, "cluster") | faults) - {
+        ""
+    }
 
 
 def test_the_names_are_found_in_the_code() -> None:
@@ -120,6 +130,7 @@ def test_the_names_are_found_in_the_code() -> None:
     }  # fmt: skip
     assert reject_reasons() >= {
         "invalid_json", "damaged", "too_large", "truncated", "ambiguous_node_keys", "kills_worker", "fault:",
+        "refused:",
     }  # fmt: skip
 
 
@@ -135,3 +146,70 @@ def test_the_types_that_are_never_chat_are_all_in_the_document() -> None:
     listed = re.search(r"types that are never chat: (.*?)\.", PAGE, re.DOTALL)
     assert listed is not None
     assert set(re.findall(r"`(\w+)`", listed[1])) == NOT_CHAT - {"user_editable_context"}
+
+
+# --- destinations --------------------------------------------------------------------------------
+
+DESTINATIONS = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("postgres", "supabase")}
+CODE = r"[0-9][0-9A-Z]{1,4}|PGRST\d{3}"
+KINDS = {
+    "tried again": SinkBusy,
+    "in halves, then tried again": SinkOverloaded,
+    "in halves; the conversation to blame becomes a reject": RowsRefused,
+    "ends the import": SinkError,
+}
+
+
+def errors_of(page: str) -> list[tuple[str, str]]:
+    """Each code of a page's table of errors, and what becomes of it."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    return [(code, row[2]) for row in rows if len(row) == 4 for code in re.findall(f"`({CODE})`", row[0])]
+
+
+ERRORS = sorted({error for page in DESTINATIONS.values() for error in errors_of(page)})
+
+
+def test_every_code_that_is_told_apart_is_in_a_table_of_errors_and_no_other() -> None:
+    known = {text_of(node) for node in nodes_of("sink/sqlstates.py")}
+    assert {code for code, _ in ERRORS} == {text for text in known if re.fullmatch(CODE, text)}
+    assert len(ERRORS) > 25
+
+
+@pytest.mark.parametrize(("code", "outcome"), ERRORS)
+def test_what_a_table_says_of_a_code_becomes_of_it(code: str, outcome: str) -> None:
+    kinds = [kind for words, kind in KINDS.items() if outcome == words or outcome.startswith(f"{words}, `refused:")]
+    assert kinds == [type(sink_error(code, ""))]
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("supabase", f"up to {supabase.MOST_ROWS} rows or {supabase.MOST_BYTES // 2**20} MB"),
+        ("supabase", f"down to {supabase.LEAST_ROWS} rows and {supabase.LEAST_BYTES // 2**10} KB"),
+        ("supabase", f"no answer for {supabase.TIMEOUT.read:.0f} s"),
+        ("supabase", f"random and growing waits of up to {database_calls.LONGEST_WAIT_SECONDS} s"),
+        ("supabase", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the project is opened"),
+        ("supabase", f"for {database_calls.PATIENCE_SECONDS} s at each later step"),
+        ("supabase", f"up to {database.MOST_REJECT_BYTES // 2**20} MB; of larger ones the first and last "
+                     f"{database.REJECT_SAMPLE_BYTES // 2**10} KB"),
+        ("supabase", f"a sign of life every {BEAT_EVERY_SECONDS:.0f} s"),
+        ("supabase", f"taken over after {LEASE_SECONDS} s without a sign"),
+        ("supabase", f"up to date, every {JOB_ROW_EVERY_SECONDS:.0f} s"),
+        ("postgres", f"up to {postgres.MOST_ROWS:,} rows or {postgres.MOST_BYTES // 2**20} MB"),
+        ("postgres", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the destination is opened and for "
+                     f"{database_calls.PATIENCE_SECONDS} s at each step"),
+    ],
+)  # fmt: skip
+def test_the_numbers_are_those_of_the_program(page: str, words: str) -> None:
+    assert words in " ".join(DESTINATIONS[page].split())
+
+
+def test_the_columns_of_a_profile_are_in_the_document() -> None:
+    told = set(re.findall(r"`(\w+)`", DESTINATIONS["supabase"].partition("## `--profile-table")[2].partition("## ")[0]))
+    given = {node.arg for node in nodes_of("importing/profile.py") if isinstance(node, ast.keyword) and node.arg}
+    named = {
+        text_of(key) for node in nodes_of("importing/profile.py") if isinstance(node, ast.Dict) for key in node.keys
+    }
+    assert (given | named) - {"", "frozen", "slots"} <= told

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from ray_import.settings import ChunkSettings, FlowLimits
+from ray_import.settings import ChunkSettings, FlowLimits, ReadLimits
 from ray_import.terminal.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +54,7 @@ def test_the_defaults_in_the_readme_are_those_of_the_program() -> None:
         ("--chunk-tokens", ChunkSettings().target_tokens),
         ("--overlap-tokens", ChunkSettings().overlap_tokens),
         ("--batch-bytes", FlowLimits().batch_bytes),
+        ("--max-download-bytes", ReadLimits().max_download_bytes),
     ):
         assert re.search(rf"`{option} N` \| {value} \|", README)
 
@@ -66,6 +67,6 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
 
 
 def test_the_job_of_the_readme_is_the_one_that_is_tested() -> None:
-    [submit] = [command for command in COMMANDS if command[:3] == ["ray", "job", "submit"]]
+    submit, _many_users = (command for command in COMMANDS if command[:3] == ["ray", "job", "submit"])
     assert submit[submit.index("--") + 1 :][:2] == ["python", "jobs/import_export.py"]
     assert '"python", "jobs/import_export.py"' in (ROOT / "tests" / "cluster" / "test_jobs.py").read_text()

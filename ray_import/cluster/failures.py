@@ -5,12 +5,13 @@ RayError
 ├─ RayActorError             ActorDiedError, ActorUnavailableError: the worker is lost
 ├─ OutOfMemoryError          killed by Ray's memory monitor: lost
 ├─ WorkerCrashedError, NodeDiedError, LocalRayletDiedError                lost
-└─ ObjectLostError …         a payload is gone with its node, RaySystemError: the import ends
+├─ ObjectLostError …         a payload is gone with the node that had read it
+└─ RaySystemError            the import ends
 """
 
 import ray.exceptions as of_ray
 
-from ray_import.errors import ClusterError, ImporterError
+from ray_import.errors import ClusterError, ImporterError, PayloadLost
 
 LOST = (
     of_ray.RayActorError,
@@ -28,5 +29,13 @@ def to_ours(error: of_ray.RayError) -> ImporterError:
         cause = error.cause
         if isinstance(cause, ImporterError):
             return cause
+        if isinstance(cause, (*LOST, of_ray.ObjectLostError)):  # what became of the payload, not of the worker
+            return _payload_lost()
         return ClusterError(f"A worker failed with {type(cause).__name__}.", "This is a fault in ray-import.")
+    if isinstance(error, (*LOST, of_ray.ObjectLostError)):
+        return _payload_lost()
     return ClusterError(f"Ray failed with {type(error).__name__}.", "Its logs are in /tmp/ray/session_latest/logs.")
+
+
+def _payload_lost() -> PayloadLost:
+    return PayloadLost("A machine of the cluster was lost while it read this export.", "Run it again.")

@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,11 @@ class Session:
         most = max(self.cpus, 1)
         return most if workers is None else workers if self.local else min(workers, most)
 
+    def lanes_anywhere(self, workers: int | None) -> int:
+        """The same where they may be on all machines, which come and go."""
+        most = max(cluster_cpus(), 1)
+        return most if workers is None else workers if self.local else min(workers, most)
+
 
 @contextmanager
 def ray_session(workers: int | None, in_flight_bytes: int = 0) -> Iterator[Session]:
@@ -45,9 +52,13 @@ def ray_session(workers: int | None, in_flight_bytes: int = 0) -> Iterator[Sessi
 
     A local one has a CPU for each of `workers` (default: this machine's), an object store in which
     `in_flight_bytes` find room, and is gone afterwards.
-    `prepare_environment` has to be called before this module is imported. Raises ClusterError.
+    `prepare_environment` has to be called before this module is imported, and `sys.argv` must have no secrets in
+    it: Ray writes it down. Raises ClusterError.
     """
     local = not joins_cluster()
+    # Ray writes down the command line of every program that joins, for all to see, and takes it from the system,
+    # where it is as it was typed: with the token of a signed URL in it. `sys.argv` is what may be shown.
+    ray._private.utils.get_entrypoint_name = _command_line  # noqa: SLF001 - there is no other way to say it
     try:
         if local:
             _start_local(workers or available_cpus(), in_flight_bytes)
@@ -62,6 +73,10 @@ def ray_session(workers: int | None, in_flight_bytes: int = 0) -> Iterator[Sessi
         ray.shutdown()
 
 
+def _command_line() -> str:
+    return subprocess.list2cmdline([sys.executable, *sys.argv])
+
+
 def _join(address: str) -> None:
     """Ray waits for minutes where nothing listens: so that is looked at first."""
     if "://" in address:
@@ -73,6 +88,11 @@ def _join(address: str) -> None:
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_TIMEOUT_SECONDS).close()
     ray.init(logging_level=logging.ERROR, log_to_driver=False)
+
+
+def cluster_cpus() -> int:
+    """The CPUs of all machines that are up at this moment."""
+    return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
 
 
 def available_cpus() -> int:

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import resource
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -11,13 +13,14 @@ from ray_import.records import BatchResult, Frame
 from ray_import.sink.destination import Destination
 from ray_import.sink.port import Sink
 
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+
 
 class ImportWorker:
     """One worker process. Rows go from here to the destination; only counts go back."""
 
-    def __init__(self, number: int, work: Work, destination: Destination) -> None:
+    def __init__(self, number: int, destination: Destination) -> None:
         self._number = number
-        self._work = work
         self._destination = destination
 
     @cached_property
@@ -30,13 +33,18 @@ class ImportWorker:
 
     def ready(self) -> int:
         """Answers, with the process id, once the worker can work. Raises SinkError where it cannot."""
-        self._sink.known(self._work.of.user_id, "", [])
+        self._sink.known("", "", [])
         gc.freeze()  # what Ray and the imports hold stays for good: no collection need go through it again
         gc.disable()
         return os.getpid()
 
-    def import_batch(self, payload: Any, number: int, frames: Sequence[Frame], replay: bool) -> BatchResult:
-        """See `ray_import.importing.work.import_batch`; the payload lies in the object store, and is not kept."""
-        result = import_batch(memoryview(payload), number, frames, self._work, self._sink, replay=replay)
+    def import_batch(
+        self, payload: Any, number: int, frames: Sequence[Frame], replay: bool, work: Work
+    ) -> tuple[BatchResult, int]:
+        """See `ray_import.importing.work.import_batch`; the payload lies in the object store, and is not kept.
+
+        Gives the result, and how many bytes of memory the process has held at the most.
+        """
+        result = import_batch(memoryview(payload), number, frames, work, self._sink, replay=replay)
         gc.collect()  # never in the middle of a batch
-        return result
+        return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES

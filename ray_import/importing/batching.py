@@ -2,22 +2,32 @@
 
 from collections.abc import Iterable, Iterator
 
+from ray_import.errors import SourceRefused
 from ray_import.records import Batch, Frame, RawConversation
 
 
 def batches_of(conversations: Iterable[RawConversation], batch_bytes: int) -> Iterator[Batch]:
-    """Groups neighbours until a batch holds `batch_bytes`; a larger conversation is a batch of its own."""
+    """Groups neighbours until a batch holds `batch_bytes`; a larger conversation is a batch of its own.
+
+    What was read before a source is refused is a batch, too. Raises SourceRefused then.
+    """
     held: list[RawConversation] = []
     size = 0
     number = 0
-    for conversation in conversations:
-        if held and size + len(conversation.data) > batch_bytes:
-            yield _batch(number, held)
-            held, size, number = [], 0, number + 1
-        held.append(conversation)
-        size += len(conversation.data)
+    refused: SourceRefused | None = None
+    try:
+        for conversation in conversations:
+            if held and size + len(conversation.data) > batch_bytes:
+                yield _batch(number, held)
+                held, size, number = [], 0, number + 1
+            held.append(conversation)
+            size += len(conversation.data)
+    except SourceRefused as error:
+        refused = error
     if held:
         yield _batch(number, held)
+    if refused is not None:
+        raise refused
 
 
 def split_batch(batch: Batch, first_number: int) -> tuple[Batch, Batch]:

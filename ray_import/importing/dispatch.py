@@ -121,6 +121,20 @@ class Dispatch:
         """The worker has answered: it may be sent batches."""
         self._lanes[lane].up = True
 
+    def add_lane(self, more_budget_bytes: int) -> int:
+        """One more worker, not up yet, and its share of the budget; gives its number."""
+        self._lanes.append(_Lane())
+        self._budget_bytes += more_budget_bytes
+        return len(self._lanes) - 1
+
+    def retire(self, lane: int) -> None:
+        """Nothing more goes to this worker until it is up again: it is to be replaced when it `is_idle`."""
+        self._lanes[lane].up = False
+
+    def is_idle(self, lane: int) -> bool:
+        """Whether nothing is queued on the worker."""
+        return not self._lanes[lane].loads
+
     def _forget(self, load: Load) -> None:
         self.bytes_in_flight -= load.size_bytes
         self.in_flight -= 1

@@ -3,8 +3,8 @@
 import os
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
@@ -70,16 +70,20 @@ def _here() -> str:
 
 
 class Heartbeat:
-    """A thread that gives the signs of life while the import waits for whatever it waits for.
+    """A thread that gives the signs of life while imports wait for whatever they wait for.
 
-    On a connection of its own, which it opens by itself; where that fails, or is lost, it tries again.
+    On a connection of its own, which it opens by itself; where that fails, or is lost, it tries again. `running` tells
+    the imports to give them for, each time.
     """
 
     def __init__(
-        self, open_sink: Callable[[], Sink], import_id: str, every_seconds: float = BEAT_EVERY_SECONDS
+        self,
+        open_sink: Callable[[], Sink],
+        running: Callable[[], Collection[str]],
+        every_seconds: float = BEAT_EVERY_SECONDS,
     ) -> None:
         self._open_sink = open_sink
-        self._import_id = import_id
+        self._running = running
         self._every_seconds = every_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -94,13 +98,12 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_seconds):
-            with suppress(ImporterError):
-                sink = self._open_sink()
-                try:
-                    self._beat_on(sink)
-                finally:
-                    sink.close()
+            with suppress(ImporterError), closing(self._open_sink()) as sink:
+                self._beat_on(sink)
 
     def _beat_on(self, sink: Sink) -> None:
-        while sink.beat(self._import_id) and not self._stop.wait(self._every_seconds):
-            pass
+        """One that has lost its place learns of it when it tells its counts."""
+        while not self._stop.is_set():
+            for import_id in self._running():
+                sink.beat(import_id)
+            self._stop.wait(self._every_seconds)

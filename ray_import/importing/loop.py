@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 
-from ray_import.errors import ImporterError, Interrupted
+from ray_import.errors import ImporterError, Interrupted, SourceRefused
 from ray_import.importing.batching import batches_of
 from ray_import.importing.executor import Executor
 from ray_import.importing.lease import begin, lost
@@ -84,18 +84,32 @@ class _Run:
     def to_the_end(self, executor: Executor) -> None:
         """Reads no further than there is room for: so a slow destination stalls the reading.
 
-        Raises NotAnExport where there was no conversation, and what the executor raises.
+        Raises NotAnExport where there was no conversation, and what the executor raises; SourceRefused when all
+        that was read until then is in.
         """
         self._began = self._told = time.monotonic()
+        refused: SourceRefused | None = None
+        try:
+            self._hand_out(executor)
+        except SourceRefused as error:
+            refused = error
+        while executor.in_flight:
+            self._wait(executor)
+        self._tell(time.monotonic(), slowest=None)
+        if refused is not None:
+            raise refused
+        self._source.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
+        self._prune()
+
+    def _hand_out(self, executor: Executor) -> None:
         for batch in batches_of(self._source.conversations(), self._work.settings.flow.batch_bytes):
             while not executor.has_room(len(batch.payload)):
                 self._wait(executor)
             executor.submit(batch)
             self._collect(executor.wait(0))
-        while executor.in_flight:
-            self._wait(executor)
-        self._tell(time.monotonic(), slowest=None)
-        self._source.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
+
+    def _prune(self) -> None:
+        """Not by an export that may lack something: what is missing in it may have been there."""
         if self._work.prune and not self._problems:
             self._pruned = self._sink.prune(self._work.of)
             self._counts.chunks_deleted += self._pruned.chunks

@@ -1,9 +1,9 @@
 """All the exports of a run as one stream of raw conversations, and what was wrong with them."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from typing import Protocol
 
 from ray_import.errors import ConfigError, NotAnExport, RecordError, SourceError
@@ -11,9 +11,11 @@ from ray_import.extraction.decode import decode
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
+from ray_import.source.address import label_of
 from ray_import.source.containers import open_export
 from ray_import.source.export import Export, Member
-from ray_import.source.names import is_conversations, shown
+from ray_import.source.names import is_conversations
+from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.products import is_chatgpts, other_product
 
 LOOK_AT_ITEMS = 20
@@ -67,7 +69,7 @@ class Sources:
         Raises NotAnExport where no item that was seen is a conversation, or a damaged one. But an array with
         nothing in it, under its usual name, is what somebody gets who has not chatted yet.
         """
-        if seen > not_a_conversation or (not seen and self._is_of_a_new_account()):
+        if seen > not_a_conversation or (not seen and self.may_be_empty):
             return
         what = f"nothing with a mapping among {seen:,} items" if seen else "nothing in it"
         problems = "".join(f"; {problem.kind}: {problem.detail}" for problem in self.problems[:1])
@@ -76,7 +78,9 @@ class Sources:
             "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
         )
 
-    def _is_of_a_new_account(self) -> bool:
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether this may be the export of an account without a single chat; known when all is read."""
         members = [member for export in self.exports for member in export.members]
         return not self.problems and all(is_conversations(member.name) for member in members)
 
@@ -95,20 +99,22 @@ class Sources:
                     self.bytes_read = before + member.size
 
 
-def open_sources(paths: Sequence[Path], limits: ReadLimits) -> Sources:
-    """Looks into every path. Of several, a bad one is a problem and the rest go on; if none is good,
-    the first one's error is raised (ConfigError, SourceError and its kinds)."""
+def open_sources(
+    sources: Sequence[str | os.PathLike[str]], limits: ReadLimits, patience: Patience = PATIENCE
+) -> Sources:
+    """Looks into every source (see `open_export`). Of several, a bad one is a problem and the rest go on; if none
+    is good, the first one's error is raised (ConfigError, SourceError and its kinds)."""
     exports: list[Export] = []
     problems: list[Problem] = []
     errors: list[ConfigError | SourceError] = []
-    for path in paths:
+    for source in sources:
         try:
-            export = _without_other_products(open_export(path), limits)
+            export = _without_other_products(open_export(source, limits, patience), limits)
             exports.append(export)
             problems.extend(export.problems)
         except (ConfigError, SourceError) as error:
             errors.append(error)
-            problems.append(Problem("source_failed", shown(str(path)), error.message))
+            problems.append(Problem("source_failed", label_of(source), error.message))
     if not exports:
         raise errors[0]
     return Sources(_told_apart(exports), limits, problems)

@@ -20,13 +20,15 @@ from ray_import.sink.port import Known, Replaced, Sink
 class Work:
     """What holds for every batch of an import.
 
-    With `retries` it is of what was rejected before. With `prune` the destination is to remember what was met.
+    With `retries` it is of what was rejected before. With `prune` the destination is to remember what was met. With
+    `force` what is in and unchanged is imported again.
     """
 
     of: Import
     settings: ImportSettings
     retries: bool = False
     prune: bool = False
+    force: bool = False
 
 
 def import_batch(
@@ -66,8 +68,10 @@ class _BatchWork:
         began = time.perf_counter()
         settings_hash = self._work.settings.rows_hash
         hashes = [content_hash(self._raw(frame)) for frame in frames]
-        with self._on_the_sink():
-            known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
+        known: dict[str, Known] = {}
+        if not self._work.force:
+            with self._on_the_sink():
+                known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
         for frame, raw_hash in zip(frames, hashes, strict=True):
             self._take(frame, raw_hash, known.get(raw_hash))
         rows = [extracted.rows for extracted in self._extracted]

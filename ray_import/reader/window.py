@@ -4,6 +4,8 @@ import re
 import sys
 from typing import BinaryIO
 
+from ray_import.errors import SourceRefused
+
 PIECE_BYTES = 64 * 1024
 _NOT_BLANK = re.compile(rb"[^ \t\r\n,]")
 
@@ -12,7 +14,7 @@ class Window:
     """Bytes of a stream from `at` on, grown on demand and let go of when `at` moves past them.
 
     A stream that fails is at its end: `failure` then holds the kind of error, so that whatever was
-    read before is still used.
+    read before is still used. One that a server refuses raises SourceRefused instead, once all of that is used.
     """
 
     def __init__(
@@ -55,13 +57,20 @@ class Window:
         return len(self.data) > held
 
     def _read(self, wanted: int) -> None:
-        """In pieces, because a packing that only zipfile knows gives nothing of one in the middle of which it fails."""
-        upto = len(self.data) + wanted
+        """In pieces, because a packing that only zipfile knows gives nothing of one in the middle of which it fails.
+
+        A source that is refused, too, first gives what was read before: the error comes again at the next read.
+        """
+        held = len(self.data)
+        upto = held + wanted
         try:
             while len(self.data) < upto and not self.ended:
                 piece = self._stream.read(min(PIECE_BYTES, upto - len(self.data)))
                 self.data += piece
                 self.ended = not piece
+        except SourceRefused:
+            if len(self.data) == held:
+                raise
         except self._failures as error:
             self.failure = type(error).__name__
             self.ended = True

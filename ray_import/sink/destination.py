@@ -4,9 +4,10 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from pydantic import SecretStr
 
@@ -22,6 +23,14 @@ _POSTGRES = ("postgresql://", "postgres://")
 _NEWEST = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
 
 
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """A database that was set up: its address, and the steps that were missing."""
+
+    address: str
+    applied: tuple[str, ...]
+
+
 class Destination(Protocol):
     """A destination's address, which travels to the workers; each of them opens it for itself.
 
@@ -32,11 +41,15 @@ class Destination(Protocol):
     def url(self) -> str:
         """What is shown of it."""
 
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether only processes of this machine can write to it."""
+
     def open(self, *, create: bool = True) -> Sink:
         """Connects. With `create`, makes what is not there yet, if it is made on the way."""
 
-    def migrate(self) -> list[str]:
-        """Sets the destination up, and gives the steps that were missing."""
+    def migrate(self) -> Migrated:
+        """Sets the destination up."""
 
     def look_command(self) -> str:
         """A command that shows the newest chunk, with what this machine has; empty where there is none."""
@@ -53,14 +66,16 @@ class SqliteDestination:
     url: str
     path: Path
 
+    on_this_machine: ClassVar[bool] = True
+
     def open(self, *, create: bool = True) -> Sink:
         """See `Destination.open`."""
         return SqliteSink(self.path, create=create)
 
-    def migrate(self) -> list[str]:
+    def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
         self.open().close()
-        return []
+        return Migrated(self.url, ())
 
     def look_command(self) -> str:
         """See `Destination.look_command`."""
@@ -84,6 +99,8 @@ class PostgresDestination:
     conninfo: str
     password: SecretStr | None = field(default=None, repr=False, compare=False)
 
+    on_this_machine: ClassVar[bool] = False
+
     def __reduce__(self) -> tuple[type["PostgresDestination"], tuple[str, str]]:
         return PostgresDestination, (self.url, self.conninfo)
 
@@ -91,9 +108,9 @@ class PostgresDestination:
         """See `Destination.open`."""
         return DatabaseSink(self._database())
 
-    def migrate(self) -> list[str]:
+    def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
-        return _migrated(self._database())
+        return _migrated(self.url, self._database())
 
     def look_command(self) -> str:
         """See `Destination.look_command`."""
@@ -103,7 +120,7 @@ class PostgresDestination:
 
     def hand_down_password(self, *, to_children: bool) -> None:
         """See `Destination.hand_down_password`."""
-        if self.password is None or environment().pgpassword.get_secret_value():
+        if self.password is None or environment().pgpassword == self.password:
             return
         if not to_children:
             raise ConfigError(
@@ -124,13 +141,15 @@ class SupabaseDestination:
 
     url: str
 
+    on_this_machine: ClassVar[bool] = False
+
     def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
         """See `Destination.open`."""
         from ray_import.sink.supabase import SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
 
         return DatabaseSink(SupabaseDatabase(supabase_access()))
 
-    def migrate(self) -> list[str]:
+    def migrate(self) -> Migrated:
         """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""
         url = environment().supabase_db_url.get_secret_value()
         if not url:
@@ -139,7 +158,8 @@ class SupabaseDestination:
                 "Set it (Connect, in the project's dashboard), or paste what ray-import migrate --print prints into"
                 " the SQL editor.",
             )
-        return _migrated(PostgresDatabase(*split_password(url)))
+        conninfo, password = split_password(url)
+        return _migrated(shown_address(conninfo), PostgresDatabase(conninfo, password))
 
     def look_command(self) -> str:
         """See `Destination.look_command`."""
@@ -149,11 +169,9 @@ class SupabaseDestination:
         """See `Destination.hand_down_password`."""
 
 
-def _migrated(database: PostgresDatabase) -> list[str]:
-    try:
-        return database.migrate()
-    finally:
-        database.close()
+def _migrated(address: str, database: PostgresDatabase) -> Migrated:
+    with closing(database):
+        return Migrated(address, tuple(database.migrate()))
 
 
 def _database_url() -> str:

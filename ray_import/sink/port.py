@@ -1,13 +1,16 @@
 """What the import asks of a destination. `tests/contract/test_sinks.py` holds every one to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.records import Reject
 
 JobStatus = Literal["running", "complete", "partial", "failed"]
+
+RunStatus = Literal["running", "complete", "failed"]
+UserState = Literal["pending", "running", "complete", "partial", "failed", "skipped"]
 
 LEASE_SECONDS = 60
 """A running import gives a sign of life every few seconds. After so long without one it is dead."""
@@ -91,7 +94,48 @@ class KeptReject:
     size_bytes: int
 
 
-class Sink(Protocol):
+@dataclass(frozen=True, slots=True)
+class RunUser:
+    """How far one user is in a run over many.
+
+    `source` is without secrets; `version` tells one content of it from another. `skipped`: it was imported before.
+    """
+
+    user_id: str
+    source: str
+    state: UserState = "pending"
+    attempts: int = 0
+    version: str = ""
+    error: str | None = None
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+class RunLedger(Protocol):
+    """What a destination remembers of runs over many users. Raises what a Sink raises."""
+
+    def last_run(self, what: str, settings_hash: str) -> tuple[str, RunStatus] | None:
+        """The id of the last run over `what` with these settings, and how it ended; `running`: it did not."""
+
+    def open_run(self, run_id: str, what: str, settings_hash: str, users: Sequence[RunUser]) -> list[RunUser]:
+        """Begins a run, or goes on with it: users that are not in it yet are added. Gives all of its users."""
+
+    def run_users(self, run_id: str) -> list[RunUser]:
+        """All users of a run."""
+
+    def save_user(self, run_id: str, user: RunUser) -> None:
+        """Remembers how far a user is."""
+
+    def close_run(self, run_id: str, status: RunStatus) -> None:
+        """The run has ended."""
+
+    def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
+        """By user the source, and its version, that was last imported as a whole with these settings."""
+
+    def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
+        """User ids and sources of a table of the service. Raises ConfigError where there are none."""
+
+
+class Sink(RunLedger, Protocol):
     """A destination. All methods raise SinkError, and SinkBusy where trying again may help."""
 
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ray_import.chunks.rows import ChunkRow
 from ray_import.credentials import environment
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
-from ray_import.sink.database import PartLimits
+from ray_import.sink.database_calls import PartLimits
 from ray_import.sink.migrations import migrations
 from ray_import.sink.sqlstates import sink_error
 
@@ -142,6 +142,8 @@ def _slices(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
 
 
 def _ours(error: psycopg.Error) -> SinkError:
+    if error.sqlstate == "P0001":  # raised by the migrations themselves
+        return SinkError(f"{error.diag.message_primary}.", error.diag.message_hint or "")
     if error.sqlstate:
         return sink_error(error.sqlstate, error.diag.message_primary or type(error).__name__)
     if isinstance(error, psycopg.DataError):

@@ -9,7 +9,7 @@ _SET_UP = ("42883", "42P01", "3F000", "PGRST202", "PGRST205")
 _HINTS = {
     "28": "Check the user and the password: in PGPASSWORD, DATABASE_URL or ~/.pgpass.",
     "3D": "Name a database that exists.",
-    "42501": "The role of this key or user may not write these tables: see docs/postgres.md, Roles.",
+    "42501": "This key or user may not do that: see docs/supabase.md, Keys and roles, or docs/postgres.md, Roles.",
     "25006": "The database is read-only just now: a full disk or a standby.",
     "PGRST301": "SUPABASE_SERVICE_KEY is no key of this project.",
     "PGRST303": "SUPABASE_SERVICE_KEY has expired.",

@@ -12,7 +12,8 @@ from supabase.lib.client_options import SyncClientOptions
 from ray_import.chunks.rows import ChunkRow
 from ray_import.credentials import SupabaseAccess
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
-from ray_import.sink.database import PartLimits, chunk_object
+from ray_import.sink.database_calls import PartLimits
+from ray_import.sink.database_rows import chunk_object
 from ray_import.sink.sqlstates import sink_error
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)

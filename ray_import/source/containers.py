@@ -1,23 +1,47 @@
-"""From a path to the streams that hold conversations: ZIP, ZIP in ZIP, tar, folder, gzip, bare JSON.
+"""From a path or an address to the streams that hold conversations: ZIP, ZIP in ZIP, tar, folder, gzip, bare JSON.
 
 What a thing is, its first bytes decide, not its name (extraction.md §1).
 """
 
+import os
 import stat
 from pathlib import Path
 
 from ray_import.errors import ConfigError
+from ray_import.settings import ReadLimits
+from ray_import.source.address import HttpAddress, address_of
 from ray_import.source.export import Export
 from ray_import.source.finder import Finder
 from ray_import.source.names import shard_order, shown
+from ray_import.source.patience import PATIENCE, Patience
+
+LIMITS = ReadLimits()
 
 
-def open_export(path: Path) -> Export:
-    """Finds the conversation members of `path`, reading no more than directories and first bytes.
+def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, patience: Patience = PATIENCE) -> Export:
+    """Finds the conversation members of `source` (see `address_of`), reading no more than directories and first bytes.
 
-    Raises ConfigError where there is nothing at `path`, SourceError and its kinds where it cannot be
-    an export. A part that cannot be read is a problem where others can.
+    Raises ConfigError where `source` names nothing, SourceError and its kinds where it cannot be read, or cannot
+    be an export. A part that cannot be read is a problem where others can.
     """
+    address = address_of(source)
+    finder = _looked_at(address, limits, patience) if isinstance(address, HttpAddress) else _looked_into(address)
+    if not finder.members:
+        raise finder.failure()
+    members = sorted(finder.members, key=lambda member: shard_order(member.name))
+    return Export(finder.where, tuple(members), tuple(finder.problems))
+
+
+def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> Finder:
+    from ray_import.source.remote import open_remote  # noqa: PLC0415 - a fifth of a second that a path need not wait
+
+    opener, size = open_remote(address, patience, limits.max_download_bytes)
+    finder = Finder(address.label, without=f"{address.name}/")
+    finder.look_into_stream(opener, address.name, size)
+    return finder
+
+
+def _looked_into(path: Path) -> Finder:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -32,7 +56,4 @@ def open_export(path: Path) -> Export:
         finder.look_into_folder(path)
     else:
         finder.look_into_file(path)
-    if not finder.members:
-        raise finder.failure()
-    members = sorted(finder.members, key=lambda member: shard_order(member.name))
-    return Export(finder.where, tuple(members), tuple(finder.problems))
+    return finder

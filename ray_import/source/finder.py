@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
+from ray_import.errors import NotAnExport, SourceError, SourceRefused, UnsafeArchive
 from ray_import.records import Problem
 from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
@@ -40,9 +40,12 @@ class Finder:
 
     def look_into_file(self, path: Path) -> None:
         """Whatever the file is."""
-        name = shown(path.name)
+        self.look_into_stream(file(path), shown(path.name), path.stat().st_size)
+
+    def look_into_stream(self, opener: Opener, name: str, size: int) -> None:
+        """Whatever `opener` opens, which can be gone back and forth in. Raises SourceRefused."""
         with self._alone(name):
-            self._in_stream(file(path), name, path.stat().st_size, MAX_DEPTH)
+            self._in_stream(opener, name, size, MAX_DEPTH)
 
     def look_into_folder(self, folder: Path) -> None:
         """All conversation files below `folder`; where there are none, all archives."""
@@ -114,9 +117,11 @@ class Finder:
 
     @contextmanager
     def _alone(self, name: str, *, may_hold_none: bool = False) -> Iterator[None]:
-        """What fails in here costs this part alone."""
+        """What fails in here costs this part alone, but for a server that gives nothing any more."""
         try:
             yield
+        except SourceRefused:
+            raise  # and so would all other parts be
         except SourceError as error:
             if may_hold_none and isinstance(error, NotAnExport):
                 self._errors.append(error.with_traceback(None))

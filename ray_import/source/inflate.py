@@ -8,10 +8,12 @@ import io
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from itertools import chain, count, repeat, takewhile
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ray_import.errors import ImporterError
 
 try:
     from isal import isal_zlib as fast
@@ -91,7 +93,7 @@ def of_entry(packed: Packed, entry: zipfile.ZipInfo) -> Pieces:
 def inflated(packed: Packed, wbits: int) -> Pieces:
     """What GZIP or DEFLATE holds. Raises zlib.error, and EOFError where it is cut off."""
     given, reads = 0, count()
-    with suppress(Exception), ExitStack() as stack:  # it comes again below, or it was none
+    with _but_for_its_source(), ExitStack() as stack:
         pieces = (data for data, _ in zip(iter(partial(packed(stack).read, READ_BYTES), b""), reads, strict=False))
         for piece in _pieces(pieces, fast.decompressobj, wbits):
             given += len(piece)
@@ -103,6 +105,17 @@ def inflated(packed: Packed, wbits: int) -> Pieces:
             if len(piece) > given:
                 yield piece[given:]
             given = max(0, given - len(piece))
+
+
+@contextmanager
+def _but_for_its_source() -> Iterator[None]:
+    """A failure comes again below, or it was none. What its source refuses is no damage, and is not asked for twice."""
+    try:
+        yield
+    except ImporterError:
+        raise
+    except Exception:  # noqa: BLE001, S110 - see above
+        pass
 
 
 def _pieces(packed: Iterator[bytes], make: Callable[[int], Any], wbits: int) -> Pieces:

@@ -33,6 +33,9 @@ Opener = Callable[[ExitStack], BinaryIO]
 ReadAt = Callable[[int, int], bytes]
 """Up to `length` bytes from `offset` on, whoever else reads; none beyond the end."""
 
+Expect = Callable[[int], None]
+"""Told by who reads a part that reading will go on up to there at most: so that no more is fetched from afar."""
+
 HEAD_BYTES = 8192
 
 COPY_BYTES = 1024 * 1024
@@ -100,7 +103,7 @@ def spooled(
     def open_spooled(stack: ExitStack) -> BinaryIO:
         nonlocal copy
         copy = copy or _copied(outer, name, size, at_most, problems)
-        return _window(stack, *copy)
+        return window(stack, *copy)
 
     return open_spooled
 
@@ -132,11 +135,22 @@ def slice_of(outer: Opener, start: int, size: int) -> Opener:
 
 
 def _slice(stack: ExitStack, stream: BinaryIO, start: int, size: int) -> BinaryIO:
+    outer = stream.raw if isinstance(stream, io.BufferedReader) else None
+    expect_outer = outer.expect if isinstance(outer, _Window) else _expect_nothing
+
+    def expect(end: int) -> None:
+        expect_outer(start + end)
+
     def read_at(offset: int, length: int) -> bytes:
+        expect(size)
         stream.seek(start + offset)
         return stream.read(length)
 
-    return _window(stack, read_at, size)
+    return window(stack, read_at, size, expect)
+
+
+def _expect_nothing(_end: int) -> None:
+    pass
 
 
 def _copied(
@@ -160,12 +174,17 @@ def _copied(
                 with _room_for(name, size or written):
                     rest = rest[file.write(rest) :]
         failed.pop_all()
+    return read_at_of(file), written
+
+
+def read_at_of(file: BinaryIO) -> ReadAt:
+    """The bytes of an open file, which is closed with the ReadAt."""
 
     def read_at(offset: int, length: int) -> bytes:
         return os.pread(file.fileno(), length, offset)
 
     weakref.finalize(read_at, file.close)
-    return read_at, written
+    return read_at
 
 
 def _read(stream: BinaryIO, name: str, at: int, problems: list[Problem] | None) -> bytes:
@@ -191,16 +210,17 @@ def _room_for(name: str, size: int | None) -> Iterator[None]:
         ) from None
 
 
-def _window(stack: ExitStack, read_at: ReadAt, size: int) -> BinaryIO:
-    """A stream with a position of its own."""
-    return cast("BinaryIO", stack.enter_context(io.BufferedReader(_Window(read_at, size))))
+def window(stack: ExitStack, read_at: ReadAt, size: int, expect: Expect = _expect_nothing) -> BinaryIO:
+    """`size` bytes that are read by their place, as a stream with a position of its own."""
+    return cast("BinaryIO", stack.enter_context(io.BufferedReader(_Window(read_at, size, expect))))
 
 
 class _Window(io.RawIOBase):
     """`size` bytes that are read by their place."""
 
-    def __init__(self, read_at: ReadAt, size: int) -> None:
+    def __init__(self, read_at: ReadAt, size: int, expect: Expect) -> None:
         super().__init__()
+        self.expect = expect
         self._read_at = read_at
         self._size = size
         self._at = 0

@@ -4,12 +4,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from ray_import.bulk.users import seconds_of
 from ray_import.errors import ConfigError, ImporterError
 from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits
 from ray_import.sink.port import KeptReject
@@ -17,11 +17,12 @@ from ray_import.terminal.streams import nobody_reads, print_json, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
+_WHERE = "by path, as https://… or as supabase://BUCKET/PATH."
 SourceArgument = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="A ZIP, a folder, a .json, one of these gzipped, a tar.")
+    str, typer.Argument(metavar="SOURCE", help=f"A ZIP, a folder, a .json, one of these gzipped, a tar; {_WHERE}")
 ]
 SourcesArgument = Annotated[
-    list[Path], typer.Argument(metavar="SOURCE...", help="ZIPs, folders, .json files, these gzipped, tars.")
+    list[str], typer.Argument(metavar="SOURCE...", help=f"ZIPs, folders, .json files, these gzipped, tars; {_WHERE}")
 ]
 ToOption = Annotated[
     str,
@@ -45,10 +46,15 @@ ReaderOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
 ]
+MaxDownloadOption = Annotated[
+    int,
+    typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()
 FLOW = FlowLimits()
+READ = ReadLimits()
 
 
 def settings_from(
@@ -57,14 +63,23 @@ def settings_from(
     overlap_tokens: int = CHUNKS.overlap_tokens,
     batch_bytes: int = FLOW.batch_bytes,
     reader: Reader = "auto",
+    max_download_bytes: int = READ.max_download_bytes,
 ) -> ImportSettings:
     """The settings that these options mean. Raises ConfigError."""
     return ImportSettings(
         branches,
         ChunkSettings(chunk_tokens, overlap_tokens),
-        ReadLimits(reader=reader),
+        ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
         FlowLimits(batch_bytes=batch_bytes),
     )
+
+
+def since_from(date: str | None) -> float | None:
+    """The moment that --since names, in seconds since 1970. Raises ConfigError."""
+    try:
+        return None if date is None else seconds_of(date)
+    except ValueError:
+        raise ConfigError(f"--since {date} is no date.", "It looks like 2026-05-01 or 2026-05-01T12:00:00Z.") from None
 
 
 def checked_user(user_id: str) -> str:

@@ -5,7 +5,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, redirect_stdout
-from pathlib import Path
 
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
@@ -20,6 +19,7 @@ from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
 from ray_import.sink.destination import Destination, is_absolute, parse_destination
 from ray_import.sink.port import Sink
+from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
@@ -28,7 +28,7 @@ from ray_import.terminal.streams import stderr
 
 
 def import_exports(
-    paths: Sequence[Path],
+    named: Sequence[str],
     to: str,
     user_id: str,
     settings: ImportSettings,
@@ -41,8 +41,9 @@ def import_exports(
 
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
-    destination = _checked(to, user_id, workers)
-    sources = open_sources(paths, settings.read)
+    checked_user(user_id)
+    destination = checked_destination(to, workers)
+    sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=prune)
         return _import_with_ray(sources, sink, destination, work, workers, profile_table)
@@ -50,7 +51,8 @@ def import_exports(
 
 def retry_kept(to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Summary | None:
     """The same with what earlier imports of this user could not import; None where there is nothing."""
-    destination = _checked(to, user_id, workers)
+    checked_user(user_id)
+    destination = checked_destination(to, workers)
     with closing(destination.open(create=False)) as sink:
         kept = sink.rejects(user_id)
         if not kept:
@@ -63,10 +65,10 @@ def _import_of(user_id: str) -> Import:
     return Import(str(uuid.uuid4()), user_id, time.time())
 
 
-def _checked(to: str, user_id: str, workers: int | None) -> Destination:
+def checked_destination(to: str, workers: int | None) -> Destination:
+    """The destination of an import by so many workers. Raises ConfigError."""
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers} cannot be: 1 at least.")
-    checked_user(user_id)
     destination = parse_destination(to)
     if inside_job() and not is_absolute(to):
         raise ConfigError(
@@ -87,7 +89,9 @@ def _import_with_ray(
     destination.hand_down_password(to_children=not joins_cluster())
     # Ray takes half a second to import: not before all else is known to be right.
     prepare_environment()
-    sys.argv = [shown(argument) for argument in sys.argv]  # Ray writes it down, as UTF-8
+    sys.argv = [
+        shown(without_secrets(argument)) for argument in sys.argv
+    ]  # Ray writes it down (see `ray_session`), as UTF-8
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
@@ -107,7 +111,7 @@ def _import_with_ray(
                 destination.url,
                 lambda: RayExecutor(session, lanes, work, destination, sink),
                 reporter,
-                Heartbeat(lambda: destination.open(create=False), work.of.id),
+                Heartbeat(lambda: destination.open(create=False), lambda: [work.of.id]),
                 Profile(profile_table, work.of) if profile_table else None,
             )
             interruption.ignore()

@@ -22,12 +22,13 @@ UP_WITHIN_SECONDS = 90
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head that answers; `environment` is what a program needs to talk to it."""
+    """A head that answers; `environment` is what a program needs to talk to it, in `folder` it writes."""
 
     gcs: str
     dashboard: str
     environment: dict[str, str]
     headers: dict[str, str]
+    folder: Path
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def ray_head(*, token: bool) -> Iterator[Head]:
     with (folder / "head.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     headers = {"Authorization": f"Bearer {environment['RAY_AUTH_TOKEN']}"} if token else {}
-    head = Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", environment, headers)
+    head = Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", environment, headers, folder)
     try:
         _wait_until_up(head, process)
         yield head

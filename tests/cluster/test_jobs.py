@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster.imports import tables
 from tests.cluster.ray_head import Head, ray_head
+from tests.contract.object_server import object_server
 
 pytestmark = pytest.mark.ray
 
@@ -110,6 +111,21 @@ def test_the_command_joins_the_cluster_that_is_named(head: Head, tmp_path: Path)
     done = subprocess.run(command, env=head.environment | {"RAY_ADDRESS": head.gcs}, capture_output=True, check=True)
     assert orjson.loads(done.stdout)["status"] == "complete"
     assert b"joining" in done.stderr
+
+
+def test_what_ray_knows_of_a_command_has_no_secrets(head: Head, tmp_path: Path) -> None:
+    with object_server() as server:
+        url = server.put("sample/conversations.json", (SAMPLE / "conversations.json").read_bytes())
+        command = [sys.executable, "-m", "ray_import", "run", url, "--to", f"sqlite:///{tmp_path / 'c.db'}"]
+        environment = head.environment | {"RAY_ADDRESS": head.gcs, "NO_PROXY": "*"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    known = str(ask(head, "/api/jobs/"))
+    assert f" run http://127.0.0.1:{server.port}/sample/conversations.json --to" in known
+    database = (tmp_path / "c.db").read_bytes()
+    assert b"/sample/conversations.json" in database
+    assert "xyzzy-token" in url
+    assert "xyzzy-token" not in known + done.stdout + done.stderr
+    assert b"xyzzy-token" not in database
 
 
 def test_the_wrong_token_is_an_error_in_words(head: Head, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from ray_import.sink.database import _batch, chunk_object
+from ray_import.sink.database_rows import batch_of, chunk_object
 from tests.contract.destinations import SETTINGS, import_of, rows_for
 from tests.gateway.postgres import Database
 
@@ -27,7 +27,7 @@ def write(db: Connection, number: int, version: str = "v1") -> None:
     of = import_of(number)
     rows = [rows_for(f"{number}-{i}", version=version, of=of) for i in range(ASKED)]
     chunks = [chunk_object(chunk) for one in rows for chunk in one.chunks]
-    db.execute("SELECT ray_import_write(%s, %s::json)", (Jsonb(_batch(of, SETTINGS, rows, [], [])), Jsonb(chunks)))
+    db.execute("SELECT ray_import_write(%s, %s::json)", (Jsonb(batch_of(of, SETTINGS, rows, [], [])), Jsonb(chunks)))
 
 
 def known(db: Connection, number: int) -> None:

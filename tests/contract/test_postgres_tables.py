@@ -8,7 +8,7 @@ import pytest
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
-from ray_import.sink.port import Replaced
+from ray_import.sink.port import Replaced, RunUser
 from ray_import.sink.postgres import PostgresDatabase, split_password
 from tests.contract.destinations import (
     SETTINGS,
@@ -65,6 +65,7 @@ def test_what_is_missing_is_applied_once(database: Database) -> None:
 def test_every_step_may_be_pasted_again(supabase: Database) -> None:
     with closing(PostgresTables(supabase).open()) as sink:
         sink.write(import_of(1), SETTINGS, [rows_for("a")], [reject_of(b"bad")])
+        opened = sink.open_run("run-1", "users.jsonl", SETTINGS, [RunUser("u1", "a.zip")])
     before = PostgresTables(supabase).everything()
     with supabase.connected() as db:
         for migration in migrations("postgres"):
@@ -72,6 +73,7 @@ def test_every_step_may_be_pasted_again(supabase: Database) -> None:
     assert PostgresTables(supabase).everything() == before
     with closing(PostgresTables(supabase).open()) as sink:
         assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+        assert sink.run_users("run-1") == opened
 
 
 def test_a_database_without_tables_or_with_a_newer_ones_is_refused(database: Database) -> None:
@@ -118,7 +120,7 @@ def test_a_user_id_that_the_earlier_services_table_cannot_hold_is_refused_before
     with database.connected() as db:
         db.execute(EARLIER)
     migrate(database)
-    with closing(PostgresTables(database).open()) as sink, pytest.raises(SinkError):
+    with closing(PostgresTables(database).open()) as sink, pytest.raises(ConfigError):
         sink.start_job(import_of(1, "local"), "x", "host/1")
 
 
@@ -147,6 +149,14 @@ def test_the_importers_role_can_import_and_nothing_else(supabase: Database) -> N
         sink.mark_seen(of, [], ["a"])
         sink.prune(of)
         assert sink.update_job(of.id, {}, "complete")
+        user = RunUser("u1", "a.zip", "complete", 1, "v1")
+        assert len(sink.open_run("run-1", "users.jsonl", SETTINGS, [user])) == 1
+        sink.save_user("run-1", user)
+        sink.close_run("run-1", "complete")
+        assert sink.last_run("users.jsonl", SETTINGS) == ("run-1", "complete")
+        assert (sink.run_users("run-1"), sink.versions(SETTINGS)) == ([user], {"u1": ("a.zip", "v1")})
+        with pytest.raises(ConfigError):
+            sink.users_of("user_profiles", "user_id")
     with psycopg.connect(supabase.dsn_as("ray_importer"), autocommit=True) as db:
         for forbidden in (
             "DROP TABLE conversation_chunks",
@@ -167,6 +177,7 @@ WRITES = (
     "TRUNCATE {table}",
 )
 TABLES = ("conversation_chunks", "imported_conversations", "import_jobs", "import_rejects")
+OF_RUNS = ("import_runs", "import_run_users")
 
 
 @pytest.fixture
@@ -176,6 +187,7 @@ def of_two_users(supabase: Database) -> Database:
             of = import_of(number, user_id)
             sink.start_job(of, "x", "host/1")
             sink.write(of, SETTINGS, [rows_for("a", of=of)], [reject_of(b"bad")])
+        sink.open_run("run-1", "users.jsonl", SETTINGS, [RunUser(user_id, "a.zip") for user_id in (ANA, BEN)])
     return supabase
 
 
@@ -203,12 +215,25 @@ def test_no_user_writes_anything(of_two_users: Database, table: str, write: str,
     assert PostgresTables(of_two_users).everything() == before
 
 
+@pytest.mark.parametrize("role", ["authenticated", "anon"])
+@pytest.mark.parametrize("statement", ["SELECT 1 FROM {}", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
+@pytest.mark.parametrize("table", OF_RUNS)
+def test_no_user_sees_a_run(of_two_users: Database, table: str, statement: str, role: str) -> None:
+    with of_two_users.connected(autocommit=False) as db:
+        as_user(db, ANA)
+        db.execute(f"SET LOCAL ROLE {role}".encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(statement.format(table).encode())
+
+
 def test_no_user_calls_a_function_of_the_importer(of_two_users: Database) -> None:
     with of_two_users.connected() as db:
         functions = db.execute(
             "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE proname LIKE 'ray\\_import\\_%'"
         ).fetchall()
         assert len(functions) > 10
+        of_runs = {f"run_{name}" for name in ("open", "users", "save", "close", "last", "versions")} | {"users_of"}
+        assert of_runs <= {function.partition("(")[0].removeprefix("ray_import_") for (function,) in functions}
         for role in ("anon", "authenticated", "public"):
             for (function,) in functions:
                 may = db.execute("SELECT has_function_privilege(%s, %s, 'execute')", (role, function)).fetchone()
@@ -248,9 +273,9 @@ def test_a_profile_is_set_and_the_rest_of_its_row_left(migrated_database: Databa
 
 def test_a_profile_table_that_is_not_there_or_lacks_a_column_is_an_error(migrated_database: Database) -> None:
     with closing(PostgresTables(migrated_database).open()) as sink:
-        with pytest.raises(SinkError):
+        with pytest.raises(ConfigError):
             sink.set_profile("no_such_table", "u1", {"import_status": "processing"})
-        with pytest.raises(SinkError) as caught:
+        with pytest.raises(ConfigError) as caught:
             sink.set_profile("import_jobs", "u1", {"no_such_column": 1})
         assert "no_such_column" in caught.value.message
 

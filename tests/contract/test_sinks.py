@@ -4,14 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
 from ray_import.chunks.rows import iso_time
 from ray_import.extraction.extract import content_hash
@@ -20,9 +16,7 @@ from ray_import.sink.port import LEASE_SECONDS, KeptReject, Known, Pruned, Repla
 from tests.contract.destinations import (
     SETTINGS,
     DestinationUnderTest,
-    PostgresTables,
     SqliteFile,
-    SupabaseTables,
     batch_of,
     import_of,
     reject_of,
@@ -34,30 +28,9 @@ from tests.contract.destinations import (
     write_batches,
 )
 
-if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
-    from tests.gateway.server import Gateway
-
 HOLDER = "host/1"
 SPAWN = multiprocessing.get_context("spawn")
 OLD, NEW = 1_700_000_000.0, 1_700_000_000.5
-
-
-@pytest.fixture(params=["sqlite", "postgres", "supabase"])
-def destination(request: pytest.FixtureRequest, tmp_path: Path) -> DestinationUnderTest:
-    if request.param == "sqlite":
-        return SqliteFile(tmp_path)
-    database: Database = request.getfixturevalue("migrated_database")
-    if request.param == "postgres":
-        return PostgresTables(database)
-    project: Gateway = request.getfixturevalue("migrated_supabase")
-    return SupabaseTables(database, project.url, SecretStr(project.secret_key))
-
-
-@pytest.fixture
-def sink(destination: DestinationUnderTest) -> Iterator[Sink]:
-    with closing(destination.open()) as opened:
-        yield opened
 
 
 # --- conversations -------------------------------------------------------------------------------

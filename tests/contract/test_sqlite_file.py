@@ -14,7 +14,7 @@ import pytest
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
-from ray_import.sink.port import Replaced
+from ray_import.sink.port import Replaced, RunUser
 from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
 from tests.contract.destinations import SETTINGS, SqliteFile, import_of, reject_of, rows_for
 
@@ -205,7 +205,7 @@ def test_a_full_disk_is_an_error_and_when_there_is_room_it_goes_on(filled: Sqlit
 def test_a_file_that_somebody_keeps_locked_is_worth_another_try(
     filled: SqliteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_import.sink.sqlite.BUSY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.sink.sqlite_file.BUSY_TIMEOUT_SECONDS", 0.01)
     with closing(SqliteSink(filled.path)) as sink, filled.connected() as somebody:
         somebody.execute("BEGIN IMMEDIATE")
         with pytest.raises(SinkBusy) as caught:
@@ -249,16 +249,31 @@ def test_an_error_never_tells_what_was_to_be_written(filled: SqliteFile) -> None
     assert caught.value.__suppress_context__
 
 
-def test_a_file_of_the_first_version_is_brought_up_to_date_and_keeps_what_it_holds(tmp_path: Path) -> None:
-    path = tmp_path / "chunks.db"
-    with closing(sqlite3.connect(path)) as db:
-        db.executescript(migrations("sqlite")[0].sql)
-        db.execute("INSERT INTO import_jobs VALUES ('old', 'u1', 'x', 'complete', '{}', NULL, '2026', '2026', '2026')")
-        db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1")
-    with closing(SqliteSink(path)) as sink:
+@pytest.mark.parametrize("version", range(1, LATEST_SQLITE))
+def test_a_file_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_it_holds(
+    file: SqliteFile, version: int
+) -> None:
+    with closing(sqlite3.connect(file.path)) as db:
+        for migration in migrations("sqlite")[:version]:
+            db.executescript(migration.sql)
+        names = "id, user_id, source, status, counts, started_at, updated_at, finished_at"
+        db.execute(
+            f"INSERT INTO import_jobs ({names}) VALUES ('old', 'u1', 'x', 'complete', '{{}}', '2026', '2026', '2026')"
+        )
+        db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}")
+    with closing(file.open()) as sink:
         assert [job.id for job in sink.jobs()] == ["old"]
         assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
         sink.mark_seen(import_of(1), [], ["a"])
+        users = [RunUser("u1", "a.zip")]
+        assert sink.open_run("run-1", "users.jsonl", SETTINGS, users) == users
+    new = file.beside("new")
+    new.open().close()
+    tables = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
+    with file.connected() as db, new.connected() as of_new:
+        assert db.execute("PRAGMA user_version").fetchone() == (LATEST_SQLITE,)
+        assert db.execute(tables).fetchall() == of_new.execute(tables).fetchall()
+    assert is_sound(file)
 
 
 def test_two_copies_of_a_reader_see_a_sink_that_is_open(filled: SqliteFile) -> None:

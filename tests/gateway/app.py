@@ -162,6 +162,8 @@ def _transport(send: Send) -> Any:
 async def _reset(send: Send) -> None:
     """Ends the connection as a crash does: what is on its way is lost."""
     transport = _transport(send)
+    if transport.is_closing():
+        return  # the client was faster
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await asyncio.sleep(0)  # uvicorn learns of it, and does not send an answer of its own

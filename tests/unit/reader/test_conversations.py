@@ -507,7 +507,9 @@ def test_time_is_linear_in_what_is_read(name: str) -> None:
             pass
         return time.process_time() - began
 
-    assert seconds(600_000) < 9 * min(seconds(150_000) for _ in range(2)) + 0.2
+    # The best of several: what else the machine does only adds.
+    large, small = (min(seconds(size) for _ in range(3)) for size in (600_000, 150_000))
+    assert large < 9 * small + 0.2
 
 
 @pytest.mark.parametrize("data", [b"", b"  ", b"<html></html>", b"not json", BYTE_ORDER_MARK])

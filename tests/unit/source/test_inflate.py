@@ -19,13 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
 
+from ray_import.errors import SourceRefused
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source import inflate
 from ray_import.source.archives import entries_of_zip
 from ray_import.source.containers import open_export
-from ray_import.source.inflate import DEFLATE, GZIP
+from ray_import.source.inflate import DEFLATE, GZIP, inflated
 from ray_import.source.streams import DAMAGE, Opener, gunzipped, head_of, unpacked
 from tests.unit.source.exports import conversation, exported, written, zipped
 
@@ -348,3 +349,19 @@ def test_a_manifest_with_a_wrong_checksum_is_of_no_use(tmp_path: Path, compressi
     wrong = archive.replace(zlib.crc32(listing).to_bytes(4, "little"), b"\1\2\3\4")
     assert [problem.kind for problem in open_export(written(tmp_path / "a.zip", archive)).problems] == ["missing_shard"]
     assert open_export(written(tmp_path / "b.zip", wrong)).problems == ()
+
+
+def test_what_a_server_refuses_is_not_asked_for_again_as_damage_is() -> None:
+    opened = []
+
+    class Refused(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - of every stream
+            raise SourceRefused("It is gone.")
+
+    def opener(stack: ExitStack) -> BinaryIO:
+        opened.append(stack)
+        return Refused()
+
+    with pytest.raises(SourceRefused):
+        next(inflated(opener, GZIP))
+    assert len(opened) == 1

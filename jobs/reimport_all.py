@@ -1,0 +1,13 @@
+"""Import the exports of many users as a Ray job; takes what `ray-import reimport` takes, and ends with its exit code.
+
+    ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
+        python jobs/reimport_all.py --users /data/users.jsonl --to postgres
+
+Submitted again after whatever ended it, it goes on where it was. Name files by absolute paths: the job runs in a copy
+of the working directory.
+"""
+
+from ray_import.terminal.app import main
+
+if __name__ == "__main__":
+    main("reimport")

@@ -1,0 +1,183 @@
+"""A run over many users: who is read next, whose batch goes out next, who is tried again, who is done."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from ray_import.bulk.ports import Workers
+from ray_import.bulk.progress import RunProgress, RunReporter
+from ray_import.bulk.user_import import MakeImport, UserImport
+from ray_import.errors import ImporterError, ImportRunning
+from ray_import.sink.port import LEASE_SECONDS, RunLedger, RunUser
+
+MAX_ATTEMPTS = 3
+"""Of a user whose export, or a machine, is lost in the middle."""
+RUNNING_AGAIN_SECONDS = 5.0
+RUNNING_PATIENCE_SECONDS = 2 * LEASE_SECONDS
+"""A user whom another import holds: either it ends, or it is dead after its lease."""
+TURN_SECONDS = 0.2
+JOB_ROW_EVERY_SECONDS = 2.0
+GROW_EVERY_SECONDS = 3.0
+DONE_STATES = ("complete", "partial", "failed", "skipped")
+
+
+class Run:
+    """All users of a run. `most_active` of them are read at a time. `clock` gives seconds that only grow.
+
+    `grow` is called every few seconds: it takes on workers where machines have joined, and tells the new `most_active`.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        users: Sequence[RunUser],
+        make_import: MakeImport,
+        workers: Workers,
+        ledger: RunLedger,
+        reporter: RunReporter,
+        most_active: int,
+        grow: Callable[[], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run_id = run_id
+        self._users = {user.user_id: _without_counts(user) for user in users}
+        self._waiting = deque(user for user in self._users.values() if user.state in ("pending", "running"))
+        self._not_before: dict[str, float] = {}
+        self._first_refused: dict[str, float] = {}
+        self._active: dict[str, UserImport] = {}
+        self._make_import = make_import
+        self._workers = workers
+        self._ledger = ledger
+        self._reporter = reporter
+        self._most_active = most_active
+        self._grow = grow
+        self._turns = 0
+        self._bytes_read = 0
+        self._done = Counter[str]()
+        self._clock = clock
+        self._began = self._told = self._jobs_told = self._grown = clock()
+
+    @property
+    def users(self) -> tuple[RunUser, ...]:
+        """Every user, as far as they are."""
+        return tuple(self._users.values())
+
+    @property
+    def bytes_read(self) -> int:
+        """Of JSON, of all users so far."""
+        return self._bytes_read + sum(one.bytes_read for one in self._active.values())
+
+    def running(self) -> tuple[str, ...]:
+        """The ids of the imports that are running; for another thread."""
+        return tuple(one.work.of.id for one in tuple(self._active.values()))
+
+    def to_the_end(self) -> None:
+        """Until every user is done. What interrupts it leaves the users that were at work to the next run."""
+        try:
+            while self._waiting or self._active:
+                self._turn()
+        except BaseException:
+            self._interrupt()
+            raise
+        self._tell()
+
+    def _interrupt(self) -> None:
+        """Nothing is read any more, even where the destination does not take that it was interrupted."""
+        for one in self._active.values():
+            one.stop_reading()
+        with suppress(ImporterError):  # of the first: where that is away, each of the others would wait for it again
+            for one in self._active.values():
+                one.interrupt()
+
+    def _turn(self) -> None:
+        self._start_more()
+        moved = self._go_on()
+        waits_on = [ref for one in self._active.values() if (ref := one.waits_on) is not None]
+        for done in self._workers.wait(0.0 if moved else TURN_SECONDS, waits_on):
+            self._active[done.work.of.id].take(done)
+        for one in [one for one in self._active.values() if one.is_over]:
+            self._finish(one)
+        now = self._clock()
+        if self._grow is not None and now - self._grown >= GROW_EVERY_SECONDS:
+            self._grown = now
+            self._most_active = self._grow()
+        if now - self._jobs_told >= JOB_ROW_EVERY_SECONDS:
+            self._jobs_told = now
+            for one in self._active.values():
+                one.tell_job()
+        if now - self._told >= TURN_SECONDS:
+            self._tell()
+
+    def _start_more(self) -> None:
+        now = self._clock()
+        for _ in range(len(self._waiting)):
+            if len(self._active) >= self._most_active:
+                return
+            user = self._waiting.popleft()
+            if self._not_before.get(user.user_id, now) > now:
+                self._waiting.append(user)
+                continue
+            try:
+                one = self._make_import(user)
+            except ImporterError as error:  # its source is no address that can be
+                self._save(replace(user, state="failed", attempts=user.attempts + 1, error=error.message))
+                continue
+            self._active[one.work.of.id] = one
+
+    def _go_on(self) -> bool:
+        """Who has least in flight goes first, then who has waited longest: a large export takes what others leave."""
+        moved = False
+        self._turns += 1
+        for one in sorted(self._active.values(), key=lambda one: (one.in_flight, one.last_turn)):
+            moved |= one.go_on(self._workers, self._turns)
+        return moved
+
+    def _finish(self, one: UserImport) -> None:
+        del self._active[one.work.of.id]
+        self._bytes_read += one.bytes_read
+        user = one.finish()
+        if isinstance(one.error, ImportRunning) and self._has_patience(user.user_id):
+            self._again(replace(user, state="pending", attempts=user.attempts - 1), RUNNING_AGAIN_SECONDS)
+            return
+        if one.error is not None and one.error.retry and user.attempts < MAX_ATTEMPTS:
+            self._again(replace(user, state="pending"), 0.0)
+            return
+        self._done.update(
+            conversations=one.counts.seen, chunks_written=one.counts.chunks_written, rejects=one.counts.rejected
+        )
+        self._save(user)
+
+    def _again(self, user: RunUser, in_seconds: float) -> None:
+        self._not_before[user.user_id] = self._clock() + in_seconds
+        self._save(user)
+        self._waiting.append(self._users[user.user_id])
+
+    def _save(self, user: RunUser) -> None:
+        self._users[user.user_id] = _without_counts(user)
+        self._ledger.save_user(self._run_id, user)
+
+    def _has_patience(self, user_id: str) -> bool:
+        now = self._clock()
+        return now - self._first_refused.setdefault(user_id, now) < RUNNING_PATIENCE_SECONDS
+
+    def _tell(self) -> None:
+        self._told = self._clock()
+        at_work = self._active.values()
+        self._reporter.show(
+            RunProgress(
+                Counter(user.state for user in self._users.values()),
+                self.bytes_read,
+                self._done["conversations"] + sum(one.counts.seen for one in at_work),
+                self._done["chunks_written"] + sum(one.counts.chunks_written for one in at_work),
+                self._done["rejects"] + sum(one.counts.rejected for one in at_work),
+                self._told - self._began,
+                len(at_work),
+            )
+        )
+
+
+def _without_counts(user: RunUser) -> RunUser:
+    """Of ten thousand users they would be tens of MB."""
+    return replace(user, counts={})

@@ -1,0 +1,96 @@
+"""What a run over many users needs: exports that are read somewhere, and workers for their batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ray_import.errors import ImporterError
+from ray_import.importing.work import Work
+from ray_import.records import BatchResult, Frame, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The first thing a reader tells: which version of the export it is, and how many bytes of JSON, if that is known.
+
+    Where the version is the one that is in already, nothing follows.
+    """
+
+    version: str
+    bytes_total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A batch that was read: `payload` stays where it is, and is only named."""
+
+    payload: Any
+    size_bytes: int
+    frames: tuple[Frame, ...]
+    bytes_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last thing a reader tells: what was wrong with the export, and whether it may hold no conversation at all."""
+
+    problems: tuple[Problem, ...]
+    bytes_read: int
+    may_be_empty: bool
+
+
+class Reading(Protocol):
+    """An export that is read somewhere, no further ahead than a few batches."""
+
+    waits_on: Any
+    """What `Workers.wait` may be given to wake up when there is more."""
+
+    def poll(self) -> Opened | Part | Ended | None:
+        """What has come, in order; None where nothing has yet. Raises the ImporterError that ended the reading."""
+
+    def close(self) -> None:
+        """Stops reading."""
+
+
+class Readers(Protocol):
+    """Begins to read exports."""
+
+    def read(self, source: str, known_version: str) -> Reading:
+        """Reads `source`, unless it is of the version that is known."""
+
+
+class Done(Protocol):
+    """A batch, or a part of one that was split, that is done with: its result, or the error that it ended with."""
+
+    @property
+    def work(self) -> Work:
+        """Whose it was."""
+
+    @property
+    def conversations(self) -> int:
+        """How many were in it."""
+
+    @property
+    def result(self) -> BatchResult | None:
+        """What came of it."""
+
+    @property
+    def error(self) -> ImporterError | None:
+        """Why nothing came of it."""
+
+
+class Workers(Protocol):
+    """The pool: see `ray_import.cluster.pool.WorkerPool`."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a batch of that size may be submitted now."""
+
+    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
+        """Takes a batch."""
+
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> Sequence[Done]:
+        """Waits for results, or for one of `also`."""

@@ -1,0 +1,74 @@
+"""How far a run is, and what came of it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ray_import.sink.port import RunUser
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """Users by state, what is being read and done, and for how long the run has been going."""
+
+    states: Counter[str]
+    bytes_read: int
+    conversations: int
+    chunks_written: int
+    rejects: int
+    seconds: float
+    active: int
+
+
+class RunReporter(Protocol):
+    """Shows progress, or does not."""
+
+    def show(self, progress: RunProgress) -> None:
+        """Told several times a second."""
+
+
+class NoRunReporter:
+    """Shows nothing."""
+
+    def show(self, progress: RunProgress) -> None:
+        """See `RunReporter.show`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The end of a run: every user, and how it ended."""
+
+    run_id: str
+    what: str
+    destination: str
+    users: tuple[RunUser, ...]
+    bytes_read: int
+    seconds: float
+    workers: int
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many users are in each state."""
+        return Counter(user.state for user in self.users)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every user is in, 1 where one failed, or lacks something."""
+        return 1 if self.states["failed"] or self.states["partial"] else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "run_id": self.run_id,
+            "what": self.what,
+            "destination": self.destination,
+            "users": {"all": len(self.users), **dict(sorted(self.states.items()))},
+            "bytes_read": self.bytes_read,
+            "seconds": round(self.seconds, 3),
+            "workers": self.workers,
+            "failed": [
+                {"user_id": user.user_id, "source": user.source, "attempts": user.attempts, "error": user.error}
+                for user in self.users
+                if user.state in ("failed", "partial")
+            ],
+        }

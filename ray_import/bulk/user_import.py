@@ -1,0 +1,174 @@
+"""The import of one user in a run over many: from the first look at the export to how it ended."""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
+from ray_import.chunks.rows import Import
+from ray_import.errors import ImporterError, NotAnExport
+from ray_import.importing.lease import begin, lost
+from ray_import.importing.summary import counts_as_dict
+from ray_import.importing.work import Work
+from ray_import.records import Counts
+from ray_import.settings import ImportSettings
+from ray_import.sink.port import RunUser, Sink, UserState
+
+
+class UserImport:
+    """Reads on while there is room, counts what comes back, and ends once, whatever happens."""
+
+    def __init__(self, user: RunUser, work: Work, reading: Reading, known_version: str, sink: Sink) -> None:
+        self.user = replace(user, attempts=user.attempts + 1, state="running", error=None)
+        self.work = work
+        self.in_flight = 0  # conversations: what was handed out as one batch may come back in parts
+        self.last_turn = 0  # in which something was handed out
+        self.bytes_read = 0
+        self.counts = Counts()
+        self.error: ImporterError | None = None
+        self._reading = reading
+        self._known_version = known_version
+        self._sink = sink
+        self._part: Part | None = None
+        self._has_job = False
+        self._skipped = False
+        self._end: Ended | None = None
+
+    @property
+    def waits_on(self) -> Any | None:
+        """What there has to be more of before this import goes on; None where it waits for workers."""
+        return None if self._part is not None or self._is_read else self._reading.waits_on
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self._is_read and self.in_flight == 0
+
+    @property
+    def _is_read(self) -> bool:
+        return self._end is not None or self._skipped or self.error is not None
+
+    def go_on(self, workers: Workers, turn: int) -> bool:
+        """Hands out one batch, if one was read and there is room for it. Whether anything moved."""
+        try:
+            return self._hand_out(workers, turn) if self._part is not None else self._read_on()
+        except ImporterError as error:
+            self.error = error
+            return True
+
+    def _read_on(self) -> bool:
+        if self._is_read:
+            return False
+        match self._reading.poll():
+            case None:
+                return False
+            case Opened() as opened:
+                self._begin(opened)
+            case Part() as part:
+                self._part = part
+                self.bytes_read = part.bytes_read
+            case Ended() as end:
+                self._end = end
+                self.bytes_read = end.bytes_read
+        return True
+
+    def _begin(self, opened: Opened) -> None:
+        """Takes the user's lease, unless this version of the export is in already. Raises ImportRunning."""
+        self.user = replace(self.user, version=opened.version)
+        if opened.version and opened.version == self._known_version:
+            self._skipped = True
+            return
+        begin(self._sink, self.work.of, self.user.source)
+        self._has_job = True
+
+    def _hand_out(self, workers: Workers, turn: int) -> bool:
+        part = self._part
+        if part is None or not workers.has_room(part.size_bytes):
+            return False
+        self._part = None
+        workers.submit(part.payload, part.size_bytes, part.frames, self.work)
+        self.in_flight += len(part.frames)
+        self.last_turn = turn
+        return True
+
+    def take(self, done: Done) -> None:
+        """A batch, or a part of one, is done with."""
+        self.in_flight -= done.conversations
+        if done.error is not None:
+            self.error = self.error or done.error
+        if done.result is not None:
+            self.counts.add(done.result.counts)
+
+    def tell_job(self) -> None:
+        """Brings the job's row up to date; where it is another's by now, this import ends."""
+        if self._has_job and not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
+            self.error = self.error or lost()
+
+    def finish(self) -> RunUser:
+        """How it ended; its job's row says so, too, unless that is another's by now."""
+        self.stop_reading()
+        self.error = self.error or self._nothing_found()
+        counts = counts_as_dict(self.counts)
+        if self._has_job and not self._sink.update_job(
+            self.work.of.id, counts, _job_status(self._state()), self._message()
+        ):
+            self.error = self.error or lost()
+        return replace(self.user, state=self._state(), error=self._message(), counts=counts)
+
+    def stop_reading(self) -> None:
+        """Nothing more of the export is wanted."""
+        self._reading.close()
+
+    def interrupt(self) -> None:
+        """The run stops in the middle: what is in stays, the next one goes on from there."""
+        if self._has_job:
+            self._sink.update_job(self.work.of.id, counts_as_dict(self.counts), "failed", "interrupted")
+
+    def _nothing_found(self) -> NotAnExport | None:
+        end, counts = self._end, self.counts
+        if end is None or counts.seen > counts.not_a_conversation or (not counts.seen and end.may_be_empty):
+            return None
+        return NotAnExport(f"{self.user.source} holds no conversations.")
+
+    def _message(self) -> str | None:
+        return None if self.error is None else self.error.message
+
+    def _state(self) -> UserState:
+        if self._skipped:
+            return "skipped"
+        if self.error is not None:
+            return "failed"
+        return "partial" if self.counts.rejected or (self._end and self._end.problems) else "complete"
+
+
+def _job_status(state: UserState) -> Any:
+    return state if state in ("complete", "partial") else "failed"
+
+
+MakeImport = Callable[[RunUser], UserImport]
+"""Begins to read a user's export. Raises ConfigError where its source is no address that can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """See `MakeImport`. `sources` are by user, `versions` as `RunLedger.versions` gives them.
+
+    With `force` an export is read also where its version is in already.
+    """
+
+    readers: Readers
+    sink: Sink
+    settings: ImportSettings
+    sources: Mapping[str, str]
+    versions: Mapping[str, tuple[str, str]]
+    force: bool = False
+
+    def __call__(self, user: RunUser) -> UserImport:
+        """Begins to read the export of `user`."""
+        source, version = self.versions.get(user.user_id, ("", ""))
+        known_version = version if source == user.source and not self.force else ""
+        of = Import(str(uuid.uuid4()), user.user_id, time.time())
+        reading = self.readers.read(self.sources[user.user_id], known_version)
+        return UserImport(user, Work(of, self.settings, force=self.force), reading, known_version, self.sink)

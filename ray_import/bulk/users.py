@@ -1,0 +1,112 @@
+"""Whose exports a run imports: a manifest, and which of it."""
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ray_import.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class UserSource:
+    """A user and where their export is. `updated_at` is in seconds since 1970, None where that is not known."""
+
+    user_id: str
+    source: str
+    updated_at: float | None = None
+
+
+def read_manifest(path: Path) -> list[UserSource]:
+    """The users of a `.jsonl` or `.csv` file: objects, or columns, `user_id`, `source` and perhaps `updated_at`.
+
+    Raises ConfigError, which names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({type(error).__name__}).", "It is UTF-8, JSON lines or CSV."
+        ) from None
+    records = _csv(text) if path.suffix.lower() == ".csv" else _json_lines(text)
+    return unique([_user(record, f"{path}, line {line}") for line, record in records])
+
+
+def unique(users: Sequence[UserSource]) -> list[UserSource]:
+    """The users, each once, with the latest of their times (None where one is not known).
+
+    Raises ConfigError where one has two sources: which one is meant cannot be known.
+    """
+    found: dict[str, UserSource] = {}
+    for user in users:
+        other = found.setdefault(user.user_id, user)
+        if other.source != user.source:
+            raise ConfigError(f"The user {user.user_id} has two sources.", "Name one, or import the other by itself.")
+        found[user.user_id] = replace(user, updated_at=_later(other.updated_at, user.updated_at))
+    return list(found.values())
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def selected(
+    users: Sequence[UserSource], only: Collection[str], since: float | None, limit: int | None
+) -> list[UserSource]:
+    """Those in `only` (all, where that is empty) whose export is not older than `since`, at most `limit` of them.
+
+    An export whose time is not known is never too old. Raises ConfigError where one of `only` is not there.
+    """
+    missing = set(only) - {user.user_id for user in users}
+    if missing:
+        raise ConfigError(f"There is no user {min(missing)} among the {len(users):,}.", "See --only.")
+    chosen = [
+        user
+        for user in users
+        if (not only or user.user_id in only) and (since is None or user.updated_at is None or user.updated_at >= since)
+    ]
+    return chosen[:limit]
+
+
+def seconds_of(time: str) -> float:
+    """Seconds since 1970 of a date or time in ISO 8601, in UTC where it does not say. Raises ValueError."""
+    found = datetime.fromisoformat(time)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _csv(text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error:
+        yield reader.line_num + 1, None
+
+
+def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):  # not at what else may separate lines: JSON may hold it
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError):
+                yield number, None
+
+
+def _user(record: Any, where: str) -> UserSource:
+    user_id, source, updated_at = (
+        (record.get(name) for name in ("user_id", "source", "updated_at"))
+        if isinstance(record, dict)
+        else (None, None, None)
+    )
+    if not isinstance(user_id, str) or not user_id.strip() or not user_id.isprintable():
+        raise ConfigError(f"{where}: there is no user_id.", 'A line is {"user_id": "…", "source": "…"}.')
+    if not isinstance(source, str) or not source:
+        raise ConfigError(f"{where}: there is no source.", 'A line is {"user_id": "…", "source": "…"}.')
+    try:
+        return UserSource(user_id, source, seconds_of(updated_at) if updated_at else None)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where}: updated_at is no time.", "It looks like 2026-05-01T12:00:00Z.") from None

@@ -1,0 +1,91 @@
+"""Exports that are read by tasks anywhere in the cluster: a batch stays where it is until a worker takes it."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ray_import.bulk.ports import Ended, Opened, Part, Reading
+from ray_import.cluster.failures import to_ours
+from ray_import.importing.batching import batches_of
+from ray_import.importing.sources import open_sources
+from ray_import.settings import ImportSettings
+from ray_import.source.address import address_of
+from ray_import.source.version import version_of
+
+AHEAD_OBJECTS = 4
+"""Two batches, each of what it is and its payload: while one is worked on, the next is there."""
+READER_CPUS = 0.1
+"""Two readers a worker (`WORKER_CPUS`), so that one export is opened while another is read, fill a CPU. What a worker
+needs of reading is less: a reader keeps five busy."""
+WORKER_CPUS = 0.8
+"""Of a worker beside readers: where workers take whole CPUs, readers never find room, and all wait for ever."""
+
+
+def read_export(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:
+    """Tells the version; then for each batch what it is (a Part without payload), then its payload; then the end."""
+    version = version_of(source)
+    if version and version == known_version:
+        yield Opened(version, None)
+        return
+    sources = open_sources([source], settings.read)
+    yield Opened(version, sources.bytes_total)
+    for batch in batches_of(sources.conversations(), settings.flow.batch_bytes):
+        yield Part(None, len(batch.payload), batch.frames, sources.bytes_read)
+        yield pickle.PickleBuffer(batch.payload)
+    yield Ended(tuple(sources.problems), sources.bytes_read, sources.may_be_empty)
+
+
+class RayReaders:
+    """See `Readers`. Files are read on this machine, objects wherever there is room."""
+
+    def __init__(self, node_id: str, settings: ImportSettings) -> None:
+        self._settings = settings
+        task = ray.remote(read_export)
+        common: dict[str, Any] = {
+            "name": "read_export",
+            "num_returns": "streaming",
+            "max_retries": 0,  # a retry would begin in the middle of what is in; the run begins again, and skips it
+            "_generator_backpressure_num_objects": AHEAD_OBJECTS,
+        }
+        here = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
+        self._here = task.options(num_cpus=0, scheduling_strategy=here, **common)
+        self._anywhere = task.options(num_cpus=READER_CPUS, scheduling_strategy="SPREAD", **common)
+
+    def read(self, source: str, known_version: str) -> Reading:
+        """See `Readers.read`."""
+        task = self._here if isinstance(address_of(source), Path) else self._anywhere
+        return _RayReading(task.remote(source, known_version, self._settings))
+
+
+class _RayReading:
+    """See `Reading`."""
+
+    def __init__(self, generator: Any) -> None:
+        self.waits_on = generator
+        self._part: Part | None = None
+
+    def poll(self) -> Opened | Part | Ended | None:
+        """See `Reading.poll`."""
+        ready, _ = ray.wait([self.waits_on], timeout=0, fetch_local=False)
+        if not ready:
+            return None
+        try:
+            ref = next(self.waits_on)
+            if self._part is not None:
+                part, self._part = self._part, None
+                return Part(ref, part.size_bytes, part.frames, part.bytes_read)
+            told = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            raise to_ours(error) from None
+        if isinstance(told, Part):
+            self._part = told
+            return self.poll()
+        return told
+
+    def close(self) -> None:
+        """See `Reading.close`."""
+        ray.cancel(self.waits_on, force=False)

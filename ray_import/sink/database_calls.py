@@ -1,0 +1,107 @@
+"""Calls of ray_import's functions in a Postgres (`sql/postgres/`), and the patience with it.
+
+Every function may be called again: so whatever fails in a way that passes is tried again, also where nobody knows
+whether it was done.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from tenacity import RetryCallState, Retrying, stop_after_delay, wait_random_exponential
+
+from ray_import.chunks.rows import ChunkRow
+from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
+from ray_import.sink.halving import TOO_LARGE
+from ray_import.sink.migrations import LATEST_POSTGRES
+
+PATIENCE_SECONDS = 240
+"""How long a destination that has answered once may be away."""
+OPENING_PATIENCE_SECONDS = 10
+LONGEST_WAIT_SECONDS = 15
+TRIES_OF_TOO_LARGE = 3
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class PartLimits:
+    """How much is written in one transaction."""
+
+    rows: int
+    bytes: int
+
+
+class Database(Protocol):
+    """A way to the functions. Raises SinkError and its kinds."""
+
+    limits: PartLimits
+
+    def call(self, function: str, arguments: dict[str, Any]) -> Any:
+        """Calls one function in a transaction of its own, and gives what it gives."""
+
+    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+        """Puts conversations and their chunks in, as one transaction: gives their fates (see ray_import_replace)."""
+
+    def close(self) -> None:
+        """Lets go of it."""
+
+
+class DatabaseCalls:
+    """The functions of one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Raises SinkError where the database is not reached, or is not set up."""
+        self._database = database
+        self._patience_seconds: float = OPENING_PATIENCE_SECONDS
+        try:
+            self._refuse_other_version(self._call("version"))
+        except BaseException:
+            database.close()
+            raise
+        self._patience_seconds = PATIENCE_SECONDS
+
+    def _refuse_other_version(self, version: int) -> None:
+        if version < LATEST_POSTGRES:
+            raise SinkError(
+                f"The database's tables are of version {version}, this ray-import needs {LATEST_POSTGRES}.",
+                "Run ray-import migrate with the same --to.",
+            )
+        if version > LATEST_POSTGRES:
+            raise SinkError(
+                f"The database's tables are of version {version}, this ray-import knows {LATEST_POSTGRES}.",
+                "Upgrade ray-import.",
+            )
+
+    def close(self) -> None:
+        """See `Sink.close`."""
+        self._database.close()
+
+    def _call(self, function: str, **arguments: Any) -> Any:
+        return self._patiently(lambda: self._database.call(f"ray_import_{function}", arguments), whole=True)
+
+    def _patiently(self, work: Callable[[], T], *, whole: bool) -> T:
+        """Tries again what may pass. What is too much is for halving, unless it is `whole` already."""
+        return Retrying(
+            retry=lambda state: _may_pass(state, whole=whole),
+            wait=_wait,
+            stop=stop_after_delay(self._patience_seconds),
+            reraise=True,
+        )(work)
+
+
+def _may_pass(state: RetryCallState, *, whole: bool) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, SinkOverloaded):
+        return whole and (error.code != TOO_LARGE or state.attempt_number < TRIES_OF_TOO_LARGE)
+    return isinstance(error, ImporterError) and error.retry
+
+
+_random_wait = wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_SECONDS)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Longer and longer, by chance, so that workers do not come back all at once; at least as long as was asked for."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after_seconds if isinstance(error, SinkBusy) else 0.0
+    return max(_random_wait(state), min(asked, PATIENCE_SECONDS / 4))

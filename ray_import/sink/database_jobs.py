@@ -1,0 +1,46 @@
+"""The imports that a Postgres remembers: which one runs, how far it is, and how it ended."""
+
+from typing import Any
+
+from ray_import.chunks.rows import Import, iso_time
+from ray_import.errors import ConfigError, RowsRefused
+from ray_import.sink.database_calls import DatabaseCalls
+from ray_import.sink.database_rows import our_time
+from ray_import.sink.port import LEASE_SECONDS, Job, JobStatus, Running
+
+
+class DatabaseJobs(DatabaseCalls):
+    """The jobs of a `Sink`."""
+
+    def start_job(self, of: Import, source: str, holder: str) -> Running | None:
+        """See `Sink.start_job`."""
+        try:
+            found = self._call(
+                "start",
+                p_import_id=of.id,
+                p_user_id=of.user_id,
+                p_source=source,
+                p_holder=holder,
+                p_started_at=iso_time(of.started_at),
+                p_lease_seconds=LEASE_SECONDS,
+            )
+        except RowsRefused as error:
+            what = f"{of.user_id} is no user id that the database's tables can hold ({error.code})."
+            raise ConfigError(what, "Where their user_id is a uuid, name one with --user-id.") from None
+        return None if found is None else Running(**{**found, "started_at": our_time(found["started_at"])})
+
+    def beat(self, import_id: str) -> bool:
+        """See `Sink.beat`."""
+        return bool(self._call("beat", p_import_id=import_id))
+
+    def update_job(
+        self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
+    ) -> bool:
+        """See `Sink.update_job`."""
+        return bool(self._call("update", p_import_id=import_id, p_counts=counts, p_status=status, p_error=error))
+
+    def jobs(self) -> list[Job]:
+        """See `Sink.jobs`."""
+        found = self._call("jobs", p_lease_seconds=LEASE_SECONDS)
+        times = ("started_at", "updated_at", "finished_at")
+        return [Job(**{**job, **{name: our_time(job[name]) for name in times}}) for job in found]

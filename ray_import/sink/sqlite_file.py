@@ -1,0 +1,131 @@
+"""A SQLite file that is ours: how it is opened and made, what a transaction is, and what its errors mean."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
+
+from ray_import.errors import ConfigError, SinkBusy, SinkError
+from ray_import.sink.migrations import LATEST_SQLITE, migrations
+
+APPLICATION_ID = 0x52_41_59_49  # "RAYI"
+HEADER_BYTES = 100
+PAGE_BYTES = 16 * 1024
+"""Holds a chunk whole: SQLite's usual 4 KB took 1.3 times as much CPU. 32 KB took less at first, but 1.2 times as much
+once there was 1 GB in the file, since every key of an index that is hit by chance costs a page."""
+CHECKPOINT_BYTES = 64 * 1024 * 1024
+"""A page that is written again before this much is in the log is copied into the file once, not twice."""
+BUSY_TIMEOUT_SECONDS = 60
+
+_HINTS = {
+    sqlite3.SQLITE_FULL: "The disk is full: make room and run the import again, it goes on where it stopped.",
+    sqlite3.SQLITE_READONLY: "The file or its folder is read-only for this user.",
+    sqlite3.SQLITE_CANTOPEN: "The folder has to exist and to be writable for this user.",
+    sqlite3.SQLITE_NOTADB: "It is no SQLite file; name another with --to sqlite:///PATH.",
+    sqlite3.SQLITE_CORRUPT: "The file is damaged; import into a new one with --to sqlite:///PATH.",
+    sqlite3.SQLITE_BUSY: "Another program keeps it locked.",
+}
+
+
+class SqliteConnection:
+    """One connection to the file; made anew in every process that writes."""
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Opens `path`, making the tables where there is nothing yet (and `create` allows it)."""
+        self._path = path
+        if not create and not (path.exists() and path.stat().st_size):
+            raise ConfigError(f"There is no database {path}.", "Name it with --to sqlite:///PATH.")
+        if path.is_file() and 0 < path.stat().st_size < HEADER_BYTES:
+            raise self._foreign()  # SQLite would take one byte for an empty database
+        with self._translated():
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self) -> None:
+        with self._transaction("DEFERRED"):
+            version = self._version_or_refuse()
+        if version == 0:
+            self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            self._switch_to_wal()
+        if version < LATEST_SQLITE:
+            with self._transaction():
+                self._migrate(self._version_or_refuse())
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
+
+    @retry(
+        retry=retry_if_exception(lambda error: _primary_code(error) == sqlite3.SQLITE_BUSY),
+        wait=wait_random(0.001, 0.05),
+        stop=stop_after_delay(BUSY_TIMEOUT_SECONDS),
+        reraise=True,
+    )
+    def _switch_to_wal(self) -> None:
+        """SQLite's own timeout does not hold for this, and others may be making the same file."""
+        self._db.execute("PRAGMA journal_mode = WAL")
+
+    def _version_or_refuse(self) -> int:
+        """To be called in a transaction: another process may be making the tables just now."""
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        owner = self._db.execute("PRAGMA application_id").fetchone()[0]
+        if owner != APPLICATION_ID and (
+            owner or version or self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        ):
+            raise self._foreign()
+        if version > LATEST_SQLITE:
+            raise SinkError(
+                f"{self._path} was made by a newer ray-import (schema {version}; this one knows {LATEST_SQLITE}).",
+                "Upgrade ray-import, or name another file with --to sqlite:///PATH.",
+            )
+        return version
+
+    def _foreign(self) -> SinkError:
+        return SinkError(
+            f"{self._path} is a file of something else; nothing in it was changed.",
+            "Name another file with --to sqlite:///PATH.",
+        )
+
+    def _migrate(self, version: int) -> None:
+        for migration in migrations("sqlite"):
+            if migration.version > version:
+                for statement in migration.sql.split(";\n"):
+                    self._db.execute(statement)
+        self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        self._db.execute(f"PRAGMA user_version = {LATEST_SQLITE}")
+
+    def close(self) -> None:
+        """See `Sink.close`."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        # IMMEDIATE: the lock is waited for at the start, where nothing was read that could be stale.
+        self._db.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # a full disk has rolled back already
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            primary = _primary_code(error)
+            kind = SinkBusy if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else SinkError
+            name = getattr(error, "sqlite_errorname", type(error).__name__)
+            hint = _HINTS.get(primary, "") if primary is not None else ""
+            raise kind(f"{self._path} cannot be used: {name}.", hint) from None
+
+
+def _primary_code(error: BaseException) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None

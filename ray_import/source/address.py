@@ -1,0 +1,104 @@
+"""What a SOURCE names: a path, `https://…` or `supabase://BUCKET/KEY`, and how it is called where others may read."""
+
+import base64
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from ray_import.errors import ConfigError
+from ray_import.source.names import base_name, shown
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_USER = re.compile(r"://[^\s/?#]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """An object on a server. All but `label` and `name` may hold secrets, and does not show itself.
+
+    `label` is what people, logs and databases see; `name` is the last part of the path. `credentials` are headers
+    for the origin of `url` alone. `of_project` says whether that is the Supabase project of the environment.
+    """
+
+    label: str
+    name: str
+    url: str = field(repr=False)
+    credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    of_project: bool = False
+
+
+def without_secrets(text: str) -> str:
+    """`text`, an argument that may be a URL or end with one, without its users and all from the first ? or # on.
+
+    Tokens stand there, and passwords before a host.
+    """
+    before, mark, url = text.partition("://")
+    return _USER.sub("://", before + mark + re.split("[?#]", url, maxsplit=1)[0]) if mark else text
+
+
+def label_of(source: str | os.PathLike[str]) -> str:
+    """How a source is called in messages and in its job, whether it can be read or not."""
+    if not isinstance(source, str):
+        return shown(os.fspath(source))
+    return shown(source if source.startswith("supabase://") else without_secrets(source))
+
+
+def address_of(source: str | os.PathLike[str]) -> Path | HttpAddress:
+    """What `source` names; a PathLike is a path whatever is in it.
+
+    Raises ConfigError where it is no address that can be, or where the project of `supabase://` is not set.
+    """
+    scheme = _SCHEME.match(source) if isinstance(source, str) else None
+    if scheme is None or not isinstance(source, str):
+        return Path(source)
+    match scheme[1].lower():
+        case "http" | "https":
+            return _at_url(source)
+        case "supabase":
+            return _in_storage(source, source[scheme.end() :])
+        case _:
+            raise ConfigError(
+                f"{label_of(source)} cannot be a source: {scheme[1]}:// is not read.",
+                "A source is a path, https://…, http://… or supabase://BUCKET/PATH.",
+            )
+
+
+def _at_url(source: str) -> HttpAddress:
+    label = label_of(source)
+    try:
+        parts = urlsplit(source)
+        host, port = parts.hostname, parts.port
+        source.encode()
+    except ValueError:
+        host = port = None
+    if not host or not source.isprintable() or " " in source:
+        raise ConfigError(f"{label} is no address.", "It looks like https://host/path/export.zip?token=…, in quotes.")
+    netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    url = parts._replace(netloc=netloc, fragment="").geturl()
+    credentials = (("Authorization", _basic(parts.username, parts.password or "")),) if parts.username else ()
+    return HttpAddress(label, shown(base_name(unquote(parts.path))) or host, url, credentials)
+
+
+def _basic(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{unquote(user)}:{unquote(password)}'.encode()).decode()}"
+
+
+def _in_storage(source: str, named: str) -> HttpAddress:
+    """Of `supabase://BUCKET/KEY`; what a key may hold the server says, but it leads nowhere else in the project."""
+    bucket, _, key = named.partition("/")
+    if not bucket or not key or {"", ".", ".."} & {bucket, *key.split("/")}:
+        raise ConfigError(f"{label_of(source)} names no object.", "It looks like supabase://BUCKET/folder/export.zip.")
+    from ray_import.credentials import supabase_access  # noqa: PLC0415 - a fifth of a second that a path need not wait
+
+    access = supabase_access()
+    secret = access.key.get_secret_value()
+    place = "/".join(quote(part, safe="", errors="surrogateescape") for part in (bucket, *key.split("/")))
+    return HttpAddress(
+        label_of(source),
+        shown(base_name(key)),
+        f"{access.url}/storage/v1/object/authenticated/{place}",
+        (("apikey", secret), ("Authorization", f"Bearer {secret}")),
+        of_project=True,
+    )

@@ -1,0 +1,179 @@
+"""One request for bytes of an object, and its answer, in which nothing is left of what may be secret."""
+
+import logging
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from ray_import import __version__
+from ray_import.errors import SourceRefused
+from ray_import.source.address import HttpAddress
+from ray_import.source.patience import Patience
+from ray_import.source.refusals import Refusal, changed, error_of, refusal, unavailable
+
+MAX_REDIRECTS = 5
+MAX_REFUSAL_BYTES = 16 * 1024
+"""How much of a refusal's text is looked at."""
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The bytes `[start, end)` of an object; an `end` or a `size` that is not known is None.
+
+    `is_part` says whether it is the range that was asked for, and not the whole. `version` differs for two contents
+    of the object, as far as the server tells. An object without a byte has no ranges: it is a part without a response.
+    """
+
+    start: int
+    end: int | None
+    size: int | None
+    version: str
+    is_part: bool
+    pieces: Iterator[bytes]
+    response: httpx.Response | None = None
+
+    def close(self) -> None:
+        """Lets go of the connection; one that was read to the end is used again."""
+        if self.response is not None:
+            self.response.close()
+
+
+class Client:
+    """Asks for bytes of one object. All errors are SourceRefused and SourceUnavailable, and name its label alone."""
+
+    def __init__(self, address: HttpAddress, patience: Patience) -> None:
+        self.address = address
+        self.patience = patience
+        self._credentials = dict(address.credentials)
+        wait, connect = patience.read_seconds, patience.connect_seconds
+        self._http = httpx.Client(
+            verify=_trusted(), timeout=httpx.Timeout(wait, connect=connect), follow_redirects=False
+        )
+        for noisy in ("httpx", "httpcore"):  # they log addresses with their tokens, and headers
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._http.close()
+
+    def get(self, start: int | None = None, end: int | None = None) -> Answer:
+        """The bytes `[start, end)`, as far as there are any, or the whole without a `start`. One attempt."""
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"ray-import/{__version__}"}
+        if start is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        with self._told():
+            response = self._followed(headers)
+            if response.status_code in (200, 206):
+                return self._answer(response)
+            refused = self._refused(response)
+        if refused.status == 416 and start is not None:
+            if start:
+                raise changed(self.address)
+            return Answer(0, 0, 0, "", is_part=True, pieces=iter(()))
+        raise error_of(self.address, refused)
+
+    def _followed(self, headers: dict[str, str]) -> httpx.Response:
+        """The answer behind all redirects; what is secret goes to the address's own origin alone."""
+        url = self.address.url
+        for _ in range(MAX_REDIRECTS + 1):
+            own = self._credentials if _origin(url) == _origin(self.address.url) else {}
+            request = self._http.build_request("GET", url, headers={**headers, **own})
+            response = self._http.send(request, stream=True, auth=None)
+            if response.status_code not in _REDIRECTS:
+                return response
+            response.close()
+            url = self._next(url, response.headers.get("location", ""))
+        raise SourceRefused(f"{self.address.label} is redirected more than {MAX_REDIRECTS} times.")
+
+    def _next(self, url: str, location: str) -> str:
+        """Where a redirect leads. Raises SourceRefused where that is no http(s), or leads out of https."""
+        url, came_from = urljoin(url, location), urlsplit(url).scheme
+        parts = urlsplit(url)
+        if not location or not parts.hostname or parts.username or parts.scheme not in ("https", came_from):
+            raise SourceRefused(f"{self.address.label} is redirected to where it is not followed.")
+        return url
+
+    def _refused(self, response: httpx.Response) -> Refusal:
+        body = b""
+        try:
+            for piece in response.iter_raw():
+                body += piece
+                if len(body) > MAX_REFUSAL_BYTES:
+                    break
+        finally:
+            response.close()
+        return refusal(response.status_code, response.headers, body)
+
+    def _answer(self, response: httpx.Response) -> Answer:
+        headers = response.headers
+        version = headers.get("etag", "").removeprefix("W/") or headers.get("last-modified", "")
+        if response.status_code == 200:
+            size = _number(headers.get("content-length", ""))
+            pieces = self._pieces(response, size)
+            return Answer(0, size, size, version, is_part=False, pieces=pieces, response=response)
+        found = _CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+        start, end = (int(found[1]), int(found[2]) + 1) if found is not None else (0, 0)
+        if found is None or end <= start:
+            response.close()
+            raise SourceRefused(f"{self.address.label} cannot be read: the server does not say which part it sends.")
+        pieces = self._pieces(response, end - start)
+        return Answer(start, end, _number(found[3]), version, is_part=True, pieces=pieces, response=response)
+
+    def _pieces(self, response: httpx.Response, expected: int | None) -> Iterator[bytes]:
+        came = 0
+        with self._told():
+            for piece in response.iter_raw():
+                came += len(piece)
+                yield piece
+        if expected is not None and came < expected:
+            raise unavailable(self.address, "the connection broke off")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What httpx raises holds addresses: it goes no further than this."""
+        try:
+            yield
+        except httpx.TimeoutException:
+            raise unavailable(self.address, f"no answer within {self.patience.read_seconds:g} s") from None
+        except httpx.ConnectError as error:
+            raise self._not_connected(error) from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+            raise SourceRefused(f"{self.address.label} is no address, or leads to none.") from None
+        except httpx.TransportError:
+            raise unavailable(self.address, "the connection broke off") from None
+
+    def _not_connected(self, error: BaseException | None) -> SourceRefused:
+        label = self.address.label
+        while error is not None:
+            if isinstance(error, ssl.SSLCertVerificationError):
+                return SourceRefused(f"{label} is not read: the server's certificate is not trusted.")
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+                return SourceRefused(f"There is no server of the name in {label}.", "Check the address.")
+            error = error.__cause__ or error.__context__
+        return unavailable(self.address, "there is no connection to the server")
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Made once: reading all certificates takes as long as a request."""
+    return httpx.create_ssl_context()
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)

@@ -1,0 +1,38 @@
+"""A cluster of several nodes on this machine; a lost one is missed within a second."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+from ray.cluster_utils import Cluster
+
+STORE_BYTES = 78_643_200
+QUICKLY = {
+    "health_check_initial_delay_ms": 500,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 500,
+    "health_check_failure_threshold": 2,
+}
+
+
+@contextmanager
+def several_nodes(cpus: int) -> Iterator[Any]:
+    """A head with so many CPUs, to which `add` adds nodes; all of it is gone afterwards."""
+    head = {"num_cpus": cpus, "object_store_memory": STORE_BYTES, "include_dashboard": False, "_system_config": QUICKLY}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def add(cluster: Any, cpus: int) -> Any:
+    """One more node, which is up."""
+    return cluster.add_node(num_cpus=cpus, object_store_memory=STORE_BYTES)
+
+
+def raylet_of(node: Any) -> psutil.Process:
+    """The process whose end is the node's."""
+    [info] = node.all_processes["raylet"]
+    return psutil.Process(info.process.pid)

@@ -1,0 +1,129 @@
+"""A run over many users as a person sees it: a line on the way, and who lacks something at the end."""
+
+import io
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from ray_import.bulk.progress import NoRunReporter, RunProgress, RunReport
+from ray_import.bulk.users import UserSource
+from ray_import.sink.port import RunUser, UserState
+from ray_import.terminal.run_progress import SHOWN_USERS, described, run_progress_on, show_plan, show_report
+
+ANA = RunUser("ana", "ana.zip", "complete", 1)
+BEN = RunUser("ben", "ben.zip", "failed", 3, error="The server is away.")
+EVE = RunUser("eve", "eve.zip", "partial", 1)
+REPORT = RunReport("run-1", "users.jsonl", "sqlite:///x.db", (ANA, BEN, EVE, ANA), 50_000_000, 2.0, 4)
+
+
+def at(seconds: float, **states: int) -> RunProgress:
+    return RunProgress(Counter(states), 50_000_000, 1234, 5678, 2, seconds, 3)
+
+
+def shown(report: RunReport) -> str:
+    out = io.StringIO()
+    show_report(Console(file=out, width=100), report)
+    return out.getvalue()
+
+
+def test_a_moment_is_told_in_users_counts_and_speed() -> None:
+    states = {"complete": 1000, "pending": 197, "partial": 1, "failed": 2, "skipped": 34}
+    assert described(at(2.0, **states)) == (
+        "1,037 of 1,234 users, 1 partial, 2 failed, 34 skipped, 3 at work, 50.0 MB, 1,234 conversations, 5,678 chunks,"
+        " 25 MB/s"
+    )
+
+
+def test_what_nobody_is_in_is_not_told() -> None:
+    assert described(at(2.0, pending=7)).startswith("0 of 7 users, 3 at work, ")
+    assert described(at(0.0)).startswith("0 of 0 users, ")
+
+
+def test_a_log_gets_a_line_every_five_seconds_and_no_more() -> None:
+    out = io.StringIO()
+    with run_progress_on(Console(file=out, width=40)) as reporter:
+        for tenths in range(121):
+            reporter.show(at(tenths / 10, pending=7))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("importing 0 of 7 users, ") for line in lines)
+
+
+def test_a_terminal_gets_a_line_that_changes() -> None:
+    out = io.StringIO()
+    with run_progress_on(Console(file=out, force_terminal=True, width=140)) as reporter:
+        reporter.show(at(2.0, complete=3, pending=4))
+    assert "3 of 7 users" in out.getvalue()
+
+
+def test_nobody_has_to_look() -> None:
+    NoRunReporter().show(at(2.0))
+
+
+def test_the_end_tells_how_many_are_in_which_state_and_who_lacks_something() -> None:
+    told = shown(REPORT)
+    for words in (
+        "run-1",
+        "4: 2 complete, 1 failed, 1 partial",
+        "50.0 MB in 2.0 s (25 MB/s, 4 workers)",
+        "sqlite:///x",
+    ):
+        assert words in told
+    assert [line.split()[0] for line in told.splitlines() if line.strip().startswith(("ana", "ben", "eve"))] == [
+        "ben",
+        "eve",
+    ]
+    assert "The server is away." in told
+    assert "see ray-import rejects" in told
+
+
+def test_where_all_is_well_nobody_is_named() -> None:
+    told = shown(replace(REPORT, users=(ANA,), seconds=0.0))
+    assert "1: 1 complete" in told
+    assert "why" not in told
+
+
+def test_of_many_that_failed_the_first_are_named() -> None:
+    told = shown(replace(REPORT, users=tuple(replace(BEN, user_id=f"ben-{i}") for i in range(SHOWN_USERS + 7))))
+    assert told.count("ben-") == SHOWN_USERS
+    assert "and 7 more" in told
+
+
+def test_what_users_are_called_is_no_markup() -> None:
+    bad = replace(BEN, user_id="[red]ben[/red]", error="[bold]no[/x]")
+    told = shown(replace(REPORT, users=(bad,), destination="sqlite:///[b]x.db"))
+    assert "sqlite:///[b]x.db" in told
+    assert "[red]ben[/red]" in told
+    assert "[bold]no[/x]" in told
+    out = io.StringIO()
+    show_plan(Console(file=out, width=100), [UserSource("[b]a", "https://host/[x].zip?token=secret")])
+    assert "[b]a" in out.getvalue()
+    assert "https://host/[x].zip" in out.getvalue()
+    assert "secret" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("states", "exit_code"),
+    [((), 0), (("complete", "skipped"), 0), (("complete", "failed"), 1), (("partial",), 1)],
+)
+def test_the_exit_code_tells_whether_all_is_in(states: tuple[UserState, ...], exit_code: int) -> None:
+    users = tuple(replace(ANA, user_id=str(i), state=state) for i, state in enumerate(states))
+    assert replace(REPORT, users=users).exit_code == exit_code
+
+
+def test_a_program_is_told_all_that_lack_something() -> None:
+    assert REPORT.as_dict() == {
+        "run_id": "run-1",
+        "what": "users.jsonl",
+        "destination": "sqlite:///x.db",
+        "users": {"all": 4, "complete": 2, "failed": 1, "partial": 1},
+        "bytes_read": 50_000_000,
+        "seconds": 2.0,
+        "workers": 4,
+        "failed": [
+            {"user_id": "ben", "source": "ben.zip", "attempts": 3, "error": "The server is away."},
+            {"user_id": "eve", "source": "eve.zip", "attempts": 1, "error": None},
+        ],
+    }

@@ -1,0 +1,260 @@
+"""Runs over many users as the tests run them: in this process, out of real exports, into a real SQLite file."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray_import.bulk.loop import Run
+from ray_import.bulk.ports import Ended, Opened, Part
+from ray_import.bulk.progress import RunProgress
+from ray_import.bulk.user_import import Imports
+from ray_import.cluster.reading import read_export
+from ray_import.errors import ClusterError, ImporterError, PayloadLost
+from ray_import.importing.batching import split_batch
+from ray_import.importing.work import Work, import_batch
+from ray_import.records import Batch, BatchResult, Frame
+from ray_import.settings import ImportSettings
+from ray_import.sink.port import RunUser
+from ray_import.sink.sqlite import SqliteSink
+from ray_import.source.address import address_of, label_of
+
+WHAT = "users.jsonl"
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds that pass only when somebody waits."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Dials:
+    """What goes wrong, and how often: by user id."""
+
+    read_errors: dict[str, list[ImporterError]] = field(default_factory=dict)
+    """What readings end with after their first batch, one a reading."""
+    lost_batches: Counter[str] = field(default_factory=Counter)
+    refused_batches: Counter[str] = field(default_factory=Counter)
+    halves: bool = False
+    """Whether every batch of several conversations is worked on in halves, as after the death of a worker."""
+    after_batch: Callable[[Work], None] = lambda _: None
+
+
+class InlineReading:
+    """See `Reading`: reads when it is asked."""
+
+    def __init__(self, told: Iterator[Any], error: ImporterError | None, ended: Callable[[], None]) -> None:
+        self.waits_on = self
+        self.closed = False
+        self._told = told
+        self._error = error
+        self._ended = ended
+        self._parts = 0
+
+    def poll(self) -> Opened | Part | Ended | None:
+        """See `Reading.poll`."""
+        assert not self.closed
+        if self._error is not None and self._parts:
+            raise self._error
+        told: Opened | Part | Ended = next(self._told)
+        if isinstance(told, Part):
+            self._parts += 1
+            return Part(next(self._told).raw(), told.size_bytes, told.frames, told.bytes_read)
+        return told
+
+    def close(self) -> None:
+        """See `Reading.close`."""
+        if not self.closed:
+            self.closed = True
+            self._ended()
+
+
+@dataclass(slots=True)
+class InlineReaders:
+    """See `Readers`."""
+
+    settings: ImportSettings
+    dials: Dials
+    user_of: Mapping[str, str]
+    begun: Counter[str] = field(default_factory=Counter)
+    open: int = 0
+    most_open: int = 0
+
+    def read(self, source: str, known_version: str) -> InlineReading:
+        """See `Readers.read`."""
+        address_of(source)
+        user_id = self.user_of[source]
+        self.begun[user_id] += 1
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        errors = self.dials.read_errors.get(user_id)
+        told = read_export(source, known_version, self.settings)
+        return InlineReading(told, errors.pop(0) if errors else None, self._ended)
+
+    def _ended(self) -> None:
+        self.open -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class InlineDone:
+    """See `Done`."""
+
+    work: Work
+    conversations: int
+    result: BatchResult | None
+    error: ImporterError | None = None
+
+
+@dataclass(slots=True)
+class InlineWorkers:
+    """See `Workers`: one that takes `room` batches and works on one of them, or on half of it, whenever somebody waits.
+
+    Each wait takes `tick_seconds`, and all the time that is allowed where there is nothing to wait for.
+    """
+
+    sink: SqliteSink
+    clock: Clock
+    dials: Dials
+    room: int
+    tick_seconds: float
+    workers: int = 1
+    most_held: int = 0
+    worked_for: list[str] = field(default_factory=list)
+    _held: deque[tuple[Batch, Work]] = field(default_factory=deque)
+
+    def has_room(self, size_bytes: int) -> bool:  # noqa: ARG002 - the port's
+        """See `Workers.has_room`."""
+        return len(self._held) < self.room
+
+    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
+        """See `Workers.submit`."""
+        assert self.has_room(size_bytes)
+        if self.dials.refused_batches[work.of.user_id]:
+            self.dials.refused_batches[work.of.user_id] -= 1
+            raise ClusterError("There is nowhere to put it.")
+        self._held.append((Batch(0, bytes(payload), frames), work))
+        self.most_held = max(self.most_held, len(self._held))
+
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[InlineDone]:
+        """See `Workers.wait`."""
+        self.clock.now += self.tick_seconds if self._held or also else max(timeout_seconds, self.tick_seconds)
+        if not self._held:
+            return []
+        batch, work = self._held.popleft()
+        if self.dials.halves and len(batch.frames) > 1:
+            batch, rest = split_batch(batch, 0)
+            self._held.appendleft((rest, work))
+        return [self._done(batch, work)]
+
+    def _done(self, batch: Batch, work: Work) -> InlineDone:
+        self.worked_for.append(work.of.user_id)
+        if self.dials.lost_batches[work.of.user_id]:
+            self.dials.lost_batches[work.of.user_id] -= 1
+            return InlineDone(work, len(batch.frames), None, PayloadLost("A machine was lost."))
+        result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
+        self.dials.after_batch(work)
+        return InlineDone(work, len(batch.frames), result)
+
+
+class LedgerSink(SqliteSink):
+    """Also keeps in which order users were saved."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.saved: list[RunUser] = []
+
+    def save_user(self, run_id: str, user: RunUser) -> None:
+        """See `RunLedger.save_user`."""
+        self.saved.append(user)
+        super().save_user(run_id, user)
+
+    @property
+    def ended(self) -> list[str]:
+        """The users in the order in which they ended."""
+        return [user.user_id for user in self.saved if user.state not in ("pending", "running")]
+
+
+@dataclass(slots=True)
+class Shown:
+    """A reporter that keeps what it is told, and does something then."""
+
+    at: Callable[[int], None] = lambda _: None
+    shown: list[RunProgress] = field(default_factory=list)
+
+    def show(self, progress: RunProgress) -> None:
+        """See `RunReporter.show`."""
+        self.shown.append(progress)
+        self.at(len(self.shown))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A run that has ended, or was interrupted."""
+
+    users: dict[str, RunUser]
+    """As the loop has them."""
+    saved: dict[str, RunUser]
+    """As the destination has them."""
+    ended: list[str]
+    bytes_read: int
+    readers: InlineReaders
+    workers: InlineWorkers
+    shown: list[RunProgress]
+    error: BaseException | None
+
+    @property
+    def states(self) -> dict[str, str]:
+        """By user, as the destination has them."""
+        return {user_id: user.state for user_id, user in self.saved.items()}
+
+
+@dataclass(slots=True)
+class Users:
+    """Users with their sources, and a database that they are imported into."""
+
+    database: Path
+    settings: ImportSettings
+    sources: dict[str, str]
+
+    def run(
+        self,
+        run_id: str = "run-1",
+        dials: Dials | None = None,
+        *,
+        room: int = 2,
+        most_active: int = 2,
+        tick_seconds: float = 0.01,
+        at: Callable[[int], None] = lambda _: None,
+        force: bool = False,
+        interrupted: bool = False,
+        make_sink: Callable[[Path], LedgerSink] = LedgerSink,
+    ) -> Outcome:
+        """Opens the run, or goes on with it, and goes through it to the end, or to the KeyboardInterrupt that `at`
+        is to raise when progress is shown for the so many-th time."""
+        dials, clock, error = dials or Dials(), Clock(), None
+        with closing(make_sink(self.database)) as sink:
+            settings_hash = self.settings.rows_hash
+            named = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]
+            order = list(self.sources)
+            opened = sorted(sink.open_run(run_id, WHAT, settings_hash, named), key=lambda u: order.index(u.user_id))
+            readers = InlineReaders(self.settings, dials, {source: user for user, source in self.sources.items()})
+            workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds), Shown(at)
+            imports = Imports(readers, sink, self.settings, self.sources, sink.versions(settings_hash), force)
+            run = Run(run_id, opened, imports, workers, sink, reporter, most_active, clock=clock)
+            try:
+                run.to_the_end()
+                sink.close_run(run_id, "complete")
+            except KeyboardInterrupt as interrupt:
+                error = interrupt
+            saved = {user.user_id: user for user in sink.run_users(run_id)}
+            users = {user.user_id: user for user in run.users}
+            assert readers.open == 0, "somebody still reads"
+            assert (error is not None) == interrupted
+            return Outcome(users, saved, sink.ended, run.bytes_read, readers, workers, reporter.shown, error)

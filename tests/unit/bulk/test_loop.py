@@ -1,0 +1,379 @@
+"""Runs over many users: who ends how, what a failure costs, and what an interruption leaves."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_import.bulk.loop import MAX_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
+from ray_import.chunks.rows import Import
+from ray_import.errors import ImporterError, SinkBusy, SourceRefused, SourceUnavailable
+from ray_import.importing.summary import counts_as_dict
+from ray_import.importing.work import Work
+from ray_import.sink.port import Job, JobStatus
+from ray_import.sink.sqlite import SqliteSink
+from tests.unit.bulk.inline import WHAT, Dials, LedgerSink, Users
+from tests.unit.importing.runs import STARTED_AT, Database, batches_of_bytes
+from tests.unit.source.exports import conversation, exported, written, zipped
+
+A_BATCH_EACH, ONE_BATCH = batches_of_bytes(1), batches_of_bytes(32 * 1024 * 1024)
+
+
+def export(path: Path, conversations: int = 3) -> str:
+    """An export whose conversations are called after its folder."""
+    items = [conversation(f"{path.parent.name}-{i}") for i in range(conversations)]
+    return str(written(path, exported(items)))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "chunks.db")
+
+
+@pytest.fixture
+def users(tmp_path: Path, database: Database) -> Users:
+    """Three users; each conversation is a batch."""
+    sources = {name: export(tmp_path / name / "conversations.json") for name in ("ana", "ben", "eve")}
+    return Users(database.path, A_BATCH_EACH, sources)
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, users: Users) -> Database:
+    """The same users, imported one by one."""
+    return plainly_imported(tmp_path, users)
+
+
+def plainly_imported(tmp_path: Path, users: Users) -> Database:
+    database = Database(tmp_path / "undisturbed.db")
+    for user_id, source in users.sources.items():
+        database.imported(Path(source), settings=users.settings, user_id=user_id)
+    return database
+
+
+def jobs(database: Database) -> list[Job]:
+    with closing(SqliteSink(database.path)) as sink:
+        return sink.jobs()
+
+
+# --- all goes well -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("halves", [False, True], ids=["", "halves"])
+@pytest.mark.parametrize("most_active", [1, 2, 9])
+@pytest.mark.parametrize("room", [1, 4])
+@pytest.mark.parametrize("settings", [A_BATCH_EACH, ONE_BATCH], ids=["a batch each", "one batch"])
+def test_every_user_ends_with_the_counts_and_rows_of_a_plain_import(
+    tmp_path: Path, users: Users, database: Database, settings: Any, room: int, most_active: int, halves: bool
+) -> None:
+    users.settings = settings
+    undisturbed = Database(tmp_path / "undisturbed.db")
+    expected = {
+        user_id: undisturbed.imported(Path(source), settings=settings, user_id=user_id)
+        for user_id, source in users.sources.items()
+    }
+    outcome = users.run(dials=Dials(halves=halves), room=room, most_active=most_active)
+    assert outcome.states == dict.fromkeys(users.sources, "complete")
+    for user_id, summary in expected.items():
+        saved = outcome.saved[user_id]
+        assert (saved.counts, saved.attempts, saved.error) == (counts_as_dict(summary.counts), 1, None)
+    assert database.content() == undisturbed.content()
+    assert outcome.bytes_read == sum(summary.bytes_read for summary in expected.values())
+    assert {(job.user_id, job.status, str(job.counts)) for job in jobs(database)} == {
+        (user_id, "complete", str(saved.counts)) for user_id, saved in outcome.saved.items()
+    }
+    assert outcome.readers.most_open <= most_active
+    assert outcome.workers.most_held <= room + halves
+
+
+def test_the_last_that_is_shown_is_how_it_ended(users: Users) -> None:
+    outcome = users.run()
+    last = outcome.shown[-1]
+    assert last.states == {"complete": 3}
+    assert (last.conversations, last.rejects, last.active) == (9, 0, 0)
+    assert (last.chunks_written, last.bytes_read) == (9, outcome.bytes_read)
+    for before, after in zip(outcome.shown, outcome.shown[1:], strict=False):
+        assert (before.seconds, before.bytes_read, before.conversations, before.chunks_written) <= (
+            after.seconds, after.bytes_read, after.conversations, after.chunks_written,
+        )  # fmt: skip
+
+
+def test_nobody_is_no_error(database: Database) -> None:
+    assert users_of(database).run().states == {}
+
+
+def users_of(database: Database, **sources: str) -> Users:
+    return Users(database.path, A_BATCH_EACH, sources)
+
+
+@pytest.mark.parametrize("room", [1, 4])
+@pytest.mark.parametrize("most_active", [2, 3])
+def test_small_exports_do_not_wait_for_the_end_of_a_large_one(
+    tmp_path: Path, database: Database, room: int, most_active: int
+) -> None:
+    small = {f"small-{i}": export(tmp_path / f"small-{i}" / "x.json", 2) for i in range(6)}
+    users = users_of(database, large=export(tmp_path / "large" / "x.json", 60), **small)
+    outcome = users.run(room=room, most_active=most_active)
+    assert outcome.ended == [*small, "large"]
+
+
+def test_whoever_is_read_has_their_turn(tmp_path: Path, database: Database) -> None:
+    users = users_of(database, **{name: export(tmp_path / name / "x.json", 20) for name in ("ana", "ben", "eve")})
+    worked_for = users.run(room=1, most_active=3).workers.worked_for
+    for done in range(1, len(worked_for)):
+        shares = [worked_for[:done].count(name) for name in users.sources]
+        assert max(shares) - min(shares) <= 2
+
+
+def test_the_table_of_users_has_no_counts_and_the_destination_has(users: Users) -> None:
+    assert "complete" in users.run(tick_seconds=1, at=interruption(9), interrupted=True).states.values()
+    outcome = users.run()
+    assert [user.counts for user in outcome.users.values()] == [{}] * 3
+    assert [saved.counts["conversations"]["seen"] for saved in outcome.saved.values()] == [3] * 3
+
+
+# --- how a user may end --------------------------------------------------------------------------
+
+KINDS: dict[str, tuple[Callable[[Path], str], str]] = {
+    "whole": (lambda path: export(path / "x.json"), "complete"),
+    "nobody has chatted yet": (lambda path: str(written(path / "conversations.json", b"[]")), "complete"),
+    "cut off": (lambda path: str(written(path / "x.json", exported([conversation("a")] * 3)[:-30])), "partial"),
+    "a ZIP cut off behind all": (
+        lambda path: str(
+            written(path / "x.zip", zipped({"conversations.json": exported([conversation("a")]), "y": b""})[:-30])
+        ),
+        "partial",
+    ),
+    "one bad conversation": (
+        lambda path: str(
+            written(path / "x.json", exported([conversation("a"), conversation("b")]).replace(b'"b"', b"NaN", 1))
+        ),
+        "partial",
+    ),
+    "not there": (lambda path: str(path / "missing.zip"), "failed"),
+    "no export": (lambda path: str(written(path / "x.json", b'[{"name": "a folder"}]')), "failed"),
+    "a web page": (lambda path: str(written(path / "x.zip", b"<html>sign in</html>")), "failed"),
+    "no address": (lambda _: "ftp://example.com/x.zip", "failed"),
+    "no object": (lambda _: "supabase://exports", "failed"),
+    "NUL in its name": (lambda path: f"{path}/a\0b.zip", "failed"),
+}
+
+
+def test_every_user_ends_by_themselves(tmp_path: Path, database: Database) -> None:
+    users = users_of(database, **{kind: make(tmp_path / str(i)) for i, (kind, (make, _)) in enumerate(KINDS.items())})
+    outcome = users.run()
+    assert outcome.states == {kind: state for kind, (_, state) in KINDS.items()}
+    for user_id, user in outcome.saved.items():
+        assert (user.error is not None) == (user.state == "failed"), user_id
+        assert user.attempts == 1
+    assert outcome.shown[-1].states == {"complete": 2, "partial": 3, "failed": 6}
+    assert {job.user_id: job.status for job in jobs(database)} == {
+        kind: state for kind, (_, state) in KINDS.items() if state != "failed" or kind == "no export"
+    }
+
+
+def always(error: ImporterError) -> list[ImporterError]:
+    return [error] * 99
+
+
+GONE = SourceUnavailable("The server is away.")
+
+
+@pytest.mark.parametrize(
+    ("dials", "error", "attempts"),
+    [
+        pytest.param(lambda: Dials({"ben": always(GONE)}), "The server is away.", MAX_ATTEMPTS, id="a server away"),
+        pytest.param(lambda: Dials({"ben": [SourceRefused("Gone.")]}), "Gone.", 1, id="an export gone"),
+        pytest.param(lambda: Dials(lost_batches=lost(99)), "A machine was lost.", MAX_ATTEMPTS, id="machines lost"),
+        pytest.param(lambda: Dials(refused_batches=lost(1)), "There is nowhere to put it.", 1, id="a batch not taken"),
+    ],
+)
+def test_who_fails_costs_nobody_else_anything(
+    users: Users, database: Database, undisturbed: Database, dials: Callable[[], Dials], error: str, attempts: int
+) -> None:
+    outcome = users.run(dials=dials())
+    assert outcome.states == {"ana": "complete", "ben": "failed", "eve": "complete"}
+    assert (outcome.saved["ben"].error, outcome.saved["ben"].attempts) == (error, attempts)
+    assert outcome.readers.begun == {"ana": 1, "ben": attempts, "eve": 1}
+    assert [(job.status, job.error) for job in jobs(database) if job.user_id == "ben"] == [("failed", error)] * attempts
+    of_others = [row for row in undisturbed.content()["conversation_chunks"] if row["user_id"] != "ben"]
+    assert [row for row in database.content()["conversation_chunks"] if row["user_id"] != "ben"] == of_others
+
+
+def lost(times: int) -> Counter[str]:
+    return Counter(ben=times)
+
+
+@pytest.mark.parametrize("times", range(1, MAX_ATTEMPTS))
+@pytest.mark.parametrize("what", ["a server away", "machines lost"])
+def test_what_passes_is_tried_again_and_leaves_no_trace(
+    users: Users, database: Database, undisturbed: Database, what: str, times: int
+) -> None:
+    dials = Dials({"ben": [GONE] * times}) if what == "a server away" else Dials(lost_batches=lost(times))
+    users.settings = A_BATCH_EACH if what == "a server away" else ONE_BATCH
+    outcome = users.run(dials=dials)
+    assert outcome.states == dict.fromkeys(users.sources, "complete")
+    assert (outcome.saved["ben"].attempts, outcome.saved["ben"].error) == (times + 1, None)
+    assert outcome.saved["ben"].counts["conversations"]["seen"] == 3
+    assert database.content() == undisturbed.content()
+
+
+# --- one import of a user at a time --------------------------------------------------------------
+
+
+def other_import(database: Database, user_id: str) -> Import:
+    of = Import("another", user_id, STARTED_AT)
+    with closing(SqliteSink(database.path)) as sink:
+        sink.start_job(of, "x", "another-host//1")
+    return of
+
+
+def test_who_is_being_imported_already_is_waited_for(users: Users, database: Database, undisturbed: Database) -> None:
+    other_import(database, "ana")
+
+    def ends(shown: int) -> None:
+        if shown == 50:
+            with closing(SqliteSink(database.path)) as sink:
+                sink.update_job("another", {}, "complete")
+
+    outcome = users.run(at=ends)
+    assert outcome.states == dict.fromkeys(users.sources, "complete")
+    assert outcome.saved["ana"].attempts == 1
+    assert outcome.ended == ["ben", "eve", "ana"]
+    assert 2 < outcome.readers.begun["ana"] < 5
+    assert database.content() == undisturbed.content()
+
+
+def test_who_is_being_imported_for_too_long_fails(users: Users, database: Database) -> None:
+    other_import(database, "ana")
+    outcome = users.run()
+    assert outcome.states == {"ana": "failed", "ben": "complete", "eve": "complete"}
+    assert "another" in (outcome.saved["ana"].error or "")
+    tries = RUNNING_PATIENCE_SECONDS / RUNNING_AGAIN_SECONDS
+    assert 0.9 * tries <= outcome.readers.begun["ana"] <= tries + 1
+    assert outcome.shown[-1].seconds >= RUNNING_PATIENCE_SECONDS
+    assert {job.id: job.status for job in jobs(database)}["another"] == "running"
+
+
+@pytest.mark.parametrize("tick_seconds", [0.01, 5.0], ids=["seen at the end", "seen on the way"])
+def test_whose_place_was_taken_fails_and_leaves_the_others_job_alone(
+    users: Users, database: Database, tick_seconds: float
+) -> None:
+    batches = count()
+
+    def takes_over(work: Work) -> None:
+        if work.of.user_id == "ben" and next(batches) == 0:
+            with closing(SqliteSink(database.path)) as sink:
+                sink.update_job(work.of.id, {}, "failed", "interrupted")
+                sink.start_job(Import("another", "ben", STARTED_AT), "x", "another-host//1")
+
+    outcome = users.run(dials=Dials(after_batch=takes_over), tick_seconds=tick_seconds)
+    assert outcome.states == {"ana": "complete", "ben": "failed", "eve": "complete"}
+    assert "another one has taken its place" in (outcome.saved["ben"].error or "")
+    assert [(job.status, job.error) for job in jobs(database) if job.user_id == "ben"] == [
+        ("failed", "interrupted"),
+        ("running", None),
+    ]
+
+
+# --- what is in already --------------------------------------------------------------------------
+
+
+def test_an_export_that_is_in_is_skipped_until_it_changes(tmp_path: Path, users: Users, database: Database) -> None:
+    users.run("run-1")
+    before = database.dump()
+    again = users.run("run-2")
+    assert again.states == dict.fromkeys(users.sources, "skipped")
+    assert (again.bytes_read, again.workers.worked_for) == (0, [])
+    assert len(jobs(database)) == 3
+    export(tmp_path / "ben" / "conversations.json", 4)
+    changed = users.run("run-3")
+    assert changed.states == {"ana": "skipped", "ben": "complete", "eve": "skipped"}
+    assert changed.saved["ben"].counts["conversations"]["imported"] == 1
+    assert changed.saved["ben"].counts["conversations"]["unchanged"] == 3
+    after = database.dump()["imported_conversations"]
+    assert len(after) == 10
+    assert [row for row in after if row["import_id"] in {row["import_id"] for row in before["imported_conversations"]}]
+
+
+def test_another_source_of_the_same_bytes_is_read(tmp_path: Path, users: Users) -> None:
+    users.run("run-1")
+    users.sources["ben"] = str(Path(users.sources["ben"]).rename(tmp_path / "moved.json"))
+    assert users.run("run-2").states == {"ana": "skipped", "ben": "complete", "eve": "skipped"}
+
+
+def test_other_settings_import_all_again(users: Users) -> None:
+    users.run("run-1")
+    users.settings = batches_of_bytes(1, type(users.settings)(branches="active"))
+    assert users.run("run-2").states == dict.fromkeys(users.sources, "complete")
+
+
+def test_force_imports_what_is_in_again(users: Users, database: Database, undisturbed: Database) -> None:
+    users.run("run-1")
+    outcome = users.run("run-2", force=True)
+    assert outcome.states == dict.fromkeys(users.sources, "complete")
+    for saved in outcome.saved.values():
+        assert saved.counts["conversations"]["imported"] == 3
+    assert database.content() == undisturbed.content()
+
+
+@pytest.mark.parametrize("how", ["partial", "failed"])
+def test_who_lacks_something_is_not_skipped(tmp_path: Path, database: Database, how: str) -> None:
+    make, state = KINDS["cut off" if how == "partial" else "no export"]
+    users = users_of(database, ana=make(tmp_path))
+    assert [users.run(f"run-{i}").states["ana"] for i in range(2)] == [state] * 2
+
+
+# --- interruptions -------------------------------------------------------------------------------
+
+
+def test_whenever_it_is_interrupted_the_same_run_goes_on_to_the_same_end(
+    tmp_path: Path, users: Users, undisturbed: Database
+) -> None:
+    expected, interruptions = undisturbed.content(), 0
+    for moment in range(1, len(users.run(tick_seconds=1).shown)):
+        database = Database(tmp_path / f"{moment}.db")
+        users.database = database.path
+        first = users.run(tick_seconds=1, at=interruption(moment), interrupted=True)
+        interruptions += 1
+        assert {job.status for job in jobs(database)} <= {"complete", "failed"}
+        assert {job.error for job in jobs(database) if job.status == "failed"} <= {"interrupted"}
+        assert set(first.states.values()) <= {"complete", "pending"}
+        with closing(SqliteSink(database.path)) as sink:
+            assert sink.last_run(WHAT, users.settings.rows_hash) == ("run-1", "running")
+        second = users.run()
+        assert second.states == dict.fromkeys(users.sources, "complete")
+        assert second.readers.begun.keys() == {name for name, state in first.states.items() if state == "pending"}
+        assert database.content() == expected
+        with closing(SqliteSink(database.path)) as sink:
+            assert sink.last_run(WHAT, users.settings.rows_hash) == ("run-1", "complete")
+    assert interruptions > 5
+
+
+def interruption(at: int) -> Callable[[int], None]:
+    """Raises when progress is shown for the so many-th time."""
+
+    def interrupt(shown: int) -> None:
+        if shown == at:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_where_the_destination_is_away_an_interruption_is_told_to_it_once(users: Users) -> None:
+    told = []
+
+    class Away(LedgerSink):
+        def update_job(
+            self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
+        ) -> bool:
+            if error == "interrupted":
+                told.append(import_id)
+                raise SinkBusy("away")
+            return super().update_job(import_id, counts, status, error)
+
+    users.run(tick_seconds=1, most_active=3, at=interruption(3), interrupted=True, make_sink=Away)
+    assert len(told) == 1
