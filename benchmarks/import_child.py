@@ -24,7 +24,8 @@ from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
-from ray_import.sink.destination import Destination, parse_destination
+from ray_import.sink.destination import parse_destination
+from ray_import.sink.port import Destination
 
 DISK_INTERVAL_S = 0.5
 

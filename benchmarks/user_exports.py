@@ -20,7 +20,7 @@ from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings, ReadLimits
-from ray_import.sink.destination import Destination
+from ray_import.sink.port import Destination
 
 STARTED_AT = 1_760_000_000.0
 COMPARED = {

@@ -78,7 +78,12 @@ def reject_reason(error: Exception) -> str:
 
 
 class SinkError(ImporterError):
-    pass
+    """`code` is the destination's own, where it tells one."""
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, code)
+        self.code = code
 
 
 class SinkBusy(SinkError):
@@ -93,21 +98,11 @@ class SinkBusy(SinkError):
 
 
 class SinkOverloaded(SinkError):
-    """`code` is the destination's: 57014, 413, timeout."""
-
-    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
-        super().__init__(message, hint)
-        self.args = (message, hint, code)
-        self.code = code
+    """`code` is 57014, 413 or timeout."""
 
 
 class RowsRefused(SinkError):
-    """`code` is the destination's own."""
-
-    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
-        super().__init__(message, hint)
-        self.args = (message, hint, code)
-        self.code = code
+    pass
 
 
 class ImportRunning(ImporterError):

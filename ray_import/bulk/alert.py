@@ -2,8 +2,6 @@
 
 import sys
 
-import httpx
-
 from ray_import.bulk.progress import RunReport
 
 TIMEOUT_SECONDS = 10.0
@@ -24,6 +22,8 @@ def alert(report: RunReport, url: str) -> None:
     the run has ended as it has."""
     if not url or report.exit_code == 0:
         return
+    import httpx  # noqa: PLC0415 - nearly no command needs it
+
     try:
         httpx.post(url, json=alert_of(report), timeout=TIMEOUT_SECONDS).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

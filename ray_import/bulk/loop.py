@@ -20,7 +20,6 @@ RUNNING_PATIENCE_SECONDS = 2 * LEASE_SECONDS
 TURN_SECONDS = 0.2
 JOB_ROW_EVERY_SECONDS = 2.0
 GROW_EVERY_SECONDS = 3.0
-DONE_STATES = ("complete", "partial", "failed", "skipped")
 
 
 class Run:

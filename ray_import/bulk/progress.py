@@ -6,6 +6,9 @@ from typing import Any, Protocol
 
 from ray_import.sink.port import RunUser
 
+LACKING_STATES = ("failed", "partial")
+DONE_STATES = ("complete", "skipped", *LACKING_STATES)
+
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
@@ -25,13 +28,6 @@ class RunReporter(Protocol):
 
     def show(self, progress: RunProgress) -> None:
         """Told several times a second."""
-
-
-class NoRunReporter:
-    """Shows nothing."""
-
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,12 @@ class RunReport:
     @property
     def exit_code(self) -> int:
         """0 where every user is in, 1 where one failed, or lacks something."""
-        return 1 if self.states["failed"] or self.states["partial"] else 0
+        return 1 if self.lacking else 0
+
+    @property
+    def lacking(self) -> list[RunUser]:
+        """The users who failed, or of whom something is missing."""
+        return [user for user in self.users if user.state in LACKING_STATES]
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -68,7 +69,6 @@ class RunReport:
             "workers": self.workers,
             "failed": [
                 {"user_id": user.user_id, "source": user.source, "attempts": user.attempts, "error": user.error}
-                for user in self.users
-                if user.state in ("failed", "partial")
+                for user in self.lacking
             ],
         }

@@ -10,6 +10,7 @@ from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, W
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, NotAnExport
 from ray_import.importing.lease import begin, lost
+from ray_import.importing.sources import found_nothing
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.work import Work
 from ray_import.records import Counts
@@ -128,7 +129,7 @@ class UserImport:
 
     def _nothing_found(self) -> NotAnExport | None:
         end, counts = self._end, self.counts
-        if end is None or counts.seen > counts.not_a_conversation or (not counts.seen and end.may_be_empty):
+        if end is None or not found_nothing(counts.seen, counts.not_a_conversation, may_be_empty=end.may_be_empty):
             return None
         return NotAnExport(f"{self.user.source} holds no conversations.")
 

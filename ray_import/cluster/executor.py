@@ -5,8 +5,7 @@ from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
 from ray_import.importing.work import Work
 from ray_import.records import Batch, BatchResult
-from ray_import.sink.destination import Destination
-from ray_import.sink.port import Sink
+from ray_import.sink.port import Destination, Sink
 
 
 class RayExecutor:

@@ -30,12 +30,13 @@ def to_ours(error: of_ray.RayError) -> ImporterError:
         if isinstance(cause, ImporterError):
             return cause
         if isinstance(cause, (*LOST, of_ray.ObjectLostError)):  # what became of the payload, not of the worker
-            return _payload_lost()
+            return payload_lost()
         return ClusterError(f"A worker failed with {type(cause).__name__}.", "This is a fault in ray-import.")
     if isinstance(error, (*LOST, of_ray.ObjectLostError)):
-        return _payload_lost()
+        return payload_lost()
     return ClusterError(f"Ray failed with {type(error).__name__}.", "Its logs are in /tmp/ray/session_latest/logs.")
 
 
-def _payload_lost() -> PayloadLost:
+def payload_lost() -> PayloadLost:
+    """What is raised for a batch whose payload went with a machine."""
     return PayloadLost("A machine of the cluster was lost while it read this export.", "Run it again.")

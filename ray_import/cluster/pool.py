@@ -8,19 +8,18 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ray_import.cluster.failures import LOST, to_ours
+from ray_import.cluster.failures import LOST, payload_lost, to_ours
 from ray_import.cluster.metrics import PoolTotals
 from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker import ImportWorker
-from ray_import.errors import ClusterError, ImporterError, PayloadLost, SinkBusy
+from ray_import.errors import ClusterError, ImporterError, SinkBusy
 from ray_import.importing.batching import split_batch
 from ray_import.importing.dispatch import Dispatch, Load
 from ray_import.importing.work import Work, reject_whole
 from ray_import.records import Batch, BatchResult, Frame
 from ray_import.settings import FlowLimits
-from ray_import.sink.destination import Destination
-from ray_import.sink.port import Sink
+from ray_import.sink.port import Destination, Sink
 
 START_TIMEOUT_SECONDS = 120
 MAX_BUSY_TRIES = 3
@@ -282,7 +281,7 @@ class WorkerPool:
     def _split(self, held: _Held) -> list[Finished]:
         batch = self._batch(held)
         if batch is None:
-            return [self._payload_lost(held)]
+            return [_finished(held, None, payload_lost())]
         for half in split_batch(batch, 0):
             self._hold(put_payload(half.payload), len(half.payload), half.frames, held.work, suspect=True)
         return []
@@ -290,7 +289,7 @@ class WorkerPool:
     def _reject(self, held: _Held) -> Finished:
         batch = self._batch(held)
         if batch is None:
-            return self._payload_lost(held)
+            return _finished(held, None, payload_lost())
         rejected = reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", held.work, self._sink)
         return _finished(held, rejected, None)
 
@@ -299,9 +298,6 @@ class WorkerPool:
             return Batch(held.load.number, bytes(ray.get(held.payload)), held.frames)
         except ray.exceptions.RayError:
             return None
-
-    def _payload_lost(self, held: _Held) -> Finished:
-        return _finished(held, None, PayloadLost("A machine was lost while it read this export.", "Run it again."))
 
 
 def _finished(held: _Held, result: BatchResult | None, error: ImporterError | None) -> Finished:

@@ -37,12 +37,14 @@ class Session:
 
     def lanes(self, workers: int | None) -> int:
         """How many workers there can be: as many as asked for, but on a cluster no more than CPUs."""
-        most = max(self.cpus, 1)
-        return most if workers is None else workers if self.local else min(workers, most)
+        return self._lanes_on(self.cpus, workers)
 
     def lanes_anywhere(self, workers: int | None) -> int:
         """The same where they may be on all machines, which come and go."""
-        most = max(cluster_cpus(), 1)
+        return self._lanes_on(cluster_cpus(), workers)
+
+    def _lanes_on(self, cpus: int, workers: int | None) -> int:
+        most = max(cpus, 1)
         return most if workers is None else workers if self.local else min(workers, most)
 
 

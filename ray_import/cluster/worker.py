@@ -10,8 +10,7 @@ from typing import Any
 
 from ray_import.importing.work import Work, import_batch
 from ray_import.records import BatchResult, Frame
-from ray_import.sink.destination import Destination
-from ray_import.sink.port import Sink
+from ray_import.sink.port import Destination, Sink
 
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 

@@ -43,6 +43,11 @@ class ConversationSource(Protocol):
         """Raises NotAnExport where what was read cannot have been an export."""
 
 
+def found_nothing(seen: int, not_a_conversation: int, *, may_be_empty: bool) -> bool:
+    """Whether what was read cannot have been an export: no item of it is a conversation, or a damaged one."""
+    return seen <= not_a_conversation and not (not seen and may_be_empty)
+
+
 @dataclass(slots=True)
 class Sources:
     """The exports of a run, one after the other; see `ConversationSource`."""
@@ -69,7 +74,7 @@ class Sources:
         Raises NotAnExport where no item that was seen is a conversation, or a damaged one. But an array with
         nothing in it, under its usual name, is what somebody gets who has not chatted yet.
         """
-        if seen > not_a_conversation or (not seen and self.may_be_empty):
+        if not found_nothing(seen, not_a_conversation, may_be_empty=self.may_be_empty):
             return
         what = f"nothing with a mapping among {seen:,} items" if seen else "nothing in it"
         problems = "".join(f"; {problem.kind}: {problem.detail}" for problem in self.problems[:1])

@@ -54,10 +54,10 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
     def _put_rejects(self, of: Import, settings_hash: str, rejects: Sequence[Reject], settled: Sequence[str]) -> None:
         """In halves where they are too much at once; of one that is too much alone, its first and last bytes."""
         several = len(rejects) > 1
-        batch = batch_of(of, settings_hash, [], rejects, settled)
         if several and sum(len(reject.raw) for reject in rejects) > self._database.limits.bytes:
             self._halve_rejects(of, settings_hash, rejects, settled)
             return
+        batch = batch_of(of, settings_hash, [], rejects, settled)
         try:
             self._patiently(lambda: self._database.write(batch, []), whole=not several)
         except SinkOverloaded as error:

@@ -61,6 +61,7 @@ def _storable(name: str) -> str:
 
 
 def replaced_of(fate: dict[str, Any]) -> Replaced:
+    """What came of a conversation, from the fate that ray_import_replace gives."""
     match fate["fate"]:
         case "put_in":
             return Replaced(fate["chunk_count"], fate["deleted"], own_messages=fate["own_messages"])

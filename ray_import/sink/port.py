@@ -12,6 +12,8 @@ JobStatus = Literal["running", "complete", "partial", "failed"]
 RunStatus = Literal["running", "complete", "failed"]
 UserState = Literal["pending", "running", "complete", "partial", "failed", "skipped"]
 
+NEWEST_CHUNK = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
+
 LEASE_SECONDS = 60
 """A running import gives a sign of life every few seconds. After so long without one it is dead."""
 
@@ -196,3 +198,39 @@ class Sink(RunLedger, Protocol):
 
     def close(self) -> None:
         """Lets go of the destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """A database that was set up: its address, and the steps that were missing."""
+
+    address: str
+    applied: tuple[str, ...]
+
+
+class Destination(Protocol):
+    """A destination's address, which travels to the workers; each of them opens it for itself.
+
+    It holds no secret: those are in the environment of whoever opens it.
+    """
+
+    @property
+    def url(self) -> str:
+        """What is shown of it."""
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether only processes of this machine can write to it."""
+
+    def open(self, *, create: bool = True) -> Sink:
+        """Connects. With `create`, makes what is not there yet, if it is made on the way."""
+
+    def migrate(self) -> Migrated:
+        """Sets the destination up."""
+
+    def look_command(self) -> str:
+        """A command that shows the newest chunk, with what this machine has; empty where there is none."""
+
+    def hand_down_password(self, *, to_children: bool) -> None:
+        """Lets the workers find a password that was given with the address, if they are to be processes of this one;
+        else raises ConfigError where there is one."""

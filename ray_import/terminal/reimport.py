@@ -10,27 +10,23 @@ from pathlib import Path
 
 from ray_import.bulk.alert import alert
 from ray_import.bulk.loop import Run
-from ray_import.bulk.progress import RunReport
+from ray_import.bulk.progress import LACKING_STATES, RunReport
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource, read_manifest, selected, unique
-from ray_import.cluster.environment import joins_cluster, prepare_environment
-from ray_import.credentials import environment
+from ray_import.cluster.environment import joins_cluster
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.lease import Heartbeat
 from ray_import.settings import ImportSettings
-from ray_import.sink.destination import Destination
-from ray_import.sink.port import RunUser, Sink
-from ray_import.source.address import label_of, without_secrets
-from ray_import.source.names import shown
+from ray_import.sink.port import Destination, RunUser, Sink
+from ray_import.source.address import label_of
 from ray_import.terminal.interruption import Interruption
-from ray_import.terminal.run import checked_destination
+from ray_import.terminal.run import before_ray, checked_destination
 from ray_import.terminal.run_progress import run_progress_on
 from ray_import.terminal.streams import stderr
 
 ACTIVE_PER_WORKER = 2
 """While one export is opened, another one's batches are worked on."""
 RECYCLE_AFTER_BATCHES = 2_000
-BAD_STATES = ("failed", "partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class WhichUsers:
 
     def _failed_in_the_last(self, sink: Sink, settings: ImportSettings) -> set[str]:
         last = sink.last_run(self.what, settings.rows_hash)
-        return {user.user_id for user in sink.run_users(last[0]) if user.state in BAD_STATES} if last else set()
+        return {user.user_id for user in sink.run_users(last[0]) if user.state in LACKING_STATES} if last else set()
 
 
 def reimport(
@@ -87,6 +83,8 @@ def reimport(
         users = which.found(sink, settings)
         run_id, known = _run_of(which, users, settings, sink)
         report = _on_ray(run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force)
+    from ray_import.credentials import environment  # noqa: PLC0415 - a twentieth of a second for this command alone
+
     alert(report, environment().alert_webhook.get_secret_value())
     return report
 
@@ -110,7 +108,7 @@ def _run_of(
 
 
 def _again(user: RunUser) -> RunUser:
-    return RunUser(user.user_id, user.source) if user.state in BAD_STATES else user
+    return RunUser(user.user_id, user.source) if user.state in LACKING_STATES else user
 
 
 def _on_ray(
@@ -125,9 +123,7 @@ def _on_ray(
     max_connections: int | None,
     force: bool,
 ) -> RunReport:
-    destination.hand_down_password(to_children=not joins_cluster())
-    prepare_environment()
-    sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]  # Ray writes it down, as UTF-8
+    before_ray(destination)
     from ray_import.cluster.metrics import MetricsReporter  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.pool import Recycling, WorkerPool  # noqa: PLC0415 - takes half a second to import
     from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: PLC0415
@@ -156,14 +152,16 @@ def _on_ray(
             with closing(pool), run_progress_on(stderr) as reporter:
                 metered = MetricsReporter(pool, reporter)
                 run = Run(run_id, known, imports, pool, sink, metered, ACTIVE_PER_WORKER * pool.workers, grow)
-                with Heartbeat(lambda: destination.open(create=False), run.running):
-                    try:
-                        run.to_the_end()
-                    except KeyboardInterrupt:
-                        raise Interrupted(
-                            "The run was interrupted.", "What was in stays; run it again to go on from there."
-                        ) from None
+                _to_the_end(run, destination)
             interruption.ignore()
             sink.close_run(run_id, "complete")
             seconds = time.monotonic() - began
             return RunReport(run_id, what, destination.url, run.users, run.bytes_read, seconds, pool.workers)
+
+
+def _to_the_end(run: Run, destination: Destination) -> None:
+    try:
+        with Heartbeat(lambda: destination.open(create=False), run.running):
+            run.to_the_end()
+    except KeyboardInterrupt:
+        raise Interrupted("The run was interrupted.", "What was in stays; run it again to go on from there.") from None

@@ -17,8 +17,8 @@ from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
-from ray_import.sink.destination import Destination, is_absolute, parse_destination
-from ray_import.sink.port import Sink
+from ray_import.sink.destination import is_absolute, parse_destination
+from ray_import.sink.port import Destination, Sink
 from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
 from ray_import.terminal.interruption import Interruption
@@ -78,6 +78,17 @@ def checked_destination(to: str, workers: int | None) -> Destination:
     return destination
 
 
+def before_ray(destination: Destination) -> None:
+    """What is done before Ray is imported: that takes half a second, so all else is known to be right by then.
+
+    Raises ConfigError.
+    """
+    destination.hand_down_password(to_children=not joins_cluster())
+    prepare_environment()
+    # Ray writes it down (see `ray_session`), as UTF-8.
+    sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]
+
+
 def _import_with_ray(
     source: ConversationSource,
     sink: Sink,
@@ -86,12 +97,7 @@ def _import_with_ray(
     workers: int | None,
     profile_table: str | None = None,
 ) -> Summary:
-    destination.hand_down_password(to_children=not joins_cluster())
-    # Ray takes half a second to import: not before all else is known to be right.
-    prepare_environment()
-    sys.argv = [
-        shown(without_secrets(argument)) for argument in sys.argv
-    ]  # Ray writes it down (see `ray_session`), as UTF-8
+    before_ray(destination)
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from rich.status import Status
 from rich.table import Column, Table
 from rich.text import Text
 
-from ray_import.bulk.progress import RunProgress, RunReport, RunReporter
+from ray_import.bulk.progress import DONE_STATES, RunProgress, RunReport, RunReporter
 from ray_import.bulk.users import UserSource
 from ray_import.source.address import label_of
 from ray_import.terminal.progress import LINE_EVERY_SECONDS
@@ -20,7 +20,7 @@ SHOWN_USERS = 50
 def described(progress: RunProgress) -> str:
     """The run in a line."""
     states, seconds = progress.states, progress.seconds or 1.0
-    done = sum(states[state] for state in ("complete", "partial", "failed", "skipped"))
+    done = sum(states[state] for state in DONE_STATES)
     bad = "".join(f", {states[state]:,} {state}" for state in ("partial", "failed", "skipped") if states[state])
     return (
         f"{done:,} of {states.total():,} users{bad}, {progress.active} at work, {decimal(progress.bytes_read)},"
@@ -76,7 +76,7 @@ def show_report(console: Console, report: RunReport) -> None:
     )
     facts.add_row("written to", Text(report.destination))
     console.print(facts)
-    bad = [user for user in report.users if user.state in ("failed", "partial")]
+    bad = report.lacking
     if bad:
         table = Table("user", "state", "attempts", Column("why", overflow="fold"), box=None, header_style="bold")
         for user in bad[:SHOWN_USERS]:

@@ -19,8 +19,8 @@ from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.destination import Destination, SqliteDestination
-from ray_import.sink.port import Sink
+from ray_import.sink.destination import SqliteDestination
+from ray_import.sink.port import Destination, Sink
 from tests.cluster import dials
 
 ray.cloudpickle.register_pickle_by_value(dials)  # workers need not find the tests

@@ -19,8 +19,7 @@ from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.importing.work import Work
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.destination import Destination
-from ray_import.sink.port import RunUser
+from ray_import.sink.port import Destination, RunUser
 from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import at
 from tests.cluster.reimports import processes

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
@@ -19,7 +20,7 @@ import ray
 from pydantic import SecretStr
 
 from ray_import.credentials import SupabaseAccess, environment, supabase_access
-from ray_import.sink.destination import Destination, parse_destination
+from ray_import.sink.destination import parse_destination
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.supabase import SupabaseDatabase
 from tests.cluster.ray_head import Head, ray_head
@@ -28,6 +29,9 @@ from tests.gateway import faults
 from tests.gateway.calls import Call, rest_error
 from tests.gateway.postgres import Database
 from tests.gateway.server import Gateway
+
+if TYPE_CHECKING:
+    from ray_import.sink.port import Destination
 
 pytestmark = pytest.mark.ray
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.user_exports import Users, import_one_by_one, rows_left, users_of, write_users
-from ray_import.sink.destination import PostgresDestination
 from ray_import.sink.postgres import PostgresDatabase
+from ray_import.sink.servers import PostgresDestination
 from tests.cluster.reimports import ended, processes, started, wait_until
 from tests.cluster.several_nodes import add, raylet_of, several_nodes
 from tests.contract.object_server import ObjectServer, object_server

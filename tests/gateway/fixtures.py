@@ -1,7 +1,7 @@
 """Fixtures for every test that needs a database: `postgres`, `database`, `supabase_database`, `supabase`."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -10,6 +10,14 @@ from tests.gateway.postgres import Database, Server, new_database, postgres_serv
 from tests.gateway.server import Gateway, gateway
 
 SUPABASE_TEMPLATE = "supabase_template"
+
+
+@contextmanager
+def _stand_in(database: Database) -> Iterator[Gateway]:
+    """A gateway over `database`; fails where it has a fault of its own."""
+    with gateway(database.dsn_as("authenticator")) as made:
+        yield made
+        assert made.served.failures == []
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +50,8 @@ def supabase_database(postgres: Server, supabase_template: str) -> Iterator[Data
 @pytest.fixture
 def supabase(supabase_database: Database) -> Iterator[Gateway]:
     """A stand-in for a Supabase project, over `supabase_database`."""
-    with gateway(supabase_database.dsn_as("authenticator")) as made:
+    with _stand_in(supabase_database) as made:
         yield made
-        assert made.served.failures == []
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +73,5 @@ def migrated_database(postgres: Server, migrated_template: str) -> Iterator[Data
 @pytest.fixture
 def migrated_supabase(migrated_database: Database) -> Iterator[Gateway]:
     """A stand-in for a Supabase project, over `migrated_database`."""
-    with gateway(migrated_database.dsn_as("authenticator")) as made:
+    with _stand_in(migrated_database) as made:
         yield made
-        assert made.served.failures == []

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from ray_import.bulk.progress import NoRunReporter, RunProgress, RunReport
+from ray_import.bulk.progress import RunProgress, RunReport
 from ray_import.bulk.users import UserSource
 from ray_import.sink.port import RunUser, UserState
 from ray_import.terminal.run_progress import SHOWN_USERS, described, run_progress_on, show_plan, show_report
@@ -56,10 +56,6 @@ def test_a_terminal_gets_a_line_that_changes() -> None:
     with run_progress_on(Console(file=out, force_terminal=True, width=140)) as reporter:
         reporter.show(at(2.0, complete=3, pending=4))
     assert "3 of 7 users" in out.getvalue()
-
-
-def test_nobody_has_to_look() -> None:
-    NoRunReporter().show(at(2.0))
 
 
 def test_the_end_tells_how_many_are_in_which_state_and_who_lacks_something() -> None:

@@ -1,0 +1,123 @@
+"""Destinations on servers: a Postgres, and a Supabase project."""
+
+import os
+import shlex
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from pydantic import SecretStr
+
+from ray_import.credentials import environment, supabase_access
+from ray_import.errors import ConfigError
+from ray_import.sink.database import DatabaseSink
+from ray_import.sink.port import NEWEST_CHUNK, Migrated, Sink
+from ray_import.sink.postgres import PostgresDatabase, shown_address, split_password
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresDestination:
+    """`postgresql://…`, or `postgres` for the address in DATABASE_URL; see `Destination`.
+
+    `conninfo` is empty for the latter: whoever opens it looks there. The password stays in the process.
+    """
+
+    url: str
+    conninfo: str
+    password: SecretStr | None = field(default=None, repr=False, compare=False)
+
+    on_this_machine: ClassVar[bool] = False
+
+    def __reduce__(self) -> tuple[type["PostgresDestination"], tuple[str, str]]:
+        return PostgresDestination, (self.url, self.conninfo)
+
+    def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
+        """See `Destination.open`."""
+        return DatabaseSink(self._database())
+
+    def migrate(self) -> Migrated:
+        """See `Destination.migrate`."""
+        return _migrated(self.url, self._database())
+
+    def look_command(self) -> str:
+        """See `Destination.look_command`."""
+        address = shlex.quote(self.url) if self.conninfo else '"$DATABASE_URL"'
+        return f'psql {address} -c "{NEWEST_CHUNK}"'
+
+    def hand_down_password(self, *, to_children: bool) -> None:
+        """See `Destination.hand_down_password`."""
+        if self.password is None or environment().pgpassword == self.password:
+            return
+        if not to_children:
+            raise ConfigError(
+                "The password in --to would have to travel through the cluster to its workers.",
+                "Leave it out there, and set PGPASSWORD (or DATABASE_URL, with --to postgres) where Ray was started.",
+            )
+        os.environ["PGPASSWORD"] = self.password.get_secret_value()
+
+    def _database(self) -> PostgresDatabase:
+        if self.conninfo:
+            return PostgresDatabase(self.conninfo, self.password)
+        return PostgresDatabase(*split_password(_database_url()))
+
+
+@dataclass(frozen=True, slots=True)
+class SupabaseDestination:
+    """`supabase`: the project of SUPABASE_URL and SUPABASE_SERVICE_KEY; see `Destination`."""
+
+    url: str
+
+    on_this_machine: ClassVar[bool] = False
+
+    def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
+        """See `Destination.open`."""
+        from ray_import.sink.supabase import SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
+
+        return DatabaseSink(SupabaseDatabase(supabase_access()))
+
+    def migrate(self) -> Migrated:
+        """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""
+        url = environment().supabase_db_url.get_secret_value()
+        if not url:
+            raise ConfigError(
+                "SUPABASE_DB_URL is not set: tables cannot be made with SUPABASE_SERVICE_KEY.",
+                "Set it (Connect, in the project's dashboard), or paste what ray-import migrate --print prints into"
+                " the SQL editor.",
+            )
+        conninfo, password = split_password(url)
+        return _migrated(shown_address(conninfo), PostgresDatabase(conninfo, password))
+
+    def look_command(self) -> str:
+        """See `Destination.look_command`."""
+        return ""
+
+    def hand_down_password(self, *, to_children: bool) -> None:
+        """See `Destination.hand_down_password`."""
+
+
+def supabase_project() -> SupabaseDestination:
+    """`supabase`. Raises ConfigError."""
+    return SupabaseDestination(f"supabase {supabase_access().url}")
+
+
+def postgres_of_environment() -> PostgresDestination:
+    """`postgres`. Raises ConfigError."""
+    return PostgresDestination(shown_address(split_password(_database_url())[0]), "")
+
+
+def postgres_at(url: str) -> PostgresDestination:
+    """`postgresql://…`. Raises ConfigError."""
+    conninfo, password = split_password(url)
+    return PostgresDestination(shown_address(conninfo), conninfo, password)
+
+
+def _migrated(address: str, database: PostgresDatabase) -> Migrated:
+    with closing(database):
+        return Migrated(address, tuple(database.migrate()))
+
+
+def _database_url() -> str:
+    url = environment().database_url.get_secret_value()
+    if not url:
+        raise ConfigError("DATABASE_URL is not set.", "Set it in the environment or .env, or use --to postgresql://….")
+    return url
