@@ -17,6 +17,7 @@ from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase, shown_address, split_password
 from ray_import.sink.sqlite import SqliteSink
+from ray_import.source.address import without_secrets
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -197,6 +198,10 @@ def parse_destination(url: str) -> Destination:
         return PostgresDestination(shown_address(split_password(_database_url())[0]), "")
     if url.startswith(_POSTGRES):
         conninfo, password = split_password(url)
+        if "sslpassword=" in conninfo:
+            raise ConfigError(
+                "--to has the password of a key in it.", "Give that address in DATABASE_URL: --to postgres."
+            )
         return PostgresDestination(shown_address(conninfo), conninfo, password)
     return _sqlite_file(url)
 
@@ -205,7 +210,7 @@ def _sqlite_file(url: str) -> SqliteDestination:
     rest = url.removeprefix(_SQLITE)
     if rest == url or not rest or rest == ":memory:":
         raise ConfigError(
-            f"--to {url} is no destination that is known.",
+            f"--to{'' if '=' in url else f' {without_secrets(url)}'} is no destination that is known.",
             "Use sqlite:///chunks.db, sqlite:////an/absolute/path.db, supabase, or postgresql://USER@HOST/DATABASE.",
         )
     try:
