@@ -1,4 +1,4 @@
-"""The process whose tree is measured: `python -m benchmarks.import_child DATABASE WORKERS EXPORT ...`.
+"""The process whose tree is measured: `python -m benchmarks.import_child URL WORKERS EXPORT ...`.
 
 It stops at every phase: prints a line of JSON, and goes on when it is given a line. So the measuring process
 can look at it at rest; in here only the object stores' counters are read.
@@ -136,9 +136,9 @@ def _imported(summary: Summary, start_seconds: float, seconds: float, disk: Disk
     )
 
 
-def main(database: str, workers: str, *names: str) -> None:
+def main(url: str, workers: str, *names: str) -> None:
     """Imports twice. Phases: ray_up, idle, imported, repeated."""
-    destination = parse_destination(f"sqlite:///{database}")
+    destination = parse_destination(url)
     exports = [Path(name) for name in names]
     with ray_session(int(workers)) as session:
         pause("ray_up")

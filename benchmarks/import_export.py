@@ -7,11 +7,11 @@ exports there is a column for each, and they take turns:
 --mb 100 --workers 1 2 4       scaling over workers
 --mb 100 --damaged             beside each export the same one with every twentieth conversation damaged
 --mb 100 --exports 1 1000      the same size in one export and in 1,000 of 100 KB, in one run
+--mb 60 --to postgres supabase --delay 2    into the tests' Postgres, and a slow stand-in for Supabase
 """
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -20,6 +20,7 @@ import orjson
 from rich.console import Console
 
 from benchmarks import results
+from benchmarks.destinations import KINDS, destination
 from benchmarks.exports import Variant, kept_or_temporary, prepare
 from benchmarks.import_report import Case, Measured, as_object, middle, table
 from benchmarks.measured_import import Measurement, measure_import
@@ -30,8 +31,8 @@ WIDTH = 130
 def measure(directory: Path, case: Case) -> Measurement:
     """Imports the exports of `case` once, into a new database in `directory`."""
     exports = prepare(directory, case.variant)
-    with tempfile.TemporaryDirectory(dir=directory) as beside:
-        return measure_import(exports, Path(beside) / "chunks.db", case.workers)
+    with destination(case.to, directory, case.delay_seconds) as url:
+        return measure_import(exports, url, case.workers)
 
 
 def measure_all(directory: Path, cases: Sequence[Case], repeat: int, console: Console) -> list[Measured]:
@@ -62,8 +63,10 @@ def main() -> None:
 def _cases(options: argparse.Namespace) -> list[Case]:
     damaged = (False, True) if options.damaged else (False,)
     return [
-        Case(Variant(megabytes, exports, options.zip, damage), workers)
-        for megabytes, exports, damage, workers in product(options.mb, options.exports, damaged, options.workers)
+        Case(Variant(megabytes, exports, options.zip, damage), workers, to, options.delay if to == "supabase" else 0.0)
+        for megabytes, exports, damage, workers, to in product(
+            options.mb, options.exports, damaged, options.workers, options.to
+        )
     ]
 
 
@@ -79,6 +82,8 @@ def _parse_options() -> argparse.Namespace:
     options.add_argument(
         "--exports", type=int, nargs="+", default=[1], help="in how many exports of one run the size is"
     )
+    options.add_argument("--to", nargs="+", choices=KINDS, default=["sqlite"], help="the tests' own servers")
+    options.add_argument("--delay", type=float, default=0.0, help="how late a call of supabase begins, in seconds")
     options.add_argument("--keep", type=Path, metavar="DIR", help="write the exports there, and use them again")
     options.add_argument("--json", action="store_true", help="print the figures as JSON, in seconds and bytes")
     options.add_argument("--out", type=Path, metavar="FILE", help="write the same there, for plots")

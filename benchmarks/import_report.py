@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks import machine
+from benchmarks.destinations import Kind
 from benchmarks.exports import Variant
 from benchmarks.measured_import import Measurement
 
@@ -16,15 +17,19 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is imported, and by how many workers."""
+    """What is imported, by how many workers, and where to; `delay_seconds` is for Supabase."""
 
     variant: Variant
     workers: int
+    to: Kind = "sqlite"
+    delay_seconds: float = 0.0
 
     @property
     def name(self) -> str:
         """As its column is headed."""
-        return f"{self.variant.name}, {self.workers} worker{'s' if self.workers > 1 else ''}"
+        to = "" if self.to == "sqlite" else f", to {self.to}"
+        late = f", {self.delay_seconds:g} s late" if self.delay_seconds else ""
+        return f"{self.variant.name}, {self.workers} worker{'s' if self.workers > 1 else ''}{to}{late}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ LINES: tuple[tuple[str, Callable[[Measurement], str]], ...] = (
     ("seconds until Ray is up", lambda m: f"{m.ray_seconds:.2f}"),
     ("seconds, Ray being up", lambda m: f"{m.seconds:.2f}"),
     ("  of which to start the workers", lambda m: f"{m.start_seconds:.2f}"),
-    ("  until the first chunk is in", lambda m: f"{m.first_chunk_seconds:.2f}"),
+    ("  until the first chunk is in", lambda m: f"{m.first_chunk_seconds:.2f}".replace("nan", "")),
     ("MB/s", lambda m: f"{m.megabytes_per_second:.0f}"),
     ("CPU seconds", lambda m: f"{m.cpu_seconds:.2f}"),
     ("  of which to start the workers", lambda m: f"{m.start_cpu_seconds:.2f}"),
@@ -97,7 +102,7 @@ RATIOS: tuple[tuple[str, Callable[[Measurement], float]], ...] = (
 
 def table(measured: Sequence[Measured]) -> Table:
     """One column per case; MB are 10^6 bytes, of JSON unless memory is meant."""
-    drawn = Table(title=f"Import into SQLite, median of {measured[0].runs}", caption=machine.in_a_line())
+    drawn = Table(title=f"Import, median of {measured[0].runs}", caption=machine.in_a_line())
     drawn.add_column("", no_wrap=True)
     for one in measured:
         drawn.add_column(one.case.name, justify="right")

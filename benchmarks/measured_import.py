@@ -64,10 +64,13 @@ class Measurement:
         return self.peak_pss_bytes - self.idle_pss_bytes
 
 
-def measure_import(exports: Sequence[Path], database: Path, workers: int) -> Measurement:
-    """Imports `exports` into the new file `database`, twice, in a fresh process with a Ray of its own."""
+def measure_import(exports: Sequence[Path], url: str, workers: int) -> Measurement:
+    """Imports `exports` into the new destination `url`, twice, in a fresh process with a Ray of its own.
+
+    The first chunk is looked for in SQLite only.
+    """
     began = time.monotonic()
-    with running("benchmarks.import_child", database, workers, *exports) as (child, tree):
+    with running("benchmarks.import_child", url, workers, *exports) as (child, tree):
         child.reach("ray_up")
         ray_seconds = time.monotonic() - began
         before_start = at_rest(tree).cpu_seconds
@@ -76,7 +79,7 @@ def measure_import(exports: Sequence[Path], database: Path, workers: int) -> Mea
         # Not read at once: the executor waits for the first of the workers only.
         idle = at_rest(tree)
         start_cpu_seconds = idle.cpu_seconds - before_start
-        with Meter(tree) as meter, FirstChunk(database) as first_chunk:
+        with Meter(tree) as meter, FirstChunk(Path(url.removeprefix("sqlite:///"))) as first_chunk:
             child.go_on()
             first = child.reach("imported")
         with Meter(tree) as again_meter:

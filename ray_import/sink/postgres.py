@@ -1,8 +1,9 @@
-"""Postgres over its own protocol: rows are copied, a part of a batch is one transaction, also through a pooler."""
+"""Postgres over its own protocol: columns travel as arrays, a part of a batch is one transaction, also by a pooler."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -21,12 +22,19 @@ CONNECT_TIMEOUT_SECONDS = 10
 DEAD_AFTER_SECONDS = 60
 """A connection on which nothing is acknowledged for so long is given up."""
 MOST_ROWS, MOST_BYTES = 20_000, 32 * 1024 * 1024
+SLICE_CHARACTERS = 2 * 1024 * 1024
 
-_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, ChunkRow._fields))
-_STAGE = sql.SQL(
-    "CREATE TEMPORARY TABLE ray_import_staged ON COMMIT DROP AS SELECT {} FROM public.conversation_chunks WITH NO DATA"
-).format(_COLUMNS)
-_COPY = sql.SQL("COPY pg_temp.ray_import_staged ({}) FROM STDIN").format(_COLUMNS)
+_COLUMNS = {
+    "id": "text[]::uuid[]", "conversation_id": "text[]", "thread": "text[]", "title": "text[]", "content": "text[]",
+    "chunk_tier": "text[]", "chunk_index": "integer[]", "chunk_count": "integer[]", "token_count": "integer[]",
+    "message_count": "integer[]", "node_ids": "text[]::jsonb[]", "created_at": "text[]::timestamptz[]",
+    "is_recent": "boolean[]",
+}  # fmt: skip
+"""Those of a chunk that are its own, as they travel: a column is one array."""
+_PUT_CHUNKS = sql.SQL("SELECT public.ray_import_put_chunks(%b, %b, {})").format(
+    sql.SQL(", ").join(sql.SQL(f"p_{name} => %b::{kind}") for name, kind in _COLUMNS.items())
+)
+_pick_columns = itemgetter(*map(ChunkRow._fields.index, _COLUMNS))
 
 
 class PostgresDatabase:
@@ -47,24 +55,19 @@ class PostgresDatabase:
             ),
         )
         values = {name: Jsonb(value) if isinstance(value, dict | list) else value for name, value in arguments.items()}
-        with self._transaction() as connection:
+        with self._translated(), self._connected() as connection:  # one statement: by itself a transaction
             row = connection.execute(statement, values).fetchone()
         return None if row is None else row[0]
 
     def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
-        """See `Database.write`. COPY goes into a table of the transaction's own: into one with row level security
-        Postgres lets only its owner copy."""
-        with self._transaction() as connection, connection.cursor() as cursor:
-            if not chunks:
-                cursor.execute("SELECT public.ray_import_replace(%s)", (Jsonb(batch),))
-            else:
-                cursor.execute(_STAGE)
-                with cursor.copy(_COPY) as copy:
-                    for chunk in chunks:
-                        copy.write_row(chunk)
-                cursor.execute("SELECT public.ray_import_write_staged(%s)", (Jsonb(batch),))
-            row = cursor.fetchone()
-        fates: list[dict[str, Any]] = row[0] if row else []
+        """See `Database.write`."""
+        with self._transaction() as connection:
+            row = connection.execute("SELECT public.ray_import_replace(%s)", (Jsonb(batch),)).fetchone()
+            fates: list[dict[str, Any]] = row[0] if row else []
+            put_in = {fate["conversation_id"] for fate in fates if fate["fate"] == "put_in"}
+            for part in _slices([chunk for chunk in chunks if chunk.conversation_id in put_in]):
+                columns = map(list, _pick_columns(list(zip(*part, strict=True))))
+                connection.execute(_PUT_CHUNKS, (batch["user_id"], batch["import_id"], *columns))
         return fates
 
     def migrate(self) -> list[str]:
@@ -124,6 +127,18 @@ class PostgresDatabase:
             raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
         except psycopg.Error as error:
             raise _ours(error) from None
+
+
+def _slices(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
+    """Neighbours, of moderate size: a statement's values are in memory a few times."""
+    start = size = 0
+    for end, chunk in enumerate(chunks):
+        if size > SLICE_CHARACTERS:
+            yield chunks[start:end]
+            start, size = end, 0
+        size += len(chunk.content)
+    if chunks:
+        yield chunks[start:]
 
 
 def _ours(error: psycopg.Error) -> SinkError:

@@ -61,7 +61,7 @@ def test_columns_are_told_as_ratios_to_the_first() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_real_import_is_measured(tmp_path: Path) -> None:
     facts = write_export(tmp_path / "x.json", 2)
-    measured = measure_import([tmp_path / "x.json"], tmp_path / "chunks.db", workers=1)
+    measured = measure_import([tmp_path / "x.json"], f"sqlite:///{tmp_path}/chunks.db", workers=1)
     assert measured.json_bytes == pytest.approx(facts.bytes, abs=2)
     assert measured.conversations == facts.conversations
     assert measured.rows_written > 0

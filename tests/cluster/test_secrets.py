@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "export"
 REFUSED = faults.Fault("refused", answer=rest_error(403, "42501", "permission denied for table conversation_chunks"))
-RAYS_FOLDER = Path("/tmp/ray")
+RAYS_FOLDER = Path(tempfile.gettempdir()) / "ray"
 
 
 @dataclass(frozen=True, slots=True)

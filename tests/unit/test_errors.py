@@ -55,7 +55,7 @@ def test_an_error_crosses_processes_whole(kind: type[ImporterError]) -> None:
 def test_an_error_states_its_exit_code_and_whether_to_try_again(kind: type[ImporterError]) -> None:
     assert kind.exit_code in (2, 3)
     assert isinstance(kind.retry, bool)
-    assert kind.retry == (kind in (errors.SinkBusy, errors.SourceUnavailable))
+    assert kind.retry == (kind in (errors.PayloadLost, errors.SinkBusy, errors.SourceUnavailable))
 
 
 @EVERY_ERROR

@@ -35,7 +35,7 @@ alter table public.conversation_chunks
     add column if not exists import_id     text;
 -- A message may have no time.
 alter table public.conversation_chunks alter column created_at drop not null;
-create index if not exists conversation_chunks_by_conversation on public.conversation_chunks (user_id, conversation_id);
+create index if not exists conversation_chunks_by_conversation on public.conversation_chunks (conversation_id, user_id);
 create index if not exists conversation_chunks_by_time on public.conversation_chunks (user_id, created_at);
 create index if not exists conversation_chunks_recent on public.conversation_chunks (user_id, created_at) where is_recent;
 
@@ -56,9 +56,9 @@ create table if not exists public.imported_conversations (
     seen_in         text,               -- the last import with --prune whose export held it
     primary key (user_id, conversation_id)
 );
-create index if not exists imported_conversations_by_hash on public.imported_conversations (user_id, content_hash);
+create index if not exists imported_conversations_by_hash on public.imported_conversations (content_hash, user_id);
 create index if not exists imported_conversations_by_other_hash
-    on public.imported_conversations (user_id, other_hash) where other_hash is not null;
+    on public.imported_conversations (other_hash, user_id) where other_hash is not null;
 
 create table if not exists public.import_jobs (
     id          text primary key,

@@ -1,20 +1,22 @@
 -- All that ray_import does in the database: each function is one transaction's work, and may safely be called again.
 begin;
 
+-- Of a user who has much, what is looked up is looked up by an index, one by one: the planner, which knows nothing of a
+-- table that has just grown, would rather read all that the user has, for every batch. So there are loops and `lateral
+-- (... offset 0)`, which it keeps as they are, and no sequential scans where a plan is kept.
+
 -- {hash: [import_id, message_count]} of those of the hashes that are in, made with these settings.
 create or replace function public.ray_import_known(p_user_id text, p_settings_hash text, p_hashes jsonb)
-returns jsonb language sql stable set search_path = '' as $$
-    with asked as (select jsonb_array_elements_text(p_hashes) as hash),
-    found as (
-        select asked.hash, l.import_id, l.message_count
-        from asked join public.imported_conversations l
-            on l.user_id = p_user_id and l.content_hash = asked.hash and l.settings_hash = p_settings_hash
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off as $$
+    select coalesce(jsonb_object_agg(asked.hash, jsonb_build_array(l.import_id, l.message_count)), '{}')
+    from jsonb_array_elements_text(p_hashes) asked(hash), lateral (
+        select user_id, settings_hash, import_id, message_count
+        from public.imported_conversations where content_hash = asked.hash
         union all
-        select asked.hash, l.import_id, l.message_count
-        from asked join public.imported_conversations l
-            on l.user_id = p_user_id and l.other_hash = asked.hash and l.settings_hash = p_settings_hash
-    )
-    select coalesce(jsonb_object_agg(hash, jsonb_build_array(import_id, message_count)), '{}') from found;
+        select user_id, settings_hash, import_id, message_count
+        from public.imported_conversations where other_hash = asked.hash
+        offset 0) l
+    where l.user_id = p_user_id and l.settings_hash = p_settings_hash;
 $$;
 
 -- Decides for each conversation of a batch (docs/extraction.md, "copies") and prepares its place: the ledger is set, the
@@ -22,94 +24,87 @@ $$;
 -- 'put_in'. Within a batch a conversation comes once. Gives [{conversation_id, fate, deleted, chunk_count,
 -- own_messages}], in the batch's order.
 create or replace function public.ray_import_replace(p_batch jsonb)
-returns jsonb language plpgsql set search_path = '' as $$
+returns jsonb language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
     v_user text := p_batch ->> 'user_id';
     v_owner public.conversation_chunks.user_id%type := p_batch ->> 'user_id';
     v_import text := p_batch ->> 'import_id';
     v_settings text := p_batch ->> 'settings_hash';
-    v_fresh text[];
-    v_put_in text[];
-    v_fates jsonb;
-    v_deleted jsonb;
+    v_imported_at timestamptz := p_batch ->> 'imported_at';
+    v_fates jsonb[] := array_fill(null::jsonb, array[jsonb_array_length(p_batch -> 'conversations')]);
+    v_let_go text[] := array(select jsonb_array_elements_text(p_batch -> 'settled'));
+    v_fate text;
+    v_own_messages integer;
+    v_other_hash text;
+    v_deleted integer;
+    l public.imported_conversations;
+    c record;
 begin
     -- In the order of their ids, so that two workers with the same conversations wait, and do not lock each other out.
-    with fresh as (
+    for c in
+        select * from rows from (jsonb_to_recordset(p_batch -> 'conversations') as (conversation_id text,
+            content_hash text, title text, create_time timestamptz, update_time timestamptz, node_count integer,
+            message_count integer, chunk_count integer)) with ordinality
+        order by conversation_id collate "C"
+    loop
+        v_own_messages := null;
+        v_other_hash := null;
+        v_deleted := 0;
+        v_let_go := v_let_go || c.content_hash;
         insert into public.imported_conversations (user_id, conversation_id, content_hash, settings_hash, title,
             create_time, update_time, node_count, message_count, chunk_count, import_id, imported_at, seen_in)
-        select v_user, c.conversation_id, c.content_hash, v_settings, c.title, c.create_time, c.update_time,
-            c.node_count, c.message_count, c.chunk_count, v_import, (p_batch ->> 'imported_at')::timestamptz, v_import
-        from jsonb_to_recordset(p_batch -> 'conversations') as c(conversation_id text, content_hash text, title text,
-            create_time timestamptz, update_time timestamptz, node_count integer, message_count integer,
-            chunk_count integer)
-        order by c.conversation_id collate "C"
-        on conflict (user_id, conversation_id) do nothing
-        returning conversation_id
-    )
-    select coalesce(array_agg(conversation_id), '{}') into v_fresh from fresh;
+        values (v_user, c.conversation_id, c.content_hash, v_settings, c.title, c.create_time, c.update_time,
+            c.node_count, c.message_count, c.chunk_count, v_import, v_imported_at, v_import)
+        on conflict (user_id, conversation_id) do nothing;
+        if found then
+            v_fate := 'put_in';
+        else
+            select * into l from public.imported_conversations
+            where user_id = v_user and conversation_id = c.conversation_id for update;
+            if not found then
+                raise exception 'a conversation was deleted meanwhile' using errcode = 'serialization_failure';
+            end if;
+            v_fate := case
+                when l.import_id = v_import and (l.content_hash, l.settings_hash) = (c.content_hash, v_settings)
+                    then 'same'
+                when (coalesce(l.update_time, '-infinity'), l.node_count)
+                    > (coalesce(c.update_time, '-infinity'), c.node_count) then 'older'
+                when l.import_id <> v_import then 'put_in'
+                when (l.update_time, l.node_count) is not distinct from (c.update_time, c.node_count)
+                    and l.content_hash collate "C" > c.content_hash then 'passed_over'
+                else 'put_in' end;
+            if v_fate = 'passed_over' then
+                update public.imported_conversations set other_hash = c.content_hash
+                where user_id = v_user and conversation_id = c.conversation_id;
+            elsif v_fate = 'put_in' then
+                if l.import_id = v_import then
+                    v_own_messages := l.message_count;
+                    if (l.update_time, l.node_count) is not distinct from (c.update_time, c.node_count) then
+                        v_other_hash := l.content_hash;
+                    end if;
+                end if;
+                update public.imported_conversations
+                set content_hash = c.content_hash, other_hash = v_other_hash, settings_hash = v_settings,
+                    title = c.title, create_time = c.create_time, update_time = c.update_time,
+                    node_count = c.node_count, message_count = c.message_count, chunk_count = c.chunk_count,
+                    import_id = v_import, imported_at = v_imported_at, seen_in = v_import
+                where user_id = v_user and conversation_id = c.conversation_id;
+            end if;
+        end if;
+        if v_fate = 'put_in' then  -- also of one that is new to the ledger: of an earlier service there may be chunks
+            delete from public.conversation_chunks where id = any (array(
+                select old.id from (
+                    select id, user_id from public.conversation_chunks
+                    where conversation_id = c.conversation_id offset 0) old
+                where old.user_id = v_owner));
+            get diagnostics v_deleted = row_count;
+        end if;
+        v_fates[c.ordinality] := jsonb_build_object('conversation_id', c.conversation_id, 'fate', v_fate,
+            'deleted', v_deleted, 'own_messages', v_own_messages,
+            'chunk_count', case v_fate when 'same' then l.chunk_count else c.chunk_count end);
+    end loop;
 
-    perform 1 from public.imported_conversations l
-    where l.user_id = v_user and l.conversation_id <> all (v_fresh)
-      and l.conversation_id in (select c ->> 'conversation_id' from jsonb_array_elements(p_batch -> 'conversations') c)
-    order by l.conversation_id collate "C" for update;
-
-    with incoming as (
-        select c.conversation_id, c.content_hash, c.node_count, c.chunk_count, ordinality,
-            coalesce(c.update_time, '-infinity') as update_time, c.conversation_id = any (v_fresh) as fresh
-        from rows from (jsonb_to_recordset(p_batch -> 'conversations') as (conversation_id text, content_hash text,
-            update_time timestamptz, node_count integer, chunk_count integer)) with ordinality as c
-    ), compared as (
-        select i.*, l.content_hash as old_hash, l.settings_hash as old_settings, l.message_count as old_messages,
-            l.chunk_count as old_chunks, l.import_id = v_import as own,
-            (coalesce(l.update_time, '-infinity'), l.node_count) > (i.update_time, i.node_count) as is_older,
-            (coalesce(l.update_time, '-infinity'), l.node_count) = (i.update_time, i.node_count) as as_new
-        from incoming i left join public.imported_conversations l
-            on l.user_id = v_user and l.conversation_id = i.conversation_id and not i.fresh
-    ), decided as (
-        select *, case
-            when fresh then 'put_in'
-            when own and old_hash = content_hash and old_settings = v_settings then 'same'
-            when is_older then 'older'
-            when own and as_new and old_hash collate "C" > content_hash then 'passed_over'
-            else 'put_in'
-        end as fate from compared
-    )
-    select coalesce(jsonb_agg(jsonb_build_object(
-            'conversation_id', conversation_id, 'fate', fate, 'fresh', fresh,
-            'chunk_count', case fate when 'same' then old_chunks else chunk_count end,
-            'own_messages', case when own and fate = 'put_in' then old_messages end,
-            'other_hash', case when own and as_new then old_hash end) order by ordinality), '[]'),
-        coalesce(array_agg(conversation_id) filter (where fate = 'put_in'), '{}')
-    into v_fates, v_put_in from decided;
-
-    update public.imported_conversations l set other_hash = c ->> 'content_hash'
-    from jsonb_array_elements(p_batch -> 'conversations') c, jsonb_array_elements(v_fates) f
-    where l.user_id = v_user and l.conversation_id = c ->> 'conversation_id'
-      and f ->> 'conversation_id' = l.conversation_id and f ->> 'fate' = 'passed_over';
-
-    with gone as (
-        delete from public.conversation_chunks
-        where user_id = v_owner and conversation_id = any (v_put_in) returning conversation_id
-    )
-    select coalesce(jsonb_object_agg(conversation_id, n), '{}') into v_deleted
-    from (select conversation_id, count(*) as n from gone group by conversation_id) counted;
-
-    update public.imported_conversations l
-    set content_hash = c.content_hash, other_hash = f ->> 'other_hash', settings_hash = v_settings, title = c.title,
-        create_time = c.create_time, update_time = c.update_time, node_count = c.node_count,
-        message_count = c.message_count, chunk_count = c.chunk_count, import_id = v_import,
-        imported_at = (p_batch ->> 'imported_at')::timestamptz, seen_in = v_import
-    from jsonb_to_recordset(p_batch -> 'conversations') as c(conversation_id text, content_hash text, title text,
-            create_time timestamptz, update_time timestamptz, node_count integer, message_count integer,
-            chunk_count integer),
-        jsonb_array_elements(v_fates) f
-    where l.user_id = v_user and l.conversation_id = c.conversation_id
-      and f ->> 'conversation_id' = c.conversation_id and f ->> 'fate' = 'put_in' and not (f ->> 'fresh')::boolean;
-
-    delete from public.import_rejects where user_id = v_user and raw_hash in (
-        select jsonb_array_elements_text(p_batch -> 'settled')
-        union all
-        select c ->> 'content_hash' from jsonb_array_elements(p_batch -> 'conversations') c);
+    delete from public.import_rejects where user_id = v_user and raw_hash = any (v_let_go);
 
     insert into public.import_rejects (import_id, user_id, source_member, position, conversation_id, reason, raw, raw_hash)
     select v_import, v_user, r.member, r.position, r.conversation_id, r.reason, decode(r.raw, 'base64'), r.raw_hash
@@ -117,11 +112,7 @@ begin
         raw text, raw_hash text)
     on conflict (user_id, raw_hash) do nothing;
 
-    return (
-        select coalesce(jsonb_agg(
-            f || jsonb_build_object('deleted', coalesce((v_deleted ->> (f ->> 'conversation_id'))::integer, 0))
-            order by ordinality), '[]')
-        from jsonb_array_elements(v_fates) with ordinality as fates(f, ordinality));
+    return to_jsonb(v_fates);
 end $$;
 
 -- A batch whose chunks come as JSON: for the REST interface.
@@ -140,31 +131,45 @@ begin
     return v_fates;
 end $$;
 
--- A batch whose chunks were copied into the temporary table ray_import_staged, in the same transaction.
-create or replace function public.ray_import_write_staged(p_batch jsonb)
-returns jsonb language plpgsql as $$
+-- Puts chunks in, of one user and import, column by column: for a driver, after ray_import_replace and in the same
+-- transaction. Fewer copies of the texts are made on the way than by COPY into a temporary table, which Postgres would
+-- pack by its own default, and which would have to be made for every batch.
+create or replace function public.ray_import_put_chunks(
+    p_user_id text, p_import_id text, p_id uuid[], p_conversation_id text[], p_thread text[], p_title text[],
+    p_content text[], p_chunk_tier text[], p_chunk_index integer[], p_chunk_count integer[], p_token_count integer[],
+    p_message_count integer[], p_node_ids jsonb[], p_created_at timestamptz[], p_is_recent boolean[])
+returns void language plpgsql set search_path = '' as $$
 declare
-    v_fates jsonb := public.ray_import_replace(p_batch);
+    v_owner public.conversation_chunks.user_id%type := p_user_id;
 begin
-    insert into public.conversation_chunks (id, user_id, conversation_id, thread, title, content, chunk_tier,
-        chunk_index, chunk_count, token_count, message_count, node_ids, created_at, is_recent, import_id)
-    select id, user_id, conversation_id, thread, title, content, chunk_tier,
-        chunk_index, chunk_count, token_count, message_count, node_ids, created_at, is_recent, import_id
-    from pg_temp.ray_import_staged s
-    where s.conversation_id in (
-        select f ->> 'conversation_id' from jsonb_array_elements(v_fates) f where f ->> 'fate' = 'put_in');
-    return v_fates;
+    insert into public.conversation_chunks (user_id, import_id, id, conversation_id, thread, title, content, chunk_tier,
+        chunk_index, chunk_count, token_count, message_count, node_ids, created_at, is_recent)
+    select v_owner, p_import_id, c.* from unnest(p_id, p_conversation_id, p_thread, p_title, p_content, p_chunk_tier,
+        p_chunk_index, p_chunk_count, p_token_count, p_message_count, p_node_ids, p_created_at, p_is_recent) c;
 end $$;
 
 -- Conversations that an import with --prune has met in its export, by their hashes and ids.
 create or replace function public.ray_import_mark_seen(p_import_id text, p_user_id text, p_hashes jsonb, p_ids jsonb)
-returns void language sql set search_path = '' as $$
-    update public.imported_conversations set seen_in = p_import_id
-    where user_id = p_user_id and seen_in is distinct from p_import_id and (
-        content_hash in (select jsonb_array_elements_text(p_hashes))
-        or other_hash in (select jsonb_array_elements_text(p_hashes))
-        or conversation_id in (select jsonb_array_elements_text(p_ids)));
-$$;
+returns void language plpgsql set search_path = '' set enable_seqscan = off as $$
+declare
+    v_id text;
+begin
+    for v_id in
+        select l.conversation_id
+        from jsonb_array_elements_text(p_hashes) met(hash), lateral (
+            select user_id, conversation_id from public.imported_conversations where content_hash = met.hash
+            union all
+            select user_id, conversation_id from public.imported_conversations where other_hash = met.hash
+            offset 0) l
+        where l.user_id = p_user_id
+        union
+        select jsonb_array_elements_text(p_ids)
+        order by 1
+    loop
+        update public.imported_conversations set seen_in = p_import_id
+        where user_id = p_user_id and conversation_id = v_id and seen_in is distinct from p_import_id;
+    end loop;
+end $$;
 
 -- Deletes the conversations that the export of this import would have held if they still were, and did not: those not
 -- seen in it and no newer than the newest that was. Gives {conversations, chunks}.

@@ -1,0 +1,78 @@
+"""What a call reads follows what it is asked, not what is in: also where Postgres knows nothing yet of a table that has
+grown in one session, and keeps the plans that it made when it was empty."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from ray_import.sink.database_rows import batch_of, chunk_object
+from tests.contract.destinations import SETTINGS, import_of, rows_for
+from tests.gateway.postgres import Database
+
+Connection = psycopg.Connection[Any]
+
+ASKED, BATCHES = 50, 40
+MOST_READ = 12 * ASKED
+"""Rows of tables, all in all; a user has 40 times as many as are asked for."""
+
+KNOWN = "SELECT ray_import_known('u1', %s, %s)"
+MARK_SEEN = "SELECT ray_import_mark_seen('other', 'u1', %s, %s)"
+
+
+def write(db: Connection, number: int, version: str = "v1") -> None:
+    """Puts in the batch of that number, of an import of its own."""
+    of = import_of(number)
+    rows = [rows_for(f"{number}-{i}", version=version, of=of) for i in range(ASKED)]
+    chunks = [chunk_object(chunk) for one in rows for chunk in one.chunks]
+    db.execute("SELECT ray_import_write(%s, %s::json)", (Jsonb(batch_of(of, SETTINGS, rows, [], [])), Jsonb(chunks)))
+
+
+def known(db: Connection, number: int) -> None:
+    """Asks for that batch's hashes."""
+    db.execute(KNOWN, (SETTINGS, Jsonb([f"{number}-{i}-v1" for i in range(ASKED)])))
+
+
+def mark_seen(db: Connection, number: int) -> None:
+    """Marks one half by its hashes, the other by its ids."""
+    hashes = [f"{number}-{i}-v1" for i in range(0, ASKED, 2)]
+    db.execute(MARK_SEEN, (Jsonb(hashes), Jsonb([f"{number}-{i}" for i in range(1, ASKED, 2)])))
+
+
+def read_by(db: Connection, work: Callable[[], object]) -> int:
+    """The rows of tables that were read for it."""
+    with db.transaction():
+        before = _read(db)
+        work()
+        return _read(db) - before
+
+
+def _read(db: Connection) -> int:
+    """In this transaction, and in those before it that are not counted yet."""
+    row = db.execute(
+        "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0) FROM pg_stat_xact_user_tables"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(lambda db: known(db, 3), id="known"),
+        pytest.param(lambda db: mark_seen(db, 3), id="seen"),
+        pytest.param(lambda db: write(db, BATCHES), id="new"),
+        pytest.param(lambda db: write(db, 3, "v2"), id="again"),
+    ],
+)
+def test_what_is_read_does_not_grow_with_what_is_in(
+    migrated_database: Database, asked: Callable[[Connection], None]
+) -> None:
+    with migrated_database.connected(prepare_threshold=None) as db:
+        for number in range(BATCHES):
+            known(db, number)
+            write(db, number)
+            mark_seen(db, number)
+        assert read_by(db, lambda: asked(db)) <= MOST_READ
