@@ -53,9 +53,18 @@ def supabase_access() -> SupabaseAccess:
             f"{' and '.join(missing)} {are} not set.",
             f"Set {them} in the environment or in a file .env: the project's settings show both, under API keys.",
         )
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:
+    if not _is_project(url):
         raise ConfigError("SUPABASE_URL is not the address of a project.", "It looks like https://abc.supabase.co.")
     if not key.get_secret_value().isascii() or not key.get_secret_value().isprintable():
         raise ConfigError("SUPABASE_SERVICE_KEY has characters that no key has.", "Copy it once more.")
     return SupabaseAccess(url, key)
+
+
+def _is_project(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    more = parts.path or parts.query or parts.fragment or parts.username or parts.password
+    return parts.scheme in ("http", "https") and has_host and not more and url.isprintable() and " " not in url

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tenacity import RetryCallState, Retrying, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, stop_before_delay, wait_random_exponential
 
 from ray_import.chunks.rows import ChunkRow
 from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
@@ -22,6 +22,8 @@ LONGEST_WAIT_SECONDS = 15
 TRIES_OF_TOO_LARGE = 3
 
 T = TypeVar("T")
+Wait = Callable[[RetryCallState], float]
+"""How many seconds to wait before the next try."""
 
 
 @dataclass(slots=True)
@@ -50,16 +52,19 @@ class Database(Protocol):
 class DatabaseCalls:
     """The functions of one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, wait: Wait | None = None, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Raises SinkError where the database is not reached, or is not set up."""
         self._database = database
-        self._patience_seconds: float = OPENING_PATIENCE_SECONDS
+        self._wait = wait or polite_wait
+        self._patience_seconds = min(OPENING_PATIENCE_SECONDS, patience_seconds)
         try:
             self._refuse_other_version(self._call("version"))
         except BaseException:
             database.close()
             raise
-        self._patience_seconds = PATIENCE_SECONDS
+        self._patience_seconds = patience_seconds
 
     def _refuse_other_version(self, version: int) -> None:
         if version < LATEST_POSTGRES:
@@ -84,8 +89,8 @@ class DatabaseCalls:
         """Tries again what may pass. What is too much is for halving, unless it is `whole` already."""
         return Retrying(
             retry=lambda state: _may_pass(state, whole=whole),
-            wait=_wait,
-            stop=stop_after_delay(self._patience_seconds),
+            wait=self._wait,
+            stop=stop_before_delay(self._patience_seconds),
             reraise=True,
         )(work)
 
@@ -100,7 +105,7 @@ def _may_pass(state: RetryCallState, *, whole: bool) -> bool:
 _random_wait = wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_SECONDS)
 
 
-def _wait(state: RetryCallState) -> float:
+def polite_wait(state: RetryCallState) -> float:
     """Longer and longer, by chance, so that workers do not come back all at once; at least as long as was asked for."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_seconds if isinstance(error, SinkBusy) else 0.0

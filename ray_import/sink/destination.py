@@ -10,6 +10,7 @@ from typing import ClassVar
 from ray_import.errors import ConfigError
 from ray_import.sink.port import NEWEST_CHUNK, Destination, Migrated, Sink
 from ray_import.sink.sqlite import SqliteSink
+from ray_import.source.address import without_secrets
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -72,7 +73,7 @@ def _sqlite_file(url: str) -> SqliteDestination:
     rest = url.removeprefix(_SQLITE)
     if rest == url or not rest or rest == ":memory:":
         raise ConfigError(
-            f"--to {url} is no destination that is known.",
+            f"--to{'' if '=' in url else f' {without_secrets(url)}'} is no destination that is known.",
             "Use sqlite:///chunks.db, sqlite:////an/absolute/path.db, supabase, or postgresql://USER@HOST/DATABASE.",
         )
     try:

@@ -168,9 +168,18 @@ def split_password(url: str) -> tuple[str, SecretStr | None]:
     try:
         parts = psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise ConfigError("This is no address of a Postgres.", "Use postgresql://USER@HOST:5432/DATABASE.") from None
+        parts = None
+    if parts is None or not all(map(_is_port, str(parts.get("port") or "").split(","))):
+        raise ConfigError(
+            "This is no address of a Postgres.",
+            "Use postgresql://USER@HOST:5432/DATABASE; in a password / is written as %2F, @ as %40, a blank as %20.",
+        )
     password = parts.pop("password", None)
     return psycopg.conninfo.make_conninfo("", **parts), SecretStr(str(password)) if password else None
+
+
+def _is_port(text: str) -> bool:
+    return not text or (text.isascii() and text.isdecimal() and 0 < int(text) < 2**16)
 
 
 def shown_address(conninfo: str) -> str:

@@ -108,6 +108,8 @@ def postgres_of_environment() -> PostgresDestination:
 def postgres_at(url: str) -> PostgresDestination:
     """`postgresql://…`. Raises ConfigError."""
     conninfo, password = split_password(url)
+    if "sslpassword=" in conninfo:
+        raise ConfigError("--to has the password of a key in it.", "Give that address in DATABASE_URL: --to postgres.")
     return PostgresDestination(shown_address(conninfo), conninfo, password)
 
 

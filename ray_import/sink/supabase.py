@@ -28,6 +28,7 @@ class SupabaseDatabase:
 
     def __init__(self, access: SupabaseAccess, timeout: httpx.Timeout = TIMEOUT) -> None:
         self._status = 0
+        self._is_result = False
         self._retry_after_seconds = 0.0
         # HTTP/1.1: over HTTP/2 one GOAWAY ends all that is under way.
         self._http = httpx.Client(http2=False, timeout=timeout, event_hooks={"response": [self._look_at]})
@@ -40,15 +41,19 @@ class SupabaseDatabase:
         self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
 
     def _look_at(self, response: httpx.Response) -> None:
-        """The client's own errors keep neither."""
+        """The client keeps none of these."""
         self._status = response.status_code
+        self._is_result = response.status_code == 204 or "json" in response.headers.get("content-type", "")
         after = response.headers.get("retry-after", "")
-        self._retry_after_seconds = float(after) if after.isdigit() else 0.0
+        self._retry_after_seconds = float(after) if after.isascii() and after.isdigit() else 0.0
 
     def call(self, function: str, arguments: dict[str, Any]) -> Any:
         """See `Database.call`."""
         with self._translated():
-            return self._client.rpc(function, arguments).execute().data
+            data = self._client.rpc(function, arguments).execute().data
+        if not self._is_result:  # the page of whoever stands between, with a status that says all is well
+            raise SinkBusy("Supabase has answered with something else than the result.", "Is SUPABASE_URL right?")
+        return data
 
     def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
         """See `Database.write`; the size of later parts follows how this one goes."""
@@ -62,7 +67,7 @@ class SupabaseDatabase:
         self.limits.rows = min(MOST_ROWS, int(self.limits.rows * GROWTH))
         self.limits.bytes = min(MOST_BYTES, int(self.limits.bytes * GROWTH))
         if not isinstance(fates, list):
-            raise SinkBusy("Supabase has answered with something else than the result.")
+            raise SinkBusy("Supabase has answered with something else than the result.", "Is SUPABASE_URL right?")
         return fates
 
     def close(self) -> None:
@@ -82,7 +87,7 @@ class SupabaseDatabase:
         except httpx.HTTPError as error:
             what = f"Supabase cannot be reached, or the connection was lost ({type(error).__name__})."
             raise SinkBusy(what, "Is SUPABASE_URL right?") from None
-        except (UnicodeError, ValueError):
+        except UnicodeEncodeError:
             raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
 
     def _ours(self, error: APIError) -> SinkError:

@@ -11,7 +11,10 @@ from ray_import.errors import ConfigError
 from ray_import.source.names import base_name, shown
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_USER = re.compile(r"://[^\s/?#]*@")
+_USER = re.compile(r"://[^/?#]*@")
+_ANY_USER = re.compile(r"://.*@", re.DOTALL)
+_ENDS_WITH_SCHEME = re.compile(r"[A-Za-z0-9+.-]+\Z")
+_OF_PATHS = ("http", "https", "supabase", "sqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,19 @@ class HttpAddress:
 def without_secrets(text: str) -> str:
     """`text`, an argument that may be a URL or end with one, without its users and all from the first ? or # on.
 
-    Tokens stand there, and passwords before a host.
+    Tokens stand there, and passwords before a host. In the address of a database libpq takes ?, # and / for a part
+    of the password, too: where it cannot be told where that ends, nothing is shown of the address.
     """
     before, mark, url = text.partition("://")
-    return _USER.sub("://", before + mark + re.split("[?#]", url, maxsplit=1)[0]) if mark else text
+    if not mark:
+        return text
+    place, *rest = re.split("[?#]", url, maxsplit=1)
+    scheme = _ENDS_WITH_SCHEME.search(before)
+    if scheme is not None and scheme[0].lower() in _OF_PATHS:
+        return _USER.sub("://", before + mark + place)
+    if "@" in "".join(rest) and "@" not in place:
+        return f"{before}{mark}…"
+    return _ANY_USER.sub("://", before + mark + place)
 
 
 def label_of(source: str | os.PathLike[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
+import orjson
 import psutil
 import pytest
 import ray
@@ -26,7 +27,7 @@ from ray_import.sink.supabase import SupabaseDatabase
 from tests.cluster.ray_head import Head, ray_head
 from tests.cluster.test_jobs import ask, ended, log_of, submit
 from tests.gateway import faults
-from tests.gateway.calls import Call, rest_error
+from tests.gateway.calls import Call, json_answer, rest_error
 from tests.gateway.postgres import Database
 from tests.gateway.server import Gateway
 
@@ -104,6 +105,34 @@ def test_a_supabase_key_from_dot_env_shows_nowhere_when_the_import_fails(
         jobs = db.execute("SELECT status, import_jobs::text FROM import_jobs").fetchall()
     assert [status for status, _ in jobs] == ["failed"]
     assert project.secret_key not in jobs[0][1]
+
+
+def test_a_supabase_key_shows_nowhere_when_a_worker_dies_and_another_has_a_fault_of_ours(
+    folder: Path, migrated_supabase: Gateway
+) -> None:
+    project = migrated_supabase
+    killed: list[int] = []
+
+    def decide(call: Call) -> faults.Fault | None:
+        if not call.path.endswith("ray_import_known") or not orjson.loads(call.body)["p_hashes"]:
+            return None
+        if killed:
+            return faults.Fault("odd", answer=json_answer(200, {"no": ["such thing"]}))
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if "import_batch" in " ".join(child.cmdline()):
+                    killed.append(child.pid)
+                    child.kill()
+        return None
+
+    project.faults.decide = decide
+    keys = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": project.service_key}
+    run = watched(folder, ["run", str(SAMPLE), "--to", "supabase"], keys)
+    assert len(killed) == 1
+    assert run.code == 1, run.texts["err"]
+    assert "A worker failed with TypeError" in run.texts["err"]
+    for secret in (project.service_key, project.service_key.rpartition(".")[2]):
+        assert run.places_of(secret) == []
 
 
 def test_a_key_that_is_wrong_is_told_without_it(folder: Path, migrated_supabase: Gateway) -> None:

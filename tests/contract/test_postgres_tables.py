@@ -299,6 +299,17 @@ def test_a_password_is_taken_out_of_an_address(url: str, password: str | None) -
     assert (found.get_secret_value() if found else None) == password
 
 
-def test_what_is_no_address_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError):
-        split_password("postgresql://[bad")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://[bad",
+        "postgresql://ana:xyzzy@h:port/chats",
+        "postgresql://ana:xyzzy@h:99999/chats",
+        "postgresql://ana:xy/zzy@h/chats",
+        "postgresql://ana:xyzzy@h/chats?no_such_parameter=1",
+    ],
+)
+def test_what_is_no_address_is_a_configuration_error_without_the_password(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        split_password(url)
+    assert "zzy" not in str(caught.value)

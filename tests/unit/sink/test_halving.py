@@ -1,0 +1,113 @@
+"""Whichever conversations a destination refuses, these are found, and the others are put in once, in their order."""
+
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ray_import.chunks.rows import ConversationRows
+from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
+from ray_import.sink.halving import TOO_LARGE, parts_of, put_halving
+from ray_import.sink.port import Replaced
+from tests.contract.destinations import rows_for
+
+PUT = Replaced(2, 0)
+
+
+class Destination:
+    """Takes a part as a whole or not at all."""
+
+    def __init__(self, poisonous: Collection[str] = (), most: int = 1000, overload: str = "57014") -> None:
+        self.put_in: list[str] = []
+        self.calls = 0
+        self._poisonous = poisonous
+        self._most = most
+        self._overload = overload
+
+    def put(self, part: Sequence[ConversationRows]) -> list[Replaced]:
+        self.calls += 1
+        ids = [rows.conversation_id for rows in part]
+        if len(ids) > self._most:
+            raise SinkOverloaded("too slow", "a hint", code=self._overload)
+        if any(one in self._poisonous for one in ids):
+            raise RowsRefused("no", code="22021")
+        self.put_in += ids
+        return [PUT for _ in part]
+
+
+def conversations(count: int) -> list[ConversationRows]:
+    return [rows_for(f"c{i}") for i in range(count)]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(min_value=1, max_value=50))
+@example([True] * 40, 1)
+@example([False] * 40, 1000)
+def test_exactly_the_poisonous_are_refused_and_the_others_put_in_once_in_order(poison: list[bool], most: int) -> None:
+    rows = conversations(len(poison))
+    poisonous = {one.conversation_id for one, bad in zip(rows, poison, strict=True) if bad}
+    destination = Destination(poisonous, most)
+    outcomes = put_halving(rows, destination.put)
+    assert [bool(outcome.refused) for outcome in outcomes] == poison
+    assert destination.put_in == [one.conversation_id for one in rows if one.conversation_id not in poisonous]
+    assert destination.calls < 2 * len(rows)
+
+
+def test_one_poisonous_among_many_costs_few_calls() -> None:
+    destination = Destination({"c77"})
+    put_halving(conversations(128), destination.put)
+    assert destination.calls <= 2 * 7 + 1
+
+
+@pytest.mark.parametrize("code", ["57014", "504", "timeout"])
+def test_one_that_is_too_slow_alone_is_the_destinations_fault(code: str) -> None:
+    destination = Destination(most=0, overload=code)
+    with pytest.raises(SinkBusy) as caught:
+        put_halving(conversations(8), destination.put)
+    assert (caught.value.message, caught.value.hint, caught.value.retry) == ("too slow", "a hint", True)
+    assert destination.calls == 4  # 8, 4, 2 and 1
+
+
+def test_one_that_is_too_large_alone_is_refused() -> None:
+    destination = Destination(most=0, overload=TOO_LARGE)
+    outcomes = put_halving(conversations(3), destination.put)
+    assert [outcome.refused for outcome in outcomes] == [TOO_LARGE] * 3
+
+
+def test_what_is_wrong_for_good_is_not_tried_in_halves() -> None:
+    calls = []
+
+    def put(part: Sequence[ConversationRows]) -> list[Replaced]:
+        calls.append(len(part))
+        raise SinkError("no such table")
+
+    with pytest.raises(SinkError):
+        put_halving(conversations(8), put)
+    assert calls == [8]
+
+
+SIZES = st.tuples(st.integers(0, 5), st.integers(0, 30), st.sampled_from("abcdefgh"))
+
+
+@given(st.lists(SIZES, max_size=40), st.integers(1, 12), st.integers(1, 200))
+def test_parts_are_within_the_limits_or_one_conversation_and_lose_nothing(
+    sizes: list[tuple[int, int, str]], most_rows: int, most_bytes: int
+) -> None:
+    rows = [rows_for(name, chunks=chunks, version="é" * text, text="") for chunks, text, name in sizes]
+    parts = list(parts_of(rows, most_rows, most_bytes))
+    assert [one for part in parts for one in part] == rows
+    for part in parts:
+        ids = [one.conversation_id for one in part]
+        assert len(ids) == len(set(ids)) >= 1
+        chunks = [chunk for one in part for chunk in one.chunks]
+        size = sum(len(chunk.content.encode()) for chunk in chunks)
+        assert len(part) == 1 or (len(chunks) <= most_rows and size <= most_bytes)
+    for part, following in pairwise(parts):
+        more = [*part, following[0]]
+        chunks = [chunk for one in more for chunk in one.chunks]
+        assert (
+            len(chunks) > most_rows
+            or sum(len(chunk.content.encode()) for chunk in chunks) > most_bytes
+            or following[0].conversation_id in {one.conversation_id for one in part}
+        )

@@ -1,0 +1,127 @@
+"""Keys come from the environment, then from `.env`; what is missing or odd is told without showing it."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ray_import.credentials import SupabaseAccess, environment, supabase_access
+from ray_import.errors import ConfigError
+
+KEY = "sb_secret_xyzzy"
+URL = "https://abc.supabase.co"
+NAMES = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "SUPABASE_DB_URL", "DATABASE_URL", "PGPASSWORD", "ALERT_WEBHOOK")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and nothing set."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def dot_env(folder: Path, text: str) -> None:
+    (folder / ".env").write_text(text)
+
+
+def test_what_is_set_nowhere_is_empty() -> None:
+    found = environment()
+    assert found.supabase_url == ""
+    assert not any(
+        secret.get_secret_value()
+        for secret in (found.supabase_service_key, found.supabase_db_url, found.database_url, found.pgpassword)
+    )
+
+
+def test_the_environment_goes_before_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dot_env(folder, f"SUPABASE_URL=https://file.supabase.co\nSUPABASE_SERVICE_KEY={KEY}\n")
+    monkeypatch.setenv("SUPABASE_URL", URL)
+    assert supabase_access() == SupabaseAccess(URL, SecretStr(KEY))
+
+
+def test_they_are_read_anew_each_time(folder: Path) -> None:
+    for key in ("first", "second"):
+        dot_env(folder, f"SUPABASE_URL={URL}\nSUPABASE_SERVICE_KEY={key}\n")
+        assert supabase_access().key.get_secret_value() == key
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"SUPABASE_SERVICE_KEY={KEY}",
+        f"SUPABASE_SERVICE_KEY='{KEY}'",
+        f'SUPABASE_SERVICE_KEY="{KEY}"',
+        f"export SUPABASE_SERVICE_KEY={KEY}",
+        f"SUPABASE_SERVICE_KEY = {KEY}  ",
+        f"SUPABASE_SERVICE_KEY={KEY} # the one of the project",
+        f'SUPABASE_SERVICE_KEY=" {KEY} "',
+        f"# keys\n\nsupabase_service_key={KEY}",
+        f"SOMETHING_ELSE=1\nSUPABASE_SERVICE_KEY={KEY}",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_line_may_be_written_in_any_usual_way(folder: Path, line: str, end: str) -> None:
+    (folder / ".env").write_bytes(f"SUPABASE_URL={URL}/{end or chr(10)}{line}{end}".encode())
+    assert supabase_access() == SupabaseAccess(URL, SecretStr(KEY))
+
+
+def test_a_file_that_is_no_text_is_a_configuration_error_that_quotes_nothing(folder: Path) -> None:
+    (folder / ".env").write_bytes(f"SUPABASE_SERVICE_KEY={KEY}\n".encode() + b"\xff\xfe\x80")
+    with pytest.raises(ConfigError) as caught:
+        environment()
+    assert ".env" in caught.value.message
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((), "SUPABASE_URL and SUPABASE_SERVICE_KEY are not set."),
+        (("SUPABASE_URL",), "SUPABASE_SERVICE_KEY is not set."),
+        (("SUPABASE_SERVICE_KEY",), "SUPABASE_URL is not set."),
+    ],
+)
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], told: str) -> None:
+    for name in given:
+        monkeypatch.setenv(name, URL)
+    with pytest.raises(ConfigError) as caught:
+        supabase_access()
+    assert caught.value.message == told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "abc.supabase.co", "ftp://abc.supabase.co", "https://", "https://[abc", "https://abc:port", "https://abc:99999",
+        f"{URL}/rest/v1", f"{URL}?key={KEY}", f"{URL}#{KEY}", f"https://ana:{KEY}@abc.supabase.co", "https://a b.co",
+        f"https://:{KEY}@abc.supabase.co", "https://abc.supa\tbase.co",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_of_a_project_is_refused_without_telling_it(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("SUPABASE_URL", url)
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", KEY)
+    with pytest.raises(ConfigError) as caught:
+        supabase_access()
+    assert caught.value.message.startswith("SUPABASE_URL is not")
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}é", f"{KEY}\x07", f"{KEY}\n{KEY}"])
+def test_a_key_that_no_header_takes_is_refused_without_telling_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("SUPABASE_URL", URL)
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", key)
+    with pytest.raises(ConfigError) as caught:
+        supabase_access()
+    assert KEY not in str(caught.value)
+
+
+def test_nothing_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.setenv(name, URL if name == "SUPABASE_URL" else KEY)
+    for value in (environment(), supabase_access()):
+        assert KEY not in f"{value!r} {value!s}"
+    assert KEY not in environment().model_dump_json()
