@@ -12,9 +12,8 @@ from urllib.parse import quote
 import msgspec
 
 from ray_import.errors import ConfigError
-from ray_import.source.address import of_project
+from ray_import.source.address import label_of, of_project
 from ray_import.source.http import Client
-from ray_import.source.names import shown
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.refusals import unavailable
 
@@ -78,7 +77,9 @@ def storage_folder(address: str) -> StorageFolder:
     """What `supabase://BUCKET/FOLDER` names; without a folder, the bucket. Raises ConfigError."""
     bucket, *folders = address.removeprefix(_SCHEME).rstrip("/").split("/")
     if not address.startswith(_SCHEME) or _NO_NAMES & {bucket, *folders} or not address.isprintable():
-        raise ConfigError(f"{shown(address)} names no folder of a bucket.", "It looks like supabase://BUCKET/FOLDER.")
+        raise ConfigError(
+            f"{label_of(address)} names no folder of a bucket.", "It looks like supabase://BUCKET/FOLDER."
+        )
     return StorageFolder(bucket, "/".join(folders))
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import closing, nullcontext, redirect_stdout
 
 from ray_import.bulk.alert import alert
 from ray_import.bulk.bucket import FoundUsers
@@ -23,7 +23,7 @@ from ray_import.sink.port import Destination, RunUser, Sink
 from ray_import.source.address import label_of
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.run import before_ray, checked_destination
-from ray_import.terminal.run_progress import run_progress_on
+from ray_import.terminal.run_progress import passed_over_words, run_progress_on
 from ray_import.terminal.streams import stderr
 
 ACTIVE_PER_WORKER = 2
@@ -44,6 +44,9 @@ def reimport(
     destination = checked_destination(to, workers)
     with closing(destination.open()) as sink:
         found = _found(which, sink, settings)
+        if found.passed_over is not None:
+            where = f"{len(found.users):,} users in {which.bucket}"
+            stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
         run_id, known = _run_of(which, found.users, settings, sink)
         report = _on_ray(run_id, which.what, found, known, destination, sink, settings, workers, max_connections, force)
     from ray_import.credentials import environment  # noqa: PLC0415 - a twentieth of a second for this command alone
@@ -63,9 +66,10 @@ def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int |
 
 
 def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:
-    if which.bucket is not None:
-        stderr.print(f"listing {which.bucket} …", style="dim", soft_wrap=True)
-    return which.found(sink, settings)
+    """Shows on a terminal that a bucket is listed: of many users that takes a while."""
+    looks = which.bucket is not None and stderr.is_terminal
+    with stderr.status(f"listing {which.bucket}") if looks else nullcontext():
+        return which.found(sink, settings)
 
 
 def _interrupted(which: WhichUsers, settings: ImportSettings, sink: Sink) -> str | None:

@@ -132,5 +132,9 @@ def _facts() -> Table:
 
 def _add_passed_over(facts: Table, passed_over: Mapping[str, int] | None) -> None:
     if passed_over is not None:
-        told = ", ".join(f"{count:,} {PASSED_OVER_WORDS[why]}" for why, count in passed_over.items())
-        facts.add_row("passed over", told or "no file")
+        facts.add_row("passed over", passed_over_words(passed_over))
+
+
+def passed_over_words(passed_over: Mapping[str, int]) -> str:
+    """How many files were passed over, by why."""
+    return ", ".join(f"{count:,} {PASSED_OVER_WORDS[why]}" for why, count in passed_over.items()) or "nothing"

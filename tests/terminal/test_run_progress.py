@@ -121,7 +121,7 @@ def test_what_was_passed_over_is_told_by_why() -> None:
     told = "passed over  12 older exports, 3 files that are no exports"
     assert told in shown(replace(REPORT, passed_over=passed_over))
     assert told in plan_shown(Plan((), 2, passed_over=passed_over))
-    assert "passed over  no file" in shown(replace(REPORT, passed_over={}))
+    assert "passed over  nothing" in shown(replace(REPORT, passed_over={}))
     assert "passed over" not in shown(REPORT)
     assert replace(REPORT, passed_over=passed_over).as_dict()["passed_over"] == passed_over
 
