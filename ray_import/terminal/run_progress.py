@@ -115,7 +115,8 @@ def show_plan(console: Console, plan: Plan) -> None:
     facts.add_row("users", f"{len(plan.users):,}: {states}")
     _add_passed_over(facts, plan.passed_over)
     facts.add_row("to read", f"{decimal(plan.bytes_to_read)}{unknown}")
-    facts.add_row("estimate", f"{duration(plan.seconds)} on {plan.workers} workers: {BASED_ON}")
+    facts.add_row("estimate", f"{duration(plan.seconds)} on {plan.workers} workers")
+    facts.add_row("based on", BASED_ON)
     console.print(facts)
 
 

@@ -134,7 +134,8 @@ def test_a_plan_tells_users_totals_and_what_the_estimate_is_based_on() -> None:
     assert "and 2 more: --json names all" in told
     for words in ("the run run-1, which was", "52: 51 read, 1 unchanged", "500.0 MB, and 1 exports of unknown size"):
         assert words in told
-    assert f"about 12 s on 4 workers: {BASED_ON}" in " ".join(told.split())
+    assert "about 12 s on 4 workers" in told
+    assert BASED_ON in " ".join(told.split())
 
 
 @pytest.mark.parametrize(
