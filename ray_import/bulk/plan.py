@@ -18,6 +18,7 @@ CPU_SECONDS_PER_MB = 0.02
 UNPACKED_RATIO = 4
 """How many times its size the conversations of a packed export have, about: pictures in it make it less."""
 SECONDS_PER_USER = 0.03
+"""For a reader that looks at the export, and the rows of the import, about."""
 BASED_ON = (
     f"{CPU_SECONDS_PER_MB:g} s of a CPU for a MB of JSON, {UNPACKED_RATIO} times as much for a packed one,"
     f" and {SECONDS_PER_USER:g} s a user"

@@ -108,10 +108,10 @@ def _in_storage(source: str, named: str) -> HttpAddress:
     if not bucket or not key or {"", ".", ".."} & {bucket, *key.split("/")}:
         raise ConfigError(f"{label_of(source)} names no object.", "It looks like supabase://BUCKET/folder/export.zip.")
     place = "/".join(quote(part, safe="", errors="surrogateescape") for part in (bucket, *key.split("/")))
-    return of_project(label_of(source), shown(base_name(key)), f"storage/v1/object/authenticated/{place}")
+    return in_project(label_of(source), shown(base_name(key)), f"storage/v1/object/authenticated/{place}")
 
 
-def of_project(label: str, name: str, path: str) -> HttpAddress:
+def in_project(label: str, name: str, path: str) -> HttpAddress:
     """What is at `path` in the Supabase project of the environment. Raises ConfigError where that is not set."""
     from ray_import.credentials import supabase_access  # noqa: PLC0415 - a fifth of a second that a path need not wait
 

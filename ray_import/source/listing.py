@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from ray_import.errors import ConfigError
-from ray_import.source.address import label_of, of_project
+from ray_import.source.address import in_project, label_of
 from ray_import.source.http import Client
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.refusals import unavailable
@@ -89,7 +89,7 @@ def files_in(place: StorageFolder, patience: Patience = PATIENCE) -> Generator[S
     A folder that has no name that can be asked for is given as a file whose key ends with a slash. Raises ConfigError
     where there is nothing at all, or no project is set; SourceRefused and its kinds.
     """
-    listing = of_project(str(place), place.bucket, f"storage/v1/object/list/{quote(place.bucket, safe='')}")
+    listing = in_project(str(place), place.bucket, f"storage/v1/object/list/{quote(place.bucket, safe='')}")
     stopped = threading.Event()
     waiting, running = [_Page(place.folder)], set[Future[tuple[_Page, list[_Entry]]]]()
     with closing(Client(listing, replace(patience, sleep=lambda seconds: _nap(stopped, seconds)))) as client:
@@ -159,7 +159,7 @@ def _seconds(time: str | None) -> float | None:
 
 def _nothing(place: StorageFolder, patience: Patience) -> ConfigError:
     """Why a listing is empty: Storage lists a bucket that is not there as one without anything."""
-    with closing(Client(of_project(str(place), place.bucket, "storage/v1/bucket"), patience)) as client:
+    with closing(Client(in_project(str(place), place.bucket, "storage/v1/bucket"), patience)) as client:
         buckets = _decoded(client, list[_Bucket])
     if place.bucket not in {bucket.name for bucket in buckets}:
         return ConfigError(
