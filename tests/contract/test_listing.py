@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from ray_import.errors import ConfigError, ImporterError, SourceRefused, SourceUnavailable
+from ray_import.source.http import MAX_ANSWER_BYTES
 from ray_import.source.listing import (
     LEAST_PAGE_ENTRIES,
     PAGE_ENTRIES,
@@ -22,7 +23,7 @@ from ray_import.source.listing import (
 from ray_import.source.patience import Patience
 from ray_import.source.version import version_of
 from tests.gateway import faults
-from tests.gateway.calls import Call, html_answer, json_answer
+from tests.gateway.calls import Answer, Call, html_answer, json_answer
 from tests.gateway.faults import Fault
 from tests.gateway.server import Gateway, gateway
 
@@ -192,6 +193,21 @@ def test_what_passes_is_asked_again_and_what_does_not_is_told(project: Gateway, 
     assert "supabase://exports/users cannot be read for the moment" in error.message
     assert error.exit_code == 3
     assert project.served.count(LIST) == SOON.attempts
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (Answer(302, b"", {"location": "http://127.0.0.1:9/elsewhere"}), "the server answers 302"),
+        (json_answer(200, [{"name": "x" * MAX_ANSWER_BYTES}]), "is answered with more than 16,777,216 bytes"),
+        (json_answer(400, {"statusCode": "404", "error": "Bucket not found"}), "There is no object supabase://exports"),
+    ],
+)
+def test_what_does_not_pass_is_asked_for_once(project: Gateway, answer: Answer, told: str) -> None:
+    project.faults.add(Fault("answer", answer=answer), path=LIST)
+    error = refused()
+    assert told in error.message
+    assert (error.exit_code, project.served.count(LIST)) == (3, 1)
 
 
 def test_where_one_folder_cannot_be_listed_the_others_are_not_waited_for(project: Gateway) -> None:
