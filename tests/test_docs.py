@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from ray_import.bulk import plan
+from ray_import.bulk.bucket import PASSED_OVER
+from ray_import.bulk.plan import PlannedState
 from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
 from ray_import.importing.lease import BEAT_EVERY_SECONDS
@@ -18,6 +22,7 @@ from ray_import.records import Counts
 from ray_import.sink import database, database_calls, postgres, supabase
 from ray_import.sink.port import LEASE_SECONDS
 from ray_import.sink.sqlstates import sink_error
+from ray_import.source import listing
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extraction.md").read_text()
@@ -213,3 +218,20 @@ def test_the_columns_of_a_profile_are_in_the_document() -> None:
         text_of(key) for node in nodes_of("importing/profile.py") if isinstance(node, ast.Dict) for key in node.keys
     }
     assert (given | named) - {"", "frozen", "slots"} <= told
+
+
+# --- listings ------------------------------------------------------------------------------------
+
+SOURCES = (ROOT / "docs" / "sources.md").read_text()
+
+
+def test_why_files_are_passed_over_and_what_becomes_of_users_is_in_the_document() -> None:
+    of_listing = SOURCES.partition("## The newest export")[2].partition("\n## ")[0]
+    assert [why for why in PASSED_OVER if f"`{why}`" not in of_listing] == []
+    assert [state for state in get_args(PlannedState) if f"| `{state}` |" not in of_listing] == []
+    told = " ".join(of_listing.split())
+    assert listing.REQUESTS_AT_A_TIME == 8
+    assert f"Eight requests are in flight, of pages of up to {listing.PAGE_ENTRIES:,} entries" in told
+    assert (plan.CPU_SECONDS_PER_MB, plan.UNPACKED_RATIO, plan.SECONDS_PER_USER) == (0.02, 4, 0.03)
+    assert f"{plan.CPU_SECONDS_PER_MB:g} s of a CPU for a MB of JSON" in told
+    assert f"and {plan.SECONDS_PER_USER:g} s a user" in told
