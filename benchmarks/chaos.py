@@ -1,8 +1,9 @@
-"""Runs over many users in a storm: `python -m benchmarks.chaos --seeds 5 --users 300`.
+"""Runs over many users in a storm: `python -m benchmarks.chaos --seeds 5 --users 200`.
 
-Workers are killed at random moments, and so is the run itself, which is started again until it ends. Then every table
-has to be that of an undisturbed run, but for times and the ids of imports and runs. One seed gives one storm, as far as
-clocks do.
+Processes, machines and the run itself are lost at random moments, and one request in ten goes wrong, of those to the
+exports' server as of those to the database; one user in twenty has a bad export. The run is started again until it
+ends. Then every table has to be that of an undisturbed run, but for times and the ids of imports and runs. One seed
+gives one storm, as far as clocks do.
 """
 
 import argparse
@@ -13,122 +14,119 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from ray_import.cluster.environment import prepare_environment
 
-from benchmarks.user_exports import Users, query_in, rows_in, write_users
+prepare_environment()  # before anything imports Ray
 
-BAD_SHARE = 0.05
+from benchmarks import machine  # noqa: E402
+from benchmarks.storm_site import Site, site  # noqa: E402
+from benchmarks.user_exports import Users  # noqa: E402
+
 LOOK_EVERY_S = 0.05
-WORKER_LIVES_S = (0.5, 1.5)
-RUN_LIVES_S = (3.0, 9.0)
+WORKER_LIVES_S = (1.0, 3.0)
+MACHINE_LIVES_S = (5.0, 12.0)
+RUN_LIVES_S = (4.0, 12.0)
+HUNG_AFTER_S = 600
 
 
 @dataclass(slots=True)
 class Storm:
-    """What happened: processes that were killed, and how often the run was started."""
+    """What was lost, how often the run was started, and for how many seconds it all went on."""
 
-    workers_killed: int = 0
+    workers: int = 0
+    machines: int = 0
     runs_killed: int = 0
     runs: int = 0
+    seconds: float = 0.0
 
 
-def chaotic_users(folder: Path, count: int, seed: int) -> Users:
-    """Users of 20 to 150 KB, one in twenty of them bad."""
-    rng = random.Random(seed)
-    bad = max(3, round(count * BAD_SHARE))
-    third = bad // 3
-    sizes = [rng.uniform(20, 150) for _ in range(count)]
-    return write_users(folder, sizes, missing=third, foreign=third, damaged=bad - 2 * third, seed=seed)
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """How much is lost at the most; workers are without end."""
+
+    runs: int = 4
+    machines: int = 3
 
 
-def through_the_storm(users: Users, database: Path, address: str, seed: int, most_runs_killed: int) -> Storm:
-    """Starts the run on the Ray at `address`, of this process's, again and again until it ends by itself."""
-    rng, storm = random.Random(seed), Storm()
+def in_fair_weather(place: Site, users: Users) -> dict[str, list[str]]:
+    """What an undisturbed run leaves."""
+    place.clear()
+    place.fail_no_more()
+    with _started(place, users) as process:
+        _is_well(process)
+    return place.left()
+
+
+def through_the_storm(
+    place: Site, users: Users, seed: int, strength: Strength = Strength()
+) -> tuple[Storm, dict[str, list[str]]]:
+    """Starts the run again and again until it ends by itself; what happened to it, and what it leaves."""
+    place.clear()
+    place.fail_one_in_ten(seed)
+    rng, storm, began = random.Random(seed), Storm(), time.monotonic()
     while True:
         storm.runs += 1
-        with _started(users, database, address) as process:
-            if _ends_by_itself(process, rng, storm, storm.runs_killed < most_runs_killed):
-                said = process.communicate()[0].decode()
-                if process.returncode not in (0, 1):
-                    raise RuntimeError(f"The run ended with exit code {process.returncode}: {said}")
-                return storm
+        with _started(place, users) as process:
+            if _ends_by_itself(process, place, rng, storm, strength):
+                _is_well(process)
+                break
+        if time.monotonic() - began > HUNG_AFTER_S:
+            raise RuntimeError(f"seed {seed} hangs: {storm}")
+    storm.seconds = time.monotonic() - began
+    place.fail_no_more()
+    return storm, place.left()
 
 
-def in_fair_weather(users: Users, database: Path, address: str) -> None:
-    """The same undisturbed."""
-    with _started(users, database, address) as process:
-        said = process.communicate()[0].decode()
-        if process.returncode not in (0, 1):
-            raise RuntimeError(f"The run ended with exit code {process.returncode}: {said}")
+def differences(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> list[str]:
+    """The tables in which they differ."""
+    return [table for table, rows in one.items() if rows != other[table]]
 
 
-def differences(one: Path, other: Path) -> list[str]:
-    """The tables in which two runs differ, and users that are not done."""
-    found = [table for table, rows in rows_in(one).items() if rows != rows_in(other)[table]]
-    users = "SELECT user_id, source, state, version, error FROM import_run_users ORDER BY user_id"
-    if query_in(one, users) != query_in(other, users):
-        found.append("import_run_users")
-    if query_in(one, "SELECT id FROM import_jobs WHERE status = 'running'"):
-        found.append("import_jobs")
-    if [status for (status,) in query_in(one, "SELECT status FROM import_runs")] != ["complete"]:
-        found.append("import_runs")
-    return found
-
-
-def _started(users: Users, database: Path, address: str) -> "subprocess.Popen[bytes]":
-    command = [
-        sys.executable,
-        "-m",
-        "ray_import",
-        "reimport",
-        "--users",
-        str(users.manifest),
-        "--to",
-        f"sqlite:///{database}",
-    ]
+def _started(place: Site, users: Users) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", "ray_import", "reimport", "--users", str(users.manifest), "--to", "supabase"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"RAY_ADDRESS": address},
+        env=os.environ | {"RAY_ADDRESS": place.cluster.address},
         start_new_session=True,
     )
 
 
-def _ends_by_itself(process: "subprocess.Popen[bytes]", rng: random.Random, storm: Storm, mortal: bool) -> bool:
-    dies_at = time.monotonic() + rng.uniform(*RUN_LIVES_S)
-    next_worker_at = time.monotonic() + rng.uniform(*WORKER_LIVES_S)
-    while process.poll() is None:
+def _is_well(process: "subprocess.Popen[bytes]") -> None:
+    """A run that ends by itself has done all users, of whom some failed. Raises RuntimeError."""
+    said = process.communicate(timeout=HUNG_AFTER_S)[0].decode()
+    if process.returncode not in (0, 1):
+        raise RuntimeError(f"The run ended with exit code {process.returncode}: {said}")
+
+
+def _ends_by_itself(
+    process: "subprocess.Popen[bytes]", place: Site, rng: random.Random, storm: Storm, strength: Strength
+) -> bool:
+    began = time.monotonic()
+    dies_at = began + rng.uniform(*RUN_LIVES_S)
+    machine_at = began + rng.uniform(*MACHINE_LIVES_S)
+    worker_at = began + rng.uniform(*WORKER_LIVES_S)
+    while process.poll() is None and time.monotonic() - began < HUNG_AFTER_S:
         with suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_EVERY_S)
         now = time.monotonic()
-        if mortal and now >= dies_at:
+        if now >= dies_at and storm.runs_killed < strength.runs:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             storm.runs_killed += 1
             return False
-        if now >= next_worker_at:
-            storm.workers_killed += _kill_a_worker(rng)
-            next_worker_at = now + rng.uniform(*WORKER_LIVES_S)
-    return True
-
-
-def _kill_a_worker(rng: random.Random) -> bool:
-    """Of the Ray that this process has started."""
-    workers = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if any(word.startswith("ray::ImportWorker") for word in process.cmdline()):
-                workers.append(process)
-    if not workers:
-        return False
-    with suppress(psutil.Error):
-        rng.choice(workers).kill()
+        if now >= machine_at and storm.machines < strength.machines:
+            place.lose_a_machine(rng)
+            storm.machines += 1
+            machine_at = now + rng.uniform(*MACHINE_LIVES_S)
+        if now >= worker_at:
+            storm.workers += place.lose_a_worker(rng)
+            worker_at = now + rng.uniform(*WORKER_LIVES_S)
     return True
 
 
@@ -136,28 +134,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs over many users in a storm."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=main.__doc__)
     options.add_argument("--seeds", type=int, default=3, help="so many storms")
+    options.add_argument("--first", type=int, default=0, help="the first seed")
     options.add_argument("--users", type=int, default=200)
-    options.add_argument("--runs-killed", type=int, default=5, help="at the most, in each")
     chosen = options.parse_args(arguments)
-    from ray_import.cluster.environment import prepare_environment  # noqa: PLC0415 - before Ray is imported
-
-    prepare_environment()
-    import ray  # noqa: PLC0415
-
-    from ray_import.cluster.session import ray_session  # noqa: PLC0415
-
     bad = 0
-    with ray_session(2):
-        address = ray.get_runtime_context().gcs_address
-        for seed in range(chosen.seeds):
+    with site() as place:
+        for seed in range(chosen.first, chosen.first + chosen.seeds):
             with tempfile.TemporaryDirectory(prefix="ray-import-chaos-") as folder:
-                users = chaotic_users(Path(folder), chosen.users, seed)
-                calm, wild = Path(folder) / "calm.db", Path(folder) / "wild.db"
-                in_fair_weather(users, calm, address)
-                storm = through_the_storm(users, wild, address, seed, chosen.runs_killed)
-                different = differences(wild, calm)
+                users = place.put(Path(folder), chosen.users, seed)
+                calm = in_fair_weather(place, users)
+                storm, wild = through_the_storm(place, users, seed)
+            different = differences(calm, wild)
             bad += bool(different)
             print(f"seed {seed}: {storm}: {', '.join(different) or 'identical'}", flush=True)
+    print(machine.in_a_line())
     if bad:
         raise SystemExit(f"{bad} of {chosen.seeds} differ")
 

@@ -3,20 +3,20 @@
 from pathlib import Path
 
 import pytest
-import ray
 
-from benchmarks.chaos import chaotic_users, differences, in_fair_weather, through_the_storm
-from ray_import.cluster.session import Session
+from benchmarks.chaos import Strength, differences, in_fair_weather, through_the_storm
+from benchmarks.storm_site import site
 
 pytestmark = pytest.mark.ray
 
 
-def test_whatever_is_killed_when_the_tables_are_those_of_an_undisturbed_run(session: Session, tmp_path: Path) -> None:
-    address = ray.get_runtime_context().gcs_address
-    users = chaotic_users(tmp_path, 60, seed=1)
-    calm, wild = tmp_path / "calm.db", tmp_path / "wild.db"
-    in_fair_weather(users, calm, address)
-    storm = through_the_storm(users, wild, address, seed=1, most_runs_killed=2)
-    assert storm.runs_killed == 2
-    assert storm.workers_killed > 1
-    assert differences(wild, calm) == []
+def test_whatever_is_lost_when_the_tables_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
+    with site() as place:
+        users = place.put(tmp_path, 60, seed=1)
+        calm = in_fair_weather(place, users)
+        storm, wild = through_the_storm(place, users, seed=1, strength=Strength(runs=2, machines=1))
+    assert (storm.runs_killed, storm.machines) == (2, 1)
+    assert storm.workers > 1
+    assert differences(calm, wild) == []
+    assert len(calm["import_run_users"]) == 60
+    assert (calm["import_runs"], calm["import_jobs"]) == (["('complete',)"], [])
