@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ray.util.metrics import Counter, Gauge
 
-from ray_import.bulk.progress import RunProgress, RunReporter
+from ray_import.bulk.progress import RunProgress
 
 STATES = ("pending", "running", "complete", "partial", "failed", "skipped")
 STAGES = ("work", "sink")
@@ -37,11 +37,10 @@ class Measured(Protocol):
 
 
 class MetricsReporter:
-    """A reporter that keeps the metrics up to date, and tells `then` as well."""
+    """A reporter that keeps the metrics up to date."""
 
-    def __init__(self, pool: Measured, then: RunReporter) -> None:
+    def __init__(self, pool: Measured) -> None:
         self._pool = pool
-        self._then = then
         self._users = Gauge("import_users", "Users of the run, by state.", ("state",))
         self._in_flight = Gauge("import_bytes_in_flight", "JSON that workers hold, or are about to get.")
         self._counters = {
@@ -65,7 +64,6 @@ class MetricsReporter:
             self._grow(counter, name, now)
         for stage, seconds in zip(STAGES, (totals.work_seconds, totals.sink_seconds), strict=True):
             self._grow(self._seconds, stage, seconds, {"stage": stage})
-        self._then.show(progress)
 
     def _grow(self, counter: Counter, name: str, now: float, tags: dict[str, str] | None = None) -> None:
         """Adds what is new. A user who is tried again takes counts back: the counter waits until they are passed."""

@@ -8,11 +8,12 @@ from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray_import.bulk.alert import alert
+from ray_import.bulk.alert import post
 from ray_import.bulk.loop import Run
-from ray_import.bulk.progress import LACKING_STATES, RunReport
+from ray_import.bulk.progress import LACKING_STATES, AllOf, RunReport, RunReporter
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource, read_manifest, selected, unique
+from ray_import.bulk.watch import Watch
 from ray_import.cluster.environment import joins_cluster
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.lease import Heartbeat
@@ -45,6 +46,11 @@ class WhichUsers:
     def what(self) -> str:
         """How the users are called in the run's row: the same for the same users."""
         return str(self.manifest.absolute()) if self.manifest else f"{self.table}.{self.source_column}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of list that names the users, for those who must not learn more."""
+        return "manifest" if self.manifest else "table"
 
     def found(self, sink: Sink, settings: ImportSettings) -> list[UserSource]:
         """The users, each with a source. Raises ConfigError."""
@@ -79,14 +85,25 @@ def reimport(
 ) -> RunReport:
     """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
     destination = checked_destination(to, workers)
-    with closing(destination.open()) as sink:
-        users = which.found(sink, settings)
-        run_id, known = _run_of(which, users, settings, sink)
-        report = _on_ray(run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force)
+    with _watch(which) as watch:
+        with closing(destination.open()) as sink:
+            users = which.found(sink, settings)
+            run_id, known = _run_of(which, users, settings, sink)
+            watch.begun(run_id)
+            report = _on_ray(
+                run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force, watch
+            )
+        watch.ended(report)
+    return report
+
+
+def _watch(which: WhichUsers) -> Watch:
+    """Tells ALERT_WEBHOOK. Raises ConfigError."""
     from ray_import.credentials import environment  # noqa: PLC0415 - a twentieth of a second for this command alone
 
-    alert(report, environment().alert_webhook.get_secret_value())
-    return report
+    found = environment()
+    url = found.alert_webhook.get_secret_value()
+    return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes)
 
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings) -> list[UserSource]:
@@ -122,6 +139,7 @@ def _on_ray(
     workers: int | None,
     max_connections: int | None,
     force: bool,
+    watch: RunReporter,
 ) -> RunReport:
     before_ray(destination)
     from ray_import.cluster.metrics import MetricsReporter  # noqa: PLC0415 - imports Ray
@@ -150,8 +168,8 @@ def _on_ray(
             pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                metered = MetricsReporter(pool, reporter)
-                run = Run(run_id, known, imports, pool, sink, metered, ACTIVE_PER_WORKER * pool.workers, grow)
+                told = AllOf((watch, MetricsReporter(pool), reporter))
+                run = Run(run_id, known, imports, pool, sink, told, ACTIVE_PER_WORKER * pool.workers, grow)
                 _to_the_end(run, destination)
             interruption.ignore()
             sink.close_run(run_id, "complete")

@@ -1,0 +1,79 @@
+"""Looks after a run from its beginning to its end, for those who do not."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from ray_import.bulk.alert import Event, alert_of, error_of
+from ray_import.bulk.progress import RunProgress, RunReport
+from ray_import.bulk.stall import Stall
+from ray_import.errors import ConfigError, Interrupted
+
+LOOK_EVERY_SECONDS = 1.0
+ENDS_WITHIN_SECONDS = 6.0
+BY_HAND = (ConfigError, Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends a run in front of somebody: an option that cannot be, Ctrl-C, SIGTERM. Of these nobody is told."""
+
+
+class Watch:
+    """A reporter, and a context around a run: `tell` gets a message when the run stalls, when an error ends it, and
+    when it ends with failures (see `ray_import.bulk.alert`).
+
+    It looks from a thread of its own, so that a stall is seen also where the run itself waits for something; `tell` is
+    called there for a stall. `what` is the kind of list that the users come from.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        tell: Callable[[Mapping[str, object]], None],
+        stalled_after_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        look_every_seconds: float = LOOK_EVERY_SECONDS,
+    ) -> None:
+        self._what = what
+        self._tell = tell
+        self._clock = clock
+        self._began = clock()
+        self._stall = Stall(stalled_after_seconds, clock)
+        self._look_every_seconds = look_every_seconds
+        self._run_id: str | None = None
+        self._progress: RunProgress | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+
+    def begun(self, run_id: str) -> None:
+        """The run has an id by now."""
+        self._run_id = run_id
+
+    def show(self, progress: RunProgress) -> None:
+        """See `RunReporter.show`."""
+        self._progress = progress
+
+    def ended(self, report: RunReport) -> None:
+        """Tells of a run that has come to its end where a user failed or lacks something."""
+        if report.exit_code:
+            self._tell(alert_of("ended_with_failures", report.run_id, self._what, report.states, report.seconds))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join(ENDS_WITHIN_SECONDS)  # it may be telling of a stall
+        if error is not None and not isinstance(error, BY_HAND):
+            self._tell(self._alert("died", error_of(error)))
+
+    def _look(self) -> None:
+        while not self._stop.wait(self._look_every_seconds):
+            stalled_seconds = self._stall.look(self._progress)
+            if stalled_seconds is not None:
+                self._tell(self._alert("stalled", {"stalled_seconds": round(stalled_seconds, 3)}))
+
+    def _alert(self, event: Event, more: Mapping[str, object]) -> dict[str, object]:
+        states = self._progress.states if self._progress is not None else Counter[str]()
+        return alert_of(event, self._run_id, self._what, states, self._clock() - self._began, more)
