@@ -142,6 +142,7 @@ def _on_ray(
     watch: RunReporter,
 ) -> RunReport:
     before_ray(destination)
+    from ray_import.cluster.job_metadata import JobMetadata  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.metrics import MetricsReporter  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.pool import Recycling, WorkerPool  # noqa: PLC0415 - takes half a second to import
     from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: PLC0415
@@ -168,7 +169,7 @@ def _on_ray(
             pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                told = AllOf((watch, MetricsReporter(pool), reporter))
+                told = AllOf((watch, MetricsReporter(pool), JobMetadata(run_id), reporter))
                 run = Run(run_id, known, imports, pool, sink, told, ACTIVE_PER_WORKER * pool.workers, grow)
                 _to_the_end(run, destination)
             interruption.ignore()
