@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +11,7 @@ from ray_import.bulk.alert import Event, alert_of, error_of
 from ray_import.bulk.progress import RunProgress, RunReport
 from ray_import.bulk.stall import Stall
 from ray_import.errors import ConfigError, Interrupted
+from ray_import.sink.port import RunUser
 
 LOOK_EVERY_SECONDS = 1.0
 ENDS_WITHIN_SECONDS = 6.0
@@ -42,16 +43,19 @@ class Watch:
         self._look_every_seconds = look_every_seconds
         self._run_id: str | None = None
         self._progress: RunProgress | None = None
+        self._states: Mapping[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
 
-    def begun(self, run_id: str) -> None:
-        """The run has an id by now."""
+    def begun(self, run_id: str, users: Sequence[RunUser]) -> None:
+        """The run has an id by now, and is over these users."""
         self._run_id = run_id
+        self._states = Counter(user.state for user in users)
 
     def show(self, progress: RunProgress) -> None:
         """See `RunReporter.show`."""
         self._progress = progress
+        self._states = progress.states
 
     def ended(self, report: RunReport) -> None:
         """Tells of a run that has come to its end where a user failed or lacks something."""
@@ -75,5 +79,4 @@ class Watch:
                 self._tell(self._alert("stalled", {"stalled_seconds": round(stalled_seconds, 3)}))
 
     def _alert(self, event: Event, more: Mapping[str, object]) -> dict[str, object]:
-        states = self._progress.states if self._progress is not None else Counter[str]()
-        return alert_of(event, self._run_id, self._what, states, self._clock() - self._began, more)
+        return alert_of(event, self._run_id, self._what, self._states, self._clock() - self._began, more)

@@ -89,7 +89,7 @@ def reimport(
         with closing(destination.open()) as sink:
             users = which.found(sink, settings)
             run_id, known = _run_of(which, users, settings, sink)
-            watch.begun(run_id)
+            watch.begun(run_id, known)
             report = _on_ray(
                 run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force, watch
             )

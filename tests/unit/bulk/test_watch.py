@@ -40,7 +40,7 @@ def taken(told: Told) -> list[Mapping[str, object]]:
 def test_a_run_that_ends_with_failures_is_told_and_nobody_is_named() -> None:
     told: Told = Queue()
     with watch(told) as looking:
-        looking.begun("run-1")
+        looking.begun("run-1", [GOOD, BAD])
         looking.ended(report(GOOD, BAD))
     states = {"complete": 1, "failed": 1}
     expected = {"event": "ended_with_failures", "run_id": "run-1", "what": "manifest", "states": states}
@@ -68,7 +68,7 @@ def test_each_stall_is_told_while_the_run_waits() -> None:
     told: Told = Queue()
     clock = Clock()
     with watch(told, clock) as looking:
-        looking.begun("run-1")
+        looking.begun("run-1", [GOOD, BAD])
         looking.show(PROGRESS)
         first = told_as_time_goes_by(told, clock)
         clock.now += 6_000
@@ -93,7 +93,7 @@ def test_an_error_that_ends_a_run_is_told_without_its_words(error: Exception, as
     told: Told = Queue()
     clock = Clock()
     looking = watch(told, clock)
-    looking.begun("run-1")
+    looking.begun("run-1", [GOOD, BAD])
     looking.show(PROGRESS)
     clock.now += 5
     with pytest.raises(type(error)), looking:
@@ -103,6 +103,16 @@ def test_an_error_that_ends_a_run_is_told_without_its_words(error: Exception, as
     expected = {"event": "died", "run_id": "run-1", "what": "manifest", "states": states, "seconds": 5.0}
     assert message == expected | as_told
     assert "ada" not in json.dumps(message)
+
+
+def test_a_run_that_dies_before_it_shows_anything_is_told_with_the_states_it_began_with() -> None:
+    told: Told = Queue()
+    looking = watch(told)
+    looking.begun("run-1", [GOOD, BAD])
+    with pytest.raises(ClusterError), looking:
+        raise ClusterError("No worker came up.")
+    [message] = taken(told)
+    assert (message["run_id"], message["states"]) == ("run-1", {"complete": 1, "failed": 1})
 
 
 def test_a_run_that_cannot_begin_is_told_without_an_id() -> None:
