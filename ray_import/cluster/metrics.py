@@ -59,11 +59,20 @@ class Measured(Protocol):
         """What it has added up."""
 
 
+class Reads(Protocol):
+    """Readers, as far as they are measured."""
+
+    @property
+    def read_seconds(self) -> float:
+        """For how long all readers together have worked."""
+
+
 class MetricsReporter:
     """A reporter that keeps the metrics up to date."""
 
-    def __init__(self, pool: Measured) -> None:
+    def __init__(self, pool: Measured, readers: Reads) -> None:
         self._pool = pool
+        self._readers = readers
         self._users = Gauge("import_users", "Users of the run, by state.", ("state",))
         self._in_flight = Gauge("import_bytes_in_flight", "JSON that workers hold, or are about to get.")
         self._read = _Total("import_read_bytes", "JSON that was read.")
@@ -71,7 +80,7 @@ class MetricsReporter:
         self._chunks = _Total("import_chunks_written", "Chunks that were written.")
         self._rejects = _Total("import_rejects", "Items that could not be imported.")
         self._retries = _Total("import_retries", "What was tried again: batches, calls of the destination.", "what")
-        self._seconds = _Total("import_stage_seconds", "Seconds of workers, by stage.", "stage")
+        self._seconds = _Total("import_stage_seconds", "Seconds of readers and workers, by stage.", "stage")
         self._latency = Histogram(
             "import_destination_seconds",
             "Seconds until the destination had answered for a batch, with all that it tried again.",
@@ -90,7 +99,8 @@ class MetricsReporter:
         self._rejects.is_now({"": progress.rejects})
         totals = self._pool.totals
         self._retries.is_now({"batch": totals.tried_again, "destination": totals.sink_retries})
-        self._seconds.is_now({"work": totals.work_seconds, "sink": totals.sink_seconds})
+        work, sink = totals.work_seconds, totals.sink_seconds
+        self._seconds.is_now({"read": self._readers.read_seconds, "work": work, "sink": sink})
         for call, untold in (("look_up", totals.look_ups), ("write", totals.writes)):
             while untold:
                 self._latency.observe(untold.popleft(), {"call": call})

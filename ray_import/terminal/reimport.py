@@ -155,7 +155,8 @@ def _on_ray(
         bytes_per_worker = settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:
             interruption.listen()
-            imports = Imports(RayReaders(session.node_id, settings), sink, settings, sources, versions, force)
+            readers = RayReaders(session.node_id, settings)
+            imports = Imports(readers, sink, settings, sources, versions, force)
 
             def lanes() -> int:
                 most = session.lanes if destination.on_this_machine else session.lanes_anywhere
@@ -169,7 +170,7 @@ def _on_ray(
             pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                told = AllOf((watch, MetricsReporter(pool), JobMetadata(run_id), reporter))
+                told = AllOf((watch, MetricsReporter(pool, readers), JobMetadata(run_id), reporter))
                 run = Run(run_id, known, imports, pool, sink, told, ACTIVE_PER_WORKER * pool.workers, grow)
                 _to_the_end(run, destination)
             interruption.ignore()
