@@ -13,6 +13,8 @@ import httpx
 import pytest
 
 from benchmarks.user_exports import Users, query_in, write_users
+from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals
+from ray_import.records import BatchResult, Counts
 from tests.cluster.ray_head import free_ports
 from tests.cluster.reimports import Reimported, reimport
 from tests.cluster.several_nodes import QUICKLY, several_nodes
@@ -89,6 +91,18 @@ def test_every_query_adds_up_over_drivers() -> None:
     """Each driver has series of its own, and those of one that has ended stay."""
     assert [query for query in queries() if not re.match(r"(histogram_quantile\([\d.]+, )?sum\b", query)] == []
     assert len(asked()) == 10
+
+
+def test_a_pool_adds_up_what_batches_tell_and_holds_only_so_many_latencies() -> None:
+    totals = PoolTotals()
+    totals.add(BatchResult(0, Counts(), (), 1.0, 0.5, 0.125, 0.25, 3))
+    totals.add(BatchResult(1, Counts(), (), 1.0, 0.25, 0.25, 0.0, 1))
+    assert (totals.work_seconds, totals.sink_seconds, totals.sink_retries) == (1.25, 0.75, 4)
+    assert (list(totals.look_ups), list(totals.writes)) == ([0.125, 0.25], [0.25])
+    for _ in range(MOST_UNTOLD):
+        totals.add(BatchResult(2, Counts(), (), 1.0, 0.5, 0.5, 0.0, 0))
+    assert set(totals.look_ups) == {0.5}
+    assert len(totals.look_ups) == MOST_UNTOLD
 
 
 @pytest.mark.ray
