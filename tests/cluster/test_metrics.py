@@ -21,6 +21,7 @@ from tests.cluster.several_nodes import QUICKLY, several_nodes
 from tests.unit.bulk.webhook import webhook
 
 DASHBOARD = Path(__file__).parents[2] / "monitoring" / "grafana.json"
+WATCHING = Path(__file__).parents[2] / "docs" / "watching.md"
 EXPORTED_WITHIN_SECONDS = 20
 
 
@@ -91,6 +92,12 @@ def test_every_query_adds_up_over_drivers() -> None:
     """Each driver has series of its own, and those of one that has ended stay."""
     assert [query for query in queries() if not re.match(r"(histogram_quantile\([\d.]+, )?sum\b", query)] == []
     assert len(asked()) == 10
+
+
+def test_the_documentation_has_all_metrics_and_no_others() -> None:
+    rows = re.findall(r"^\| `(ray_\w+)` \| (\w+) \|", WATCHING.read_text(), re.MULTILINE)
+    told = {f"{name}{part}" for name, kind in rows for part in (["_bucket", "_count"] if kind == "histogram" else [""])}
+    assert told == asked()
 
 
 def test_a_pool_adds_up_what_batches_tell_and_holds_only_so_many_latencies() -> None:
