@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from ray_import.bulk.alert import Event, alert_of, error_of
 from ray_import.bulk.progress import RunProgress, RunReport
@@ -18,13 +18,27 @@ ENDS_WITHIN_SECONDS = 6.0
 BY_HAND = (ConfigError, Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit)
 """What ends a run in front of somebody: an option that cannot be, Ctrl-C, SIGTERM. Of these nobody is told."""
 
+GONE = "ProcessGone"
+"""The error of a run that could not tell its own."""
+
+
+class Will(Protocol):
+    """See `ray_import.bulk.will.LastWill`."""
+
+    def is_now(self, message: Mapping[str, object]) -> None:
+        """This is to be told from now on."""
+
+    def take_back(self) -> None:
+        """Nothing is to be told any more."""
+
 
 class Watch:
     """A reporter, and a context around a run: `tell` gets a message when the run stalls, when an error ends it, and
     when it ends with failures (see `ray_import.bulk.alert`).
 
     It looks from a thread of its own, so that a stall is seen also where the run itself waits for something; `tell` is
-    called there for a stall. `what` is the kind of list that the users come from.
+    called there for a stall. `what` is the kind of list that the users come from. Once the run shows progress, `will`
+    has what is to be told where this process is gone without a word.
     """
 
     def __init__(
@@ -32,11 +46,13 @@ class Watch:
         what: str,
         tell: Callable[[Mapping[str, object]], None],
         stalled_after_seconds: float,
+        will: Will,
         clock: Callable[[], float] = time.monotonic,
         look_every_seconds: float = LOOK_EVERY_SECONDS,
     ) -> None:
         self._what = what
         self._tell = tell
+        self._will = will
         self._clock = clock
         self._began = clock()
         self._stall = Stall(stalled_after_seconds, clock)
@@ -69,11 +85,14 @@ class Watch:
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join(ENDS_WITHIN_SECONDS)  # it may be telling of a stall
+        self._will.take_back()
         if error is not None and not isinstance(error, BY_HAND):
             self._tell(self._alert("died", error_of(error)))
 
     def _look(self) -> None:
         while not self._stop.wait(self._look_every_seconds):
+            if self._progress is not None:
+                self._will.is_now(self._alert("died", {"error": GONE}))
             stalled_seconds = self._stall.look(self._progress)
             if stalled_seconds is not None:
                 self._tell(self._alert("stalled", {"stalled_seconds": round(stalled_seconds, 3)}))

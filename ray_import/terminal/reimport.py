@@ -14,6 +14,7 @@ from ray_import.bulk.progress import LACKING_STATES, AllOf, RunReport, RunReport
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource, read_manifest, selected, unique
 from ray_import.bulk.watch import Watch
+from ray_import.bulk.will import LastWill
 from ray_import.cluster.environment import joins_cluster
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.lease import Heartbeat
@@ -103,7 +104,7 @@ def _watch(which: WhichUsers) -> Watch:
 
     found = environment()
     url = found.alert_webhook.get_secret_value()
-    return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes)
+    return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings) -> list[UserSource]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.user_exports import query_in, users_of
@@ -82,3 +83,22 @@ def test_a_run_that_is_told_to_stop_is_no_alarm(
     assert run.code == 3, run.said
     assert "interrupted" in run.said
     assert {message["event"] for message in hook.messages()} <= {"stalled"}
+
+
+def test_of_a_run_that_is_killed_it_is_told_that_it_is_gone(
+    session: Session, away: ObjectServer, manifest: Path, hook: Webhook, tmp_path: Path
+) -> None:
+    database = tmp_path / "chunks.db"
+    environment = told_by(hook) | {"ALERT_STALLED_MINUTES": "10"}
+    with started(manifest, f"sqlite:///{database}", environment=environment) as process:
+        wait_until(lambda: any("ray_import.bulk.will" in one.cmdline() for one in children(process.pid)), process)
+        [(run_id,)] = query_in(database, "SELECT id FROM import_runs")
+        process.kill()
+        died = hook.got.get(timeout=60)
+    assert (died["event"], died["run_id"], died["error"]) == ("died", run_id, "ProcessGone")
+    assert died["states"] == {"pending": 1}
+    assert "ada" not in json.dumps(died)
+
+
+def children(of: int) -> list[psutil.Process]:
+    return psutil.Process(of).children()

@@ -4,14 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from queue import Empty, Queue
 
 import pytest
 
 from ray_import.bulk.alert import post
 from ray_import.bulk.progress import RunProgress, RunReport
-from ray_import.bulk.watch import Watch
+from ray_import.bulk.watch import GONE, Watch
+from ray_import.bulk.will import LastWill
 from ray_import.errors import ClusterError, ConfigError, Interrupted, SinkError
 from ray_import.sink.port import RunUser
 from tests.unit.bulk.inline import Clock
@@ -28,9 +29,24 @@ def report(*users: RunUser) -> RunReport:
     return RunReport("run-1", "/home/ada-lovelace/users.jsonl", "postgresql://db/chats", users, 1_000, 12.3456, 2)
 
 
-def watch(told: Told, clock: Clock | None = None) -> Watch:
+@dataclass
+class Kept:
+    """See `Will`: one that is read here."""
+
+    messages: "Queue[Mapping[str, object]]" = field(default_factory=Queue)
+    taken_back: bool = False
+
+    def is_now(self, message: Mapping[str, object]) -> None:
+        assert not self.taken_back
+        self.messages.put(message)
+
+    def take_back(self) -> None:
+        self.taken_back = True
+
+
+def watch(told: Told, clock: Clock | None = None, will: Kept | None = None) -> Watch:
     """One that looks all the time, at a clock that stands still unless the test moves it."""
-    return Watch("manifest", told.put, 600, clock or Clock(), look_every_seconds=0.001)
+    return Watch("manifest", told.put, 600, will or LastWill(""), clock or Clock(), look_every_seconds=0.001)
 
 
 def taken(told: Told) -> list[Mapping[str, object]]:
@@ -131,9 +147,36 @@ def test_of_what_ends_a_run_in_front_of_somebody_nobody_is_told(by_hand: BaseExc
     assert taken(told) == []
 
 
+@pytest.mark.parametrize("error", [None, ClusterError("Gone."), KeyboardInterrupt()])
+def test_a_run_leaves_a_will_once_it_has_shown_progress_and_takes_it_back_however_it_ends(
+    error: BaseException | None,
+) -> None:
+    will = Kept()
+    looking = watch(Queue(), will=will)
+    with suppress(ClusterError, KeyboardInterrupt), looking:
+        looking.begun("run-1", [GOOD])
+        looking.show(PROGRESS)
+        message = will.messages.get(timeout=10)
+        if error is not None:
+            raise error
+    assert (message["event"], message["run_id"], message["error"]) == ("died", "run-1", GONE)
+    assert message["states"] == {"complete": 2, "running": 1}
+    assert will.taken_back
+
+
+def test_a_run_that_has_shown_nothing_leaves_no_will() -> None:
+    told: Told = Queue()
+    clock, will = Clock(), Kept()
+    with watch(told, clock, will):
+        told_as_time_goes_by(told, clock)  # it has looked
+    assert will.messages.empty()
+
+
 def test_a_webhook_that_never_answers_neither_holds_up_nor_changes_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with webhook(slow=True) as hook:
-        looking = Watch("manifest", lambda message: post(hook.url, message, within_seconds=0.1), 600, Clock())
+        looking = Watch(
+            "manifest", lambda message: post(hook.url, message, within_seconds=0.1), 600, LastWill(""), Clock()
+        )
         with pytest.raises(ClusterError), looking:
             raise ClusterError("A machine was lost.")
         assert hook.got.get(timeout=10)["event"] == "died"
