@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.user_exports import Users, query_in, write_users
-from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals
+from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals, _Total
 from ray_import.records import BatchResult, Counts
 from tests.cluster.ray_head import free_ports
 from tests.cluster.reimports import Reimported, reimport
@@ -110,6 +110,26 @@ def test_a_pool_adds_up_what_batches_tell_and_holds_only_so_many_latencies() -> 
         totals.add(BatchResult(2, Counts(), (), 1.0, 0.5, 0.5, 0.0, 0))
     assert set(totals.look_ups) == {0.5}
     assert len(totals.look_ups) == MOST_UNTOLD
+
+
+def test_counters_grow_by_what_is_new_begin_with_nothing_and_wait_for_what_is_taken_back() -> None:
+    """Here no Ray is up that would export them."""
+    told: list[tuple[str, float, object]] = []
+
+    class Recorded(_Total):
+        def _record(self, value: float, tags: object = None) -> None:
+            told.append((self.info["name"], value, tags))
+
+    total = Recorded("import_retries", "", "what")
+    for batches, calls in ((0, 0), (2, 0), (1, 3), (4, 3)):
+        total.is_now({"batch": batches, "destination": calls})
+    assert told == [
+        ("import_retries", 0, {"what": "batch"}),
+        ("import_retries", 0, {"what": "destination"}),
+        ("import_retries", 2, {"what": "batch"}),
+        ("import_retries", 3, {"what": "destination"}),
+        ("import_retries", 2, {"what": "batch"}),
+    ]
 
 
 @pytest.mark.ray
