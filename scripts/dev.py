@@ -26,8 +26,9 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "dev-stamp"
 
 SAMPLE = ("ray-import", "run", "examples/export", "--to", "sqlite:///chunks.db")
-FAST_TESTS = ("pytest", "tests", "-m", "not ray")
-ALL_TESTS = ("pytest",)
+# Side by side: the tests that start Ray, which wait a lot, are one group (tests/conftest.py); the others are spread.
+ALL_TESTS = ("pytest", "-n", "2", "--dist", "loadgroup")
+FAST_TESTS = (*ALL_TESTS, "-m", "not ray")
 STATIC_CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),

@@ -11,7 +11,10 @@ from typing import get_args
 
 import pytest
 
+from ray_import.bulk import plan
 from ray_import.bulk.alert import ANSWER_WITHIN_SECONDS, Event
+from ray_import.bulk.bucket import PASSED_OVER
+from ray_import.bulk.plan import PlannedState
 from ray_import.credentials import Environment
 from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
@@ -21,6 +24,7 @@ from ray_import.records import Counts
 from ray_import.sink import database, database_calls, postgres, supabase
 from ray_import.sink.port import LEASE_SECONDS
 from ray_import.sink.sqlstates import sink_error
+from ray_import.source import listing
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extraction.md").read_text()
@@ -228,3 +232,20 @@ def test_what_the_page_on_watching_says_of_alerts_is_so() -> None:
     minutes = Environment.model_fields["alert_stalled_minutes"].default
     assert f"`ALERT_STALLED_MINUTES` ({minutes:g})" in WATCHING
     assert f"does not answer within {ANSWER_WITHIN_SECONDS:g} s" in WATCHING
+
+
+# --- listings ------------------------------------------------------------------------------------
+
+SOURCES = (ROOT / "docs" / "sources.md").read_text()
+
+
+def test_why_files_are_passed_over_and_what_becomes_of_users_is_in_the_document() -> None:
+    of_listing = SOURCES.partition("## The newest export")[2].partition("\n## ")[0]
+    assert [why for why in PASSED_OVER if f"`{why}`" not in of_listing] == []
+    assert [state for state in get_args(PlannedState) if f"| `{state}` |" not in of_listing] == []
+    told = " ".join(of_listing.split())
+    assert listing.REQUESTS_AT_A_TIME == 8
+    assert f"Eight requests are in flight, of pages of up to {listing.PAGE_ENTRIES:,} entries" in told
+    assert (plan.CPU_SECONDS_PER_MB, plan.UNPACKED_RATIO, plan.SECONDS_PER_USER) == (0.02, 4, 0.03)
+    assert f"{plan.CPU_SECONDS_PER_MB:g} s of a CPU for a MB of JSON" in told
+    assert f"and {plan.SECONDS_PER_USER:g} s a user" in told

@@ -1,6 +1,7 @@
 """How far a run is, and what came of it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,7 +45,7 @@ class AllOf:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The end of a run: every user, and how it ended."""
+    """The end of a run: every user, and how it ended; how many files were passed over, where users were looked for."""
 
     run_id: str
     what: str
@@ -53,6 +54,7 @@ class RunReport:
     bytes_read: int
     seconds: float
     workers: int
+    passed_over: Mapping[str, int] | None = None
 
     @property
     def states(self) -> Counter[str]:
@@ -83,4 +85,5 @@ class RunReport:
                 {"user_id": user.user_id, "source": user.source, "attempts": user.attempts, "error": user.error}
                 for user in self.lacking
             ],
+            **({} if self.passed_over is None else {"passed_over": dict(self.passed_over)}),
         }

@@ -14,11 +14,14 @@ from ray_import.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class UserSource:
-    """A user and where their export is. `updated_at` is in seconds since 1970, None where that is not known."""
+    """A user and where their export is. `updated_at` is in seconds since 1970, `version` as `version_of` gives it; what
+    is not known is None, or empty."""
 
     user_id: str
     source: str
     updated_at: float | None = None
+    size_bytes: int | None = None
+    version: str = ""
 
 
 def read_manifest(path: Path) -> list[UserSource]:

@@ -24,7 +24,8 @@ from ray_import.sink.port import Destination, Sink
 START_TIMEOUT_SECONDS = 120
 MAX_BUSY_TRIES = 3
 MAX_SILENT = 30
-"""Tries of about a second each in which a worker that died has not come back."""
+"""Tries of about a second each in which a worker that died has not come back, or of ten in which its destination was
+away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class WorkerPool:
         )
         self._next_number = 0
         self._totals = PoolTotals()
+        self._has_been_up = False
         self._most_bytes = session.budget_bytes
         self._make_actor = _actor_factory(session, destination, cpus_per_worker)
         self._lanes = [_Lane(self._make_actor(lane)) for lane in range(workers)]
@@ -233,6 +235,7 @@ class WorkerPool:
         except ray.exceptions.RayError as error:
             return self._failed(call, to_ours(error))
         if call.held is None:
+            self._has_been_up = True
             self._lanes[call.lane].silent = 0
             self._dispatch.lane_up(call.lane)
             return []
@@ -244,7 +247,11 @@ class WorkerPool:
 
     def _failed(self, call: _Call, error: ImporterError) -> list[Finished]:
         if call.held is None:
-            raise error
+            # A destination that was there is waited for; one that never was is no use waiting for.
+            if not isinstance(error, SinkBusy) or not self._has_been_up:
+                raise error
+            self._ask_whether_up(call.lane)
+            return []
         if isinstance(error, SinkBusy) and call.held.busy < MAX_BUSY_TRIES:
             call.held.busy += 1
             self._dispatch.again(call.lane, call.held.load)

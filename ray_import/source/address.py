@@ -57,6 +57,11 @@ def label_of(source: str | os.PathLike[str]) -> str:
     return shown(source if source.startswith("supabase://") else without_secrets(source))
 
 
+def path_of(source: str) -> Path | None:
+    """The path that `source` is; None where it is an address."""
+    return None if _SCHEME.match(source) else Path(source)
+
+
 def address_of(source: str | os.PathLike[str]) -> Path | HttpAddress:
     """What `source` names; a PathLike is a path whatever is in it.
 
@@ -102,15 +107,15 @@ def _in_storage(source: str, named: str) -> HttpAddress:
     bucket, _, key = named.partition("/")
     if not bucket or not key or {"", ".", ".."} & {bucket, *key.split("/")}:
         raise ConfigError(f"{label_of(source)} names no object.", "It looks like supabase://BUCKET/folder/export.zip.")
+    place = "/".join(quote(part, safe="", errors="surrogateescape") for part in (bucket, *key.split("/")))
+    return in_project(label_of(source), shown(base_name(key)), f"storage/v1/object/authenticated/{place}")
+
+
+def in_project(label: str, name: str, path: str) -> HttpAddress:
+    """What is at `path` in the Supabase project of the environment. Raises ConfigError where that is not set."""
     from ray_import.credentials import supabase_access  # noqa: PLC0415 - a fifth of a second that a path need not wait
 
     access = supabase_access()
     secret = access.key.get_secret_value()
-    place = "/".join(quote(part, safe="", errors="surrogateescape") for part in (bucket, *key.split("/")))
-    return HttpAddress(
-        label_of(source),
-        shown(base_name(key)),
-        f"{access.url}/storage/v1/object/authenticated/{place}",
-        (("apikey", secret), ("Authorization", f"Bearer {secret}")),
-        of_project=True,
-    )
+    credentials = (("apikey", secret), ("Authorization", f"Bearer {secret}"))
+    return HttpAddress(label, name, f"{access.url}/{path}", credentials, of_project=True)

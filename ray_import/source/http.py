@@ -1,4 +1,4 @@
-"""One request for bytes of an object, and its answer, in which nothing is left of what may be secret."""
+"""One request for bytes of an object, or a question, and its answer, in which nothing is left of what may be secret."""
 
 import logging
 import re
@@ -21,7 +21,10 @@ from ray_import.source.refusals import Refusal, changed, error_of, refusal, unav
 MAX_REDIRECTS = 5
 MAX_REFUSAL_BYTES = 16 * 1024
 """How much of a refusal's text is looked at."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""Of an answer to a question: a page of a listing is one of them."""
 
+_USER_AGENT = f"ray-import/{__version__}"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
@@ -69,7 +72,7 @@ class Client:
 
     def get(self, start: int | None = None, end: int | None = None) -> Answer:
         """The bytes `[start, end)`, as far as there are any, or the whole without a `start`. One attempt."""
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"ray-import/{__version__}"}
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
         if start is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         with self._told():
@@ -82,6 +85,22 @@ class Client:
                 raise changed(self.address)
             return Answer(0, 0, 0, "", is_part=True, pieces=iter(()))
         raise error_of(self.address, refused)
+
+    def asked(self, question: object = None) -> bytes:
+        """The whole answer to a question that is sent as JSON, or to none. One attempt; no redirect is followed."""
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
+        method = "GET" if question is None else "POST"
+        with self._told():
+            request = self._http.build_request(
+                method, self.address.url, headers=headers | self._credentials, json=question
+            )
+            response = self._http.send(request, stream=True, auth=None)
+            if response.status_code != 200:
+                raise error_of(self.address, self._refused(response))
+            answer, whole = self._read_up_to(response, MAX_ANSWER_BYTES)
+        if not whole:
+            raise SourceRefused(f"{self.address.label} is answered with more than {MAX_ANSWER_BYTES:,} bytes.")
+        return answer
 
     def _followed(self, headers: dict[str, str]) -> httpx.Response:
         """The answer behind all redirects; what is secret goes to the address's own origin alone."""
@@ -105,15 +124,21 @@ class Client:
         return url
 
     def _refused(self, response: httpx.Response) -> Refusal:
-        body = b""
+        body, _ = self._read_up_to(response, MAX_REFUSAL_BYTES)
+        return refusal(response.status_code, response.headers, body)
+
+    @staticmethod
+    def _read_up_to(response: httpx.Response, most_bytes: int) -> tuple[bytes, bool]:
+        """The body as it was sent, and whether that is all of it; where not, it is a little more than `most_bytes`."""
+        body = bytearray()
         try:
             for piece in response.iter_raw():
                 body += piece
-                if len(body) > MAX_REFUSAL_BYTES:
-                    break
+                if len(body) > most_bytes:
+                    return bytes(body), False
         finally:
             response.close()
-        return refusal(response.status_code, response.headers, body)
+        return bytes(body), True
 
     def _answer(self, response: httpx.Response) -> Answer:
         headers = response.headers

@@ -5,6 +5,14 @@ from pathlib import PurePosixPath
 
 _MEMBER = re.compile(r"conversations(?:-([0-9]+))?\.json(?:\.gz)?")
 
+_ENDINGS = (".zip", ".json", ".json.gz", ".tar", ".tar.gz", ".tgz")
+_PARTS = {
+    "ads.json", "conversation_asset_file_names.json", "export_manifest.json", "group_chats.json", "library_files.json",
+    "memories.json", "message_feedback.json", "model_comparisons.json", "projects.json",
+    "sectioned_conversations.json", "shared_conversations.json", "shopping.json", "sora.json", "user.json",
+    "user_settings.json", "users.json",
+}  # fmt: skip
+
 _OTHER_PRODUCTS = {"prod-grok-backend.json": "Grok", "MyActivity.json": "Gemini"}
 
 
@@ -20,6 +28,18 @@ def is_conversations(name: str) -> bool:
 def is_archive(name: str) -> bool:
     """True for what may be a whole export in another archive, as in the privacy portal's download."""
     return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")) and "__MACOSX" not in name
+
+
+def without_ending(name: str) -> str | None:
+    """`name` without the ending that says that it may be an export; None where it has none of these."""
+    ending = max((ending for ending in _ENDINGS if name.lower().endswith(ending)), key=len, default=None)
+    return None if ending is None else name[: -len(ending)]
+
+
+def is_part_of_export(name: str) -> bool:
+    """True for what is no export by itself, but lies in an unpacked one: a shard, and other files beside it."""
+    found = _MEMBER.fullmatch(name)
+    return name in _PARTS if found is None else found[1] is not None
 
 
 def shard_order(name: str) -> tuple[str, bool, int, str, str]:

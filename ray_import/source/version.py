@@ -23,9 +23,19 @@ def version_of(source: str | os.PathLike[str], patience: Patience = PATIENCE) ->
             answer = patience.persist(lambda: client.get(0, 1))
             answer.close()
         return f"{answer.version} {answer.size}" if answer.version and answer.size is not None else ""
+    return _of_files(address, label_of(source))[0]
+
+
+def version_and_size(path: Path) -> tuple[str, int]:
+    """The version of a file or folder as `version_of` gives it, and its bytes. Raises ConfigError where it is none."""
+    return _of_files(path, label_of(path))
+
+
+def _of_files(path: Path, label: str) -> tuple[str, int]:
     try:
-        paths = sorted(path for path in address.rglob("*") if path.is_file()) if address.is_dir() else [address]
-        told = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
+        paths = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        told = [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in paths]
     except (OSError, ValueError):
-        raise ConfigError(f"There is no file or folder {label_of(source)}.") from None
-    return hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()[:32]
+        raise ConfigError(f"There is no file or folder {label}.") from None
+    version = hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()[:32]
+    return version, sum(size for _, size, _ in told)

@@ -4,7 +4,6 @@ import os
 import sys
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -17,12 +16,9 @@ from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.records import Conversation, Counts, Problem
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
-from ray_import.source.address import label_of
 from ray_import.terminal import options as o
-from ray_import.terminal.reimport import WhichUsers, planned
-from ray_import.terminal.reimport import reimport as reimport_users
+from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
-from ray_import.terminal.run_progress import show_plan, show_report
 from ray_import.terminal.streams import flush, print_json, stderr, stdout
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
@@ -206,59 +202,7 @@ def retry_rejects(
             stderr.print(f"There are no rejects of the user {user_id}.", soft_wrap=True)
 
 
-@app.command()
-def reimport(
-    users: Annotated[
-        Path | None,
-        typer.Option("--users", metavar="FILE", help="Whose exports, a line each: .jsonl or .csv, user_id and source."),
-    ] = None,
-    from_table: Annotated[
-        str | None, typer.Option("--from-table", metavar="TABLE", help="Whose exports: a table of the destination.")
-    ] = None,
-    source_column: Annotated[
-        str | None, typer.Option("--source-column", metavar="COLUMN", help="The column of that with the sources.")
-    ] = None,
-    to: o.ToOption = o.DEFAULT_DESTINATION,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="ID", help="Only this user; may be given again.")
-    ] = None,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="Only who failed, or lacks something, in the last run.")
-    ] = False,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="DATE", help="Only exports that are not older than this.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many users.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Import again what is in and unchanged, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be imported; write nothing.")] = False,
-    branches: o.BranchesOption = "all",
-    chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
-    overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
-    workers: o.WorkersOption = None,
-    max_connections: Annotated[
-        int | None,
-        typer.Option("--max-connections", metavar="N", min=1, help="At most so many workers write at a time."),
-    ] = None,
-    as_json: o.JsonOption = False,
-) -> None:
-    """Import the exports of many users, or go on with a run that was interrupted."""
-    with o.errors_told():
-        with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
-            which = WhichUsers(users, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit)
-            if dry_run:
-                plan = planned(which, to, settings)
-                if as_json:
-                    print_json({"users": [{"user_id": one.user_id, "source": label_of(one.source)} for one in plan]})
-                else:
-                    show_plan(stdout, plan)
-                return
-            report = reimport_users(which, to, settings, workers, max_connections, force=force)
-        if as_json:
-            print_json(report.as_dict())
-        else:
-            show_report(stderr, report)
-        raise typer.Exit(report.exit_code)
+app.command()(reimport)
 
 
 @app.command()

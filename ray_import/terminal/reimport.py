@@ -1,78 +1,36 @@
 """`ray-import reimport`: from options to a finished run over many users."""
 
+import os
 import sys
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import closing, redirect_stdout
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import closing, nullcontext, redirect_stdout
 
 from ray_import.bulk.alert import post
+from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.loop import Run
-from ray_import.bulk.progress import LACKING_STATES, AllOf, RunReport, RunReporter
+from ray_import.bulk.plan import Plan, plan_of
+from ray_import.bulk.progress import AllOf, RunReport, RunReporter
 from ray_import.bulk.user_import import Imports
-from ray_import.bulk.users import UserSource, read_manifest, selected, unique
+from ray_import.bulk.users import UserSource
 from ray_import.bulk.watch import Watch
+from ray_import.bulk.which import WhichUsers
 from ray_import.bulk.will import LastWill
 from ray_import.cluster.environment import joins_cluster
-from ray_import.errors import ConfigError, Interrupted
+from ray_import.errors import Interrupted
 from ray_import.importing.lease import Heartbeat
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import Destination, RunUser, Sink
 from ray_import.source.address import label_of
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.run import before_ray, checked_destination
-from ray_import.terminal.run_progress import run_progress_on
+from ray_import.terminal.run_progress import passed_over_words, run_progress_on
 from ray_import.terminal.streams import stderr
 
 ACTIVE_PER_WORKER = 2
 """While one export is opened, another one's batches are worked on."""
 RECYCLE_AFTER_BATCHES = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class WhichUsers:
-    """Where the users of a run come from, and which of them it is over. `since` is in seconds since 1970."""
-
-    manifest: Path | None = None
-    table: str | None = None
-    source_column: str | None = None
-    only: tuple[str, ...] = ()
-    failed: bool = False
-    since: float | None = None
-    limit: int | None = None
-
-    @property
-    def what(self) -> str:
-        """How the users are called in the run's row: the same for the same users."""
-        return str(self.manifest.absolute()) if self.manifest else f"{self.table}.{self.source_column}"
-
-    @property
-    def kind(self) -> str:
-        """The kind of list that names the users, for those who must not learn more."""
-        return "manifest" if self.manifest else "table"
-
-    def found(self, sink: Sink, settings: ImportSettings) -> list[UserSource]:
-        """The users, each with a source. Raises ConfigError."""
-        if (self.manifest is None) == (self.table is None) or (self.table is not None and not self.source_column):
-            raise ConfigError(
-                "It is not said whose exports to import.",
-                "Use --users FILE, or --from-table TABLE with --source-column COLUMN.",
-            )
-        if self.manifest is not None:
-            users = read_manifest(self.manifest)
-        else:
-            named = sink.users_of(self.table or "", self.source_column or "")
-            users = unique([UserSource(user_id, source) for user_id, source in named])
-        if self.failed:
-            bad = self._failed_in_the_last(sink, settings)
-            users = [user for user in users if user.user_id in bad]
-        return selected(users, self.only, self.since, self.limit)
-
-    def _failed_in_the_last(self, sink: Sink, settings: ImportSettings) -> set[str]:
-        last = sink.last_run(self.what, settings.rows_hash)
-        return {user.user_id for user in sink.run_users(last[0]) if user.state in LACKING_STATES} if last else set()
 
 
 def reimport(
@@ -88,11 +46,14 @@ def reimport(
     destination = checked_destination(to, workers)
     with _watch(which) as watch:
         with closing(destination.open()) as sink:
-            users = which.found(sink, settings)
-            run_id, known = _run_of(which, users, settings, sink)
+            found = _found(which, sink, settings)
+            if found.passed_over is not None:
+                where = f"{len(found.users):,} users in {which.bucket}"
+                stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
+            run_id, known = _run_of(which, found.users, settings, sink)
             watch.begun(run_id, known)
             report = _on_ray(
-                run_id, which.what, users, known, destination, sink, settings, workers, max_connections, force, watch
+                run_id, which.what, found, known, destination, sink, settings, workers, max_connections, force, watch
             )
         watch.ended(report)
     return report
@@ -107,32 +68,43 @@ def _watch(which: WhichUsers) -> Watch:
     return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
-def planned(which: WhichUsers, to: str, settings: ImportSettings) -> list[UserSource]:
-    """The users that a run would be over; writes nothing."""
-    with closing(checked_destination(to, None).open()) as sink:
+def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
+    """What a run would do; writes nothing, and starts no Ray."""
+    with closing(checked_destination(to, workers).open()) as sink:
+        found = _found(which, sink, settings)
+        goes_on = _interrupted(which, settings, sink)
+        known = which.as_far_as_they_are(found.users, sink.run_users(goes_on)) if goes_on else []
+        versions = {} if force else sink.versions(settings.rows_hash)
+        return plan_of(found, known, versions, workers or os.cpu_count() or 1, goes_on)
+
+
+def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:
+    """Shows on a terminal that a bucket is listed: of many users that takes a while."""
+    looks = which.bucket is not None and stderr.is_terminal
+    with stderr.status(f"listing {which.bucket}") if looks else nullcontext():
         return which.found(sink, settings)
+
+
+def _interrupted(which: WhichUsers, settings: ImportSettings, sink: Sink) -> str | None:
+    """The run over the same users that has not ended."""
+    last = sink.last_run(which.what, settings.rows_hash)
+    return last[0] if last is not None and last[1] == "running" else None
 
 
 def _run_of(
     which: WhichUsers, users: Sequence[UserSource], settings: ImportSettings, sink: Sink
 ) -> tuple[str, list[RunUser]]:
     """The run that was interrupted, or a new one, with its users as far as they are."""
-    last = sink.last_run(which.what, settings.rows_hash)
-    run_id = last[0] if last is not None and last[1] == "running" else str(uuid.uuid4())
+    run_id = _interrupted(which, settings, sink) or str(uuid.uuid4())
     named = [RunUser(user.user_id, label_of(user.source)) for user in users]
-    wanted = {user.user_id for user in users}
-    found = sink.open_run(run_id, which.what, settings.rows_hash, named)
-    return run_id, [_again(user) if which.failed else user for user in found if user.user_id in wanted]
-
-
-def _again(user: RunUser) -> RunUser:
-    return RunUser(user.user_id, user.source) if user.state in LACKING_STATES else user
+    in_run = sink.open_run(run_id, which.what, settings.rows_hash, named)
+    return run_id, which.as_far_as_they_are(users, in_run)
 
 
 def _on_ray(
     run_id: str,
     what: str,
-    users: Sequence[UserSource],
+    found: FoundUsers,
     known: Sequence[RunUser],
     destination: Destination,
     sink: Sink,
@@ -149,7 +121,7 @@ def _on_ray(
     from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: PLC0415
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
-    sources = {user.user_id: user.source for user in users}
+    sources = {user.user_id: user.source for user in found.users}
     versions = sink.versions(settings.rows_hash)
     with redirect_stdout(sys.stderr), Interruption() as interruption:
         stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
@@ -177,7 +149,9 @@ def _on_ray(
             interruption.ignore()
             sink.close_run(run_id, "complete")
             seconds = time.monotonic() - began
-            return RunReport(run_id, what, destination.url, run.users, run.bytes_read, seconds, pool.workers)
+            return RunReport(
+                run_id, what, destination.url, run.users, run.bytes_read, seconds, pool.workers, found.passed_over
+            )
 
 
 def _to_the_end(run: Run, destination: Destination) -> None:

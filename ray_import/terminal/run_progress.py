@@ -1,6 +1,6 @@
 """How far a run over many users is, as lines and as tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -9,12 +9,18 @@ from rich.status import Status
 from rich.table import Column, Table
 from rich.text import Text
 
+from ray_import.bulk.plan import BASED_ON, Plan
 from ray_import.bulk.progress import DONE_STATES, RunProgress, RunReport, RunReporter
-from ray_import.bulk.users import UserSource
-from ray_import.source.address import label_of
 from ray_import.terminal.progress import LINE_EVERY_SECONDS
 
 SHOWN_USERS = 50
+PASSED_OVER_WORDS = {
+    "older_exports": "older exports",
+    "no_exports": "files that are no exports",
+    "parts_of_exports": "parts of exports that lie unpacked",
+    "no_users": "files without the name of a user",
+    "no_addresses": "files whose names cannot be asked for",
+}
 
 
 def described(progress: RunProgress) -> str:
@@ -68,9 +74,10 @@ def show_report(console: Console, report: RunReport) -> None:
     """The end of a run: how many users are in which state, and those that lack something."""
     states = ", ".join(f"{count:,} {state}" for state, count in report.states.most_common())
     speed = report.bytes_read / 1e6 / report.seconds if report.seconds else 0.0
-    facts = Table(Column(style="bold"), Column(overflow="fold"), box=None, show_header=False, padding=(0, 2, 0, 0))
+    facts = _facts()
     facts.add_row("run", report.run_id)
     facts.add_row("users", f"{len(report.users):,}: {states}")
+    _add_passed_over(facts, report.passed_over)
     facts.add_row(
         "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"
     )
@@ -89,9 +96,46 @@ def show_report(console: Console, report: RunReport) -> None:
             console.print(f"… and {len(bad) - SHOWN_USERS:,} more: --json names all.")
 
 
-def show_plan(console: Console, users: Iterable[UserSource]) -> None:
-    """What a run would be over."""
-    table = Table("user", Column("source", overflow="fold"), box=None, header_style="bold")
-    for user in users:
-        table.add_row(Text(user.user_id), Text(label_of(user.source)))
+def show_plan(console: Console, plan: Plan) -> None:
+    """What a run would do: the first users, then the totals and about how long it would take."""
+    table = Table("user", "state", Column("size", justify="right"), Column("source", overflow="fold"), box=None)
+    table.header_style = "bold"
+    for user in plan.users[:SHOWN_USERS]:
+        size = "unknown" if user.size_bytes is None else decimal(user.size_bytes)
+        table.add_row(Text(user.user_id), user.state, size, Text(user.source))
     console.print(table)
+    if len(plan.users) > SHOWN_USERS:
+        console.print(f"… and {len(plan.users) - SHOWN_USERS:,} more: --json names all.")
+    console.print()
+    states = ", ".join(f"{count:,} {state}" for state, count in plan.states.most_common()) or "none"
+    unknown = f", and {plan.unknown_sizes:,} exports of unknown size" if plan.unknown_sizes else ""
+    facts = _facts()
+    if plan.goes_on:
+        facts.add_row("goes on", f"the run {plan.goes_on}, which was interrupted")
+    facts.add_row("users", f"{len(plan.users):,}: {states}")
+    _add_passed_over(facts, plan.passed_over)
+    facts.add_row("to read", f"{decimal(plan.bytes_to_read)}{unknown}")
+    facts.add_row("estimate", f"{duration(plan.seconds)} on {plan.workers} workers")
+    facts.add_row("based on", BASED_ON)
+    console.print(facts)
+
+
+def duration(seconds: float) -> str:
+    """About how long, in the unit that suits."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {seconds / 60:,.0f} min" if seconds < 5400 else f"about {seconds / 3600:,.1f} h"
+
+
+def _facts() -> Table:
+    return Table(Column(style="bold"), Column(overflow="fold"), box=None, show_header=False, padding=(0, 2, 0, 0))
+
+
+def _add_passed_over(facts: Table, passed_over: Mapping[str, int] | None) -> None:
+    if passed_over is not None:
+        facts.add_row("passed over", passed_over_words(passed_over))
+
+
+def passed_over_words(passed_over: Mapping[str, int]) -> str:
+    """How many files were passed over, by why."""
+    return ", ".join(f"{count:,} {PASSED_OVER_WORDS[why]}" for why, count in passed_over.items()) or "nothing"

@@ -1,5 +1,6 @@
 """Destinations with dials: real SQLite sinks whose process dies, or dawdles, at an exact moment."""
 
+import itertools
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.errors import SinkBusy
 from ray_import.records import Reject
 from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import Replaced, Sink
@@ -22,6 +24,8 @@ class Dials:
     die_after_commit_once: Path | None = None
     poison_conversation: str | None = None
     seconds_per_write: float = 0.0
+    busy_at_opening: tuple[int, ...] = ()
+    """At which of the workers' openings, from 0, the destination is away."""
 
 
 class DialledSink(SqliteSink):
@@ -53,9 +57,23 @@ class DialledDestination(SqliteDestination):
     dials: Dials = Dials()
 
     def open(self, *, create: bool = True) -> Sink:
+        if not create and self.dials.busy_at_opening and self._opened_before() in self.dials.busy_at_opening:
+            raise SinkBusy("The database is away.")
         sink = DialledSink(self.path, create=create)
         sink.dials = self.dials
         return sink
+
+    def _opened_before(self) -> int:
+        """How often, by whichever process; once more now."""
+        marks = self.path.with_suffix(".opened")
+        marks.mkdir(exist_ok=True)
+        for number in itertools.count():
+            try:
+                (marks / str(number)).touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return number
+        raise AssertionError
 
 
 def _die_once(mark: Path | None) -> None:

@@ -28,9 +28,10 @@ class Reimported:
     said: str
 
 
-def command(manifest: Path, to: str, *options: str) -> list[str]:
-    """A run over the users of `manifest`."""
-    return [sys.executable, "-m", "ray_import", "reimport", "--users", str(manifest), "--to", to, "--json", *options]
+def command(users: Path | str, to: str, *options: str) -> list[str]:
+    """A run over the users of a manifest, or of a folder of a bucket."""
+    whose = ["--users", str(users)] if isinstance(users, Path) else ["--from", users]
+    return [sys.executable, "-m", "ray_import", "reimport", *whose, "--to", to, "--json", *options]
 
 
 def of_own_ray() -> dict[str, str]:
@@ -43,19 +44,19 @@ def of_this_ray() -> dict[str, str]:
     return dict(os.environ) | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
 
 
-def reimport(manifest: Path, to: str, *options: str, environment: Mapping[str, str] | None = None) -> Reimported:
+def reimport(users: Path | str, to: str, *options: str, environment: Mapping[str, str] | None = None) -> Reimported:
     """Runs to the end, on the Ray of the tests where nothing else is said."""
-    with started(manifest, to, *options, environment=environment) as process:
+    with started(users, to, *options, environment=environment) as process:
         return ended(process)
 
 
 @contextmanager
 def started(
-    manifest: Path, to: str, *options: str, environment: Mapping[str, str] | None = None
+    users: Path | str, to: str, *options: str, environment: Mapping[str, str] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A run in a process group of its own, which is gone afterwards."""
     with subprocess.Popen(
-        command(manifest, to, *options),
+        command(users, to, *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment or of_this_ray(),

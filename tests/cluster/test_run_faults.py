@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 
 from benchmarks.user_exports import Users, import_one_by_one, query_in, rows_in, write_users
 from ray_import.bulk.loop import Run
@@ -17,6 +18,7 @@ from ray_import.chunks.rows import Import
 from ray_import.cluster.pool import Recycling, WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
+from ray_import.errors import SinkBusy
 from ray_import.importing.work import Work
 from ray_import.settings import FlowLimits, ImportSettings
 from ray_import.sink.port import Destination, RunUser
@@ -159,3 +161,37 @@ def test_workers_that_are_replaced_lose_no_batch(
     assert len(seen) > 4
     assert set(states.values()) == {("complete", 1)}
     assert rows_in(database) == rows_in(undisturbed)
+
+
+def test_a_destination_that_is_away_when_a_worker_begins_is_waited_for(
+    session: Session, users: Users, undisturbed: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "chunks.db"
+    dials = Dials(busy_at_opening=(3, 4, 5))
+    destination = DialledDestination(f"sqlite:///{database}", database, dials)
+    states = run(session, users, destination, nothing_happens(), after_batches=3)
+    assert len(list(database.with_suffix(".opened").iterdir())) > 6
+    assert set(states.values()) == {("complete", 1)}
+    assert rows_in(database) == rows_in(undisturbed)
+
+
+def test_a_destination_that_no_worker_reaches_ends_the_run_at_once(
+    session: Session, users: Users, tmp_path: Path
+) -> None:
+    database = tmp_path / "chunks.db"
+    destination = DialledDestination(f"sqlite:///{database}", database, Dials(busy_at_opening=(0, 1)))
+    with pytest.raises(SinkBusy):
+        run(session, users, destination, nothing_happens())
+
+
+def test_an_object_store_that_others_have_filled_costs_time_alone(
+    session: Session, users: Users, undisturbed: Path, tmp_path: Path
+) -> None:
+    """What is put there goes to the disk meanwhile, as far as it has to."""
+    piece = bytes(4 * 1024 * 1024)
+    held = [ray.put(piece) for _ in range(int(ray.cluster_resources()["object_store_memory"] / len(piece)))]
+    database = tmp_path / "chunks.db"
+    states = run(session, users, DialledDestination(f"sqlite:///{database}", database), nothing_happens())
+    assert set(states.values()) == {("complete", 1)}
+    assert rows_in(database) == rows_in(undisturbed)
+    assert all(len(ray.get(ref)) == len(piece) for ref in held)

@@ -5,6 +5,9 @@ from typing import Any
 
 from tests.gateway.objects import StoredObject
 
+MOST_ENTRIES = 1_500
+"""Of a page, whatever is asked for."""
+
 
 def info_of(found: StoredObject) -> dict[str, Any]:
     """All that is known of an object."""
@@ -24,19 +27,33 @@ def info_of(found: StoredObject) -> dict[str, Any]:
     }
 
 
+def folder_in(wanted: dict[str, Any]) -> str:
+    """What the keys begin with that are asked for: a folder, with its slash."""
+    prefix = str(wanted.get("prefix", ""))
+    return f"{prefix}/" if prefix and not prefix.endswith("/") else prefix
+
+
 def listing(objects: list[StoredObject], wanted: dict[str, Any]) -> list[dict[str, Any]]:
-    """Names below a prefix, one level deep: folders without an id, objects with theirs."""
-    prefix = wanted.get("prefix", "").strip("/")
-    start = f"{prefix}/" if prefix else ""
-    rows: dict[str, dict[str, Any]] = {}
+    """Names below a folder, one level deep: folders without an id, objects with theirs.
+
+    `objects` are those below it. Upper and lower case are one to it: folders that differ in that alone come as one.
+    """
+    start = len(folder_in(wanted))
+    folders: set[str] = set()
+    rows = []
     for found in objects:
-        name, deeper, _ = found.key.removeprefix(start).partition("/")
-        if found.key.startswith(start) and wanted.get("search", "") in name:
-            rows.setdefault(name, _folder(name) if deeper else _entry(name, found))
+        name, deeper, _ = found.key[start:].partition("/")
+        if not name.lower().startswith(str(wanted.get("search", "")).lower()):
+            continue
+        if not deeper:
+            rows.append(_entry(name, found))
+        elif name.lower() not in folders:
+            folders.add(name.lower())
+            rows.append(_folder(name))
     column, order = _sorting(wanted)
-    ordered = sorted(rows.values(), key=lambda row: row[column] or "", reverse=order == "desc")
-    offset = wanted.get("offset", 0)
-    return ordered[offset : offset + wanted.get("limit", 100)]
+    rows.sort(key=lambda row: str(row[column] or "").lower(), reverse=order == "desc")
+    offset = int(wanted.get("offset", 0))
+    return rows[offset : offset + min(int(wanted.get("limit", 100)), MOST_ENTRIES)]
 
 
 def _sorting(wanted: dict[str, Any]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 import uuid
+from bisect import bisect_left
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
@@ -44,6 +45,7 @@ class Objects:
         self._folder = folder
         self._buckets: dict[str, bool] = {}
         self._objects: dict[tuple[str, str], StoredObject] = {}
+        self._sorted: dict[str, list[tuple[str, str]]] = {}
         self._lock = threading.RLock()
 
     def make_bucket(self, bucket: str, *, public: bool = False) -> None:
@@ -84,6 +86,8 @@ class Objects:
             self._buckets.setdefault(bucket, False)
             before = self._objects.get((bucket, key))
             self._objects[bucket, key] = made
+            if before is None:
+                self._sorted.pop(bucket, None)
         if before:
             before.file.unlink()
         return made
@@ -97,6 +101,7 @@ class Objects:
         """Takes it away; None where there was none."""
         with self._lock:
             gone = self._objects.pop((bucket, key), None)
+            self._sorted.pop(bucket, None)
         if gone:
             gone.file.unlink()
         return gone
@@ -105,3 +110,13 @@ class Objects:
         """All objects of a bucket, by key."""
         with self._lock:
             return sorted((o for o in self._objects.values() if o.bucket == bucket), key=lambda o: o.key)
+
+    def below(self, bucket: str, prefix: str) -> list[StoredObject]:
+        """Those whose keys begin with `prefix`, in upper or lower case, in the order of their keys in lower case."""
+        with self._lock:
+            if bucket not in self._sorted:
+                self._sorted[bucket] = sorted((o.key.lower(), o.key) for o in self.of(bucket))
+            keys, start = self._sorted[bucket], prefix.lower()
+            first = bisect_left(keys, (start, ""))
+            last = bisect_left(keys, (start + "\U0010ffff", ""), first)
+            return [self._objects[bucket, key] for _, key in keys[first:last]]

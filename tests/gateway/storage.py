@@ -16,7 +16,7 @@ import jwt
 from tests.gateway.calls import Answer, Call, Refused, json_answer, storage_error
 from tests.gateway.downloads import download
 from tests.gateway.keys import Caller, Project, storage_caller
-from tests.gateway.listings import info_of, listing
+from tests.gateway.listings import folder_in, info_of, listing
 from tests.gateway.multipart import uploaded
 from tests.gateway.objects import Objects, StoredObject
 
@@ -133,10 +133,10 @@ class Storage:
         return json_answer(200, info_of(self._visible(caller, rest.removeprefix("authenticated/"))))
 
     def _list(self, call: Call, bucket: str) -> Answer:
-        caller = self._caller(call)
-        self._bucket_there(bucket)
-        visible = [found for found in self.objects.of(bucket) if _may_see(caller, found.key)]
-        return json_answer(200, listing(visible, _body(call)))
+        """A bucket that is not there, or nothing in which the caller may see, is a page without an entry."""
+        caller, wanted = self._caller(call), _body(call)
+        below = self.objects.below(bucket, folder_in(wanted))
+        return json_answer(200, listing([found for found in below if _may_see(caller, found.key)], wanted))
 
     # --- signing -----------------------------------------------------------------------------------------------------
 

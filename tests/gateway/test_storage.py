@@ -233,6 +233,35 @@ def test_a_listing_has_pages_and_an_order(project: Gateway, http: httpx.Client) 
     assert [(row["name"], row["metadata"]["size"]) for row in rows] == [("3.zip", 3), ("2.zip", 2)]
 
 
+def names(http: httpx.Client, bucket: str = "exports", **wanted: object) -> list[tuple[str, bool]]:
+    """The names of a page of a listing, and whether they are of folders."""
+    rows = http.post(f"/storage/v1/object/list/{bucket}", json={"prefix": "", **wanted}).json()
+    return [(row["name"], row["id"] is None) for row in rows]
+
+
+def test_a_page_has_100_entries_and_1500_at_the_most(project: Gateway, http: httpx.Client) -> None:
+    for number in range(1_600):
+        project.objects.put("exports", f"many/{number:04}.zip", b"")
+    assert len(names(http, prefix="many")) == 100
+    assert len(names(http, prefix="many", limit=5_000)) == 1_500
+    assert names(http, prefix="many/", limit=5_000, offset=1_599) == [("1599.zip", False)]
+    assert names(http, prefix="many", offset=1_600) == names(http, prefix="man") == []
+
+
+def test_folders_and_files_are_listed_one_level_deep_and_upper_case_is_as_lower_case(
+    project: Gateway, http: httpx.Client
+) -> None:
+    for key in ("a/Ben/x.zip", "a/ben/y.zip", "a/ben.zip", "a/ana/2025/z.zip", "ab/c.zip"):
+        project.objects.put("exports", key, b"")
+    assert names(http, prefix="a") == [("ana", True), ("Ben", True), ("ben.zip", False)]
+    assert names(http, prefix="A/BEN") == [("x.zip", False), ("y.zip", False)]
+
+
+def test_a_bucket_that_is_not_there_is_listed_as_one_without_anything(http: httpx.Client) -> None:
+    assert names(http, "missing") == []
+    assert told(http.get("/storage/v1/bucket/missing")) == (400, "404", "NoSuchBucket")
+
+
 def test_a_file_can_be_put_there_without_holding_it_in_memory(
     project: Gateway, http: httpx.Client, tmp_path: Path
 ) -> None:

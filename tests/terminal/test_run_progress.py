@@ -7,10 +7,20 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from ray_import.bulk.bucket import PASSED_OVER, FoundUsers
+from ray_import.bulk.plan import BASED_ON, Plan, PlannedUser, plan_of
 from ray_import.bulk.progress import RunProgress, RunReport
 from ray_import.bulk.users import UserSource
 from ray_import.sink.port import RunUser, UserState
-from ray_import.terminal.run_progress import SHOWN_USERS, described, run_progress_on, show_plan, show_report
+from ray_import.terminal.run_progress import (
+    PASSED_OVER_WORDS,
+    SHOWN_USERS,
+    described,
+    duration,
+    run_progress_on,
+    show_plan,
+    show_report,
+)
 
 ANA = RunUser("ana", "ana.zip", "complete", 1)
 BEN = RunUser("ben", "ben.zip", "failed", 3, error="The server is away.")
@@ -25,6 +35,12 @@ def at(seconds: float, **states: int) -> RunProgress:
 def shown(report: RunReport) -> str:
     out = io.StringIO()
     show_report(Console(file=out, width=100), report)
+    return out.getvalue()
+
+
+def plan_shown(plan: Plan) -> str:
+    out = io.StringIO()
+    show_plan(Console(file=out, width=160), plan)
     return out.getvalue()
 
 
@@ -93,11 +109,41 @@ def test_what_users_are_called_is_no_markup() -> None:
     assert "sqlite:///[b]x.db" in told
     assert "[red]ben[/red]" in told
     assert "[bold]no[/x]" in told
-    out = io.StringIO()
-    show_plan(Console(file=out, width=100), [UserSource("[b]a", "https://host/[x].zip?token=secret")])
-    assert "[b]a" in out.getvalue()
-    assert "https://host/[x].zip" in out.getvalue()
-    assert "secret" not in out.getvalue()
+    told = plan_shown(plan_of(FoundUsers([UserSource("[b]a", "https://host/[x].zip?token=secret")]), [], {}, 2, None))
+    assert "[b]a" in told
+    assert "https://host/[x].zip" in told
+    assert "secret" not in told
+
+
+def test_what_was_passed_over_is_told_by_why() -> None:
+    assert set(PASSED_OVER_WORDS) == set(PASSED_OVER)
+    passed_over = {"older_exports": 12, "no_exports": 3}
+    told = "passed over  12 older exports, 3 files that are no exports"
+    assert told in shown(replace(REPORT, passed_over=passed_over))
+    assert told in plan_shown(Plan((), 2, passed_over=passed_over))
+    assert "passed over  nothing" in shown(replace(REPORT, passed_over={}))
+    assert "passed over" not in shown(REPORT)
+    assert replace(REPORT, passed_over=passed_over).as_dict()["passed_over"] == passed_over
+
+
+def test_a_plan_tells_users_totals_and_what_the_estimate_is_based_on() -> None:
+    users = [PlannedUser(f"ana-{i}", f"{i}.zip", "read", 10_000_000) for i in range(SHOWN_USERS)]
+    users += [PlannedUser("ben", "ben.zip", "read", None), PlannedUser("eve", "eve.zip", "unchanged", 5)]
+    told = plan_shown(Plan(tuple(users), 4, goes_on="run-1"))
+    assert told.count("ana-") == SHOWN_USERS
+    assert "and 2 more: --json names all" in told
+    for words in ("the run run-1, which was", "52: 51 read, 1 unchanged", "500.0 MB, and 1 exports of unknown size"):
+        assert words in told
+    assert "about 12 s on 4 workers" in told
+    assert BASED_ON in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.0, "1 s"), (89.4, "89 s"), (90.0, "2 min"), (3600.0, "60 min"), (5400.0, "1.5 h"), (9e6, "2,500.0 h")],
+)
+def test_how_long_it_takes_is_told_in_the_unit_that_suits(seconds: float, words: str) -> None:
+    assert duration(seconds) == f"about {words}"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""What a run would do, and about how long that would take; nothing is read for it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ray_import.bulk.bucket import FoundUsers
+from ray_import.bulk.progress import DONE_STATES
+from ray_import.bulk.users import UserSource
+from ray_import.errors import ConfigError
+from ray_import.sink.port import RunUser
+from ray_import.source.address import label_of, path_of
+from ray_import.source.version import version_and_size
+
+CPU_SECONDS_PER_MB = 0.02
+"""Of JSON, into SQLite, measured: see docs/benchmarks.md."""
+UNPACKED_RATIO = 4
+"""How many times its size the conversations of a packed export have, about: pictures in it make it less."""
+SECONDS_PER_USER = 0.03
+"""For a reader that looks at the export, and the rows of the import, about."""
+BASED_ON = (
+    f"{CPU_SECONDS_PER_MB:g} s of a CPU for a MB of JSON, {UNPACKED_RATIO} times as much for a packed one,"
+    f" and {SECONDS_PER_USER:g} s a user"
+)
+
+PlannedState = Literal["read", "unchanged", "done", "missing"]
+"""`unchanged`: this version is in already. `done`: by the run that would go on. `missing`: there is no such file."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedUser:
+    """What would become of a user. `source` is without secrets, `size_bytes` as it lies there, None if not known."""
+
+    user_id: str
+    source: str
+    state: PlannedState
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that would be: over which users, with how many workers, and which interrupted one would go on."""
+
+    users: tuple[PlannedUser, ...]
+    workers: int
+    goes_on: str | None = None
+    passed_over: Mapping[str, int] | None = None
+
+    @property
+    def states(self) -> Counter[PlannedState]:
+        """How many users are in each state."""
+        return Counter(user.state for user in self.users)
+
+    @property
+    def to_read(self) -> list[PlannedUser]:
+        """The users whose exports would be read."""
+        return [user for user in self.users if user.state == "read"]
+
+    @property
+    def bytes_to_read(self) -> int:
+        """Of these exports, as far as their sizes are known."""
+        return sum(user.size_bytes or 0 for user in self.to_read)
+
+    @property
+    def unknown_sizes(self) -> int:
+        """How many of these exports are of a size that is not known."""
+        return sum(user.size_bytes is None for user in self.to_read)
+
+    @property
+    def seconds(self) -> float:
+        """About how long it would take: see `BASED_ON`. Exports of unknown size count for nothing but a user."""
+        megabytes = sum((user.size_bytes or 0) * _unpacked(user.source) for user in self.to_read) / 1e6
+        return megabytes * CPU_SECONDS_PER_MB / self.workers + len(self.users) * SECONDS_PER_USER
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "users": [
+                {"user_id": one.user_id, "source": one.source, "state": one.state, "size_bytes": one.size_bytes}
+                for one in self.users
+            ],
+            "totals": {"all": len(self.users), **dict(sorted(self.states.items()))},
+            "bytes_to_read": self.bytes_to_read,
+            "unknown_sizes": self.unknown_sizes,
+            "estimate": {"seconds": round(self.seconds, 1), "workers": self.workers, "based_on": BASED_ON},
+            "goes_on": self.goes_on,
+            **({} if self.passed_over is None else {"passed_over": dict(self.passed_over)}),
+        }
+
+
+def plan_of(
+    found: FoundUsers,
+    known: Sequence[RunUser],
+    versions: Mapping[str, tuple[str, str]],
+    workers: int,
+    goes_on: str | None,
+) -> Plan:
+    """The plan for these users. `known` are those of the run that `goes_on`, `versions` as `RunLedger.versions` gives
+    them; without these all would be read."""
+    done = {user.user_id for user in known if user.state in DONE_STATES}
+    users = tuple(_planned(user, versions.get(user.user_id), is_done=user.user_id in done) for user in found.users)
+    return Plan(users, workers, goes_on, found.passed_over)
+
+
+def _planned(user: UserSource, known: tuple[str, str] | None, *, is_done: bool) -> PlannedUser:
+    path, label = path_of(user.source), label_of(user.source)
+    version, size = user.version, user.size_bytes
+    state: PlannedState = "read"
+    if path is not None:
+        try:
+            version, size = version_and_size(path)
+        except ConfigError:
+            state = "missing"
+    if is_done:
+        state = "done"
+    elif version and known == (label, version):
+        state = "unchanged"
+    return PlannedUser(user.user_id, label, state, size)
+
+
+def _unpacked(source: str) -> int:
+    return UNPACKED_RATIO if source.lower().endswith((".zip", ".gz", ".tgz")) else 1

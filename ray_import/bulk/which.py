@@ -1,0 +1,90 @@
+"""Which users a run is over, and where they are found: in a manifest, a bucket or a table."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ray_import.bulk.bucket import FoundUsers, newest_exports
+from ray_import.bulk.progress import DONE_STATES, LACKING_STATES
+from ray_import.bulk.users import UserSource, read_manifest, selected, unique
+from ray_import.errors import ConfigError
+from ray_import.settings import ImportSettings
+from ray_import.sink.port import RunUser, Sink
+from ray_import.source.address import label_of
+from ray_import.source.listing import StorageFolder, files_in
+
+
+@dataclass(frozen=True, slots=True)
+class WhichUsers:
+    """Where the users of a run come from, and which of them it is over. `since` is in seconds since 1970.
+
+    Raises ConfigError unless exactly one of `manifest`, `bucket` and `table` is given, this one with its column.
+    """
+
+    manifest: Path | None = None
+    bucket: StorageFolder | None = None
+    table: str | None = None
+    source_column: str | None = None
+    only: tuple[str, ...] = ()
+    failed: bool = False
+    since: float | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """See above."""
+        given = sum(place is not None for place in (self.manifest, self.bucket, self.table))
+        if given == 1 and (self.table is None) == (not self.source_column):
+            return
+        raise ConfigError(
+            "It is said twice whose exports to import." if given > 1 else "It is not said whose exports to import.",
+            "Use one of --users FILE, --from supabase://BUCKET/FOLDER, --from-table TABLE with --source-column COLUMN.",
+        )
+
+    @property
+    def what(self) -> str:
+        """How the users are called in the run's row: the same for the same users."""
+        if self.manifest is not None:
+            return str(self.manifest.absolute())
+        return str(self.bucket) if self.bucket is not None else f"{self.table}.{self.source_column}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of list that names the users, for those who must not learn more."""
+        if self.manifest is not None:
+            return "manifest"
+        return "bucket" if self.bucket is not None else "table"
+
+    def found(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
+        """The users, each with a source. Raises ConfigError, SourceRefused and its kinds."""
+        found = self._all(sink)
+        users = found.users
+        if self.failed:
+            bad = self._failed_in_the_last(sink, settings)
+            users = [user for user in users if user.user_id in bad]
+        return replace(found, users=selected(users, self.only, self.since, self.limit))
+
+    def _all(self, sink: Sink) -> FoundUsers:
+        if self.manifest is not None:
+            return FoundUsers(read_manifest(self.manifest))
+        if self.bucket is not None:
+            with closing(files_in(self.bucket)) as files:
+                return newest_exports(files, self.bucket)
+        named = sink.users_of(self.table or "", self.source_column or "")
+        return FoundUsers(unique([UserSource(user_id, source) for user_id, source in named]))
+
+    def _failed_in_the_last(self, sink: Sink, settings: ImportSettings) -> set[str]:
+        last = sink.last_run(self.what, settings.rows_hash)
+        return {user.user_id for user in sink.run_users(last[0]) if user.state in LACKING_STATES} if last else set()
+
+    def as_far_as_they_are(self, users: Sequence[UserSource], run_users: Sequence[RunUser]) -> list[RunUser]:
+        """Of the users of a run those that it is over, with the source that each has now if it is to be read."""
+        labels = {user.user_id: label_of(user.source) for user in users}
+        return [
+            user if user.state in DONE_STATES else replace(user, source=labels[user.user_id])
+            for user in map(self._again, run_users)
+            if user.user_id in labels
+        ]
+
+    def _again(self, user: RunUser) -> RunUser:
+        return RunUser(user.user_id, user.source) if self.failed and user.state in LACKING_STATES else user

@@ -1,0 +1,74 @@
+"""The command `ray-import reimport` and its options."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_import.bulk.which import WhichUsers
+from ray_import.source.listing import storage_folder
+from ray_import.terminal import options as o
+from ray_import.terminal.reimport import planned
+from ray_import.terminal.reimport import reimport as reimport_users
+from ray_import.terminal.run_progress import show_plan, show_report
+from ray_import.terminal.streams import print_json, stderr, stdout
+
+
+def reimport(
+    users: Annotated[
+        Path | None,
+        typer.Option("--users", metavar="FILE", help="Whose exports, a line each: .jsonl or .csv, user_id and source."),
+    ] = None,
+    from_bucket: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="URL", help="Whose exports: the newest of each USER in supabase://BUCKET/FOLDER."
+        ),
+    ] = None,
+    from_table: Annotated[
+        str | None, typer.Option("--from-table", metavar="TABLE", help="Whose exports: a table of the destination.")
+    ] = None,
+    source_column: Annotated[
+        str | None, typer.Option("--source-column", metavar="COLUMN", help="The column of that with the sources.")
+    ] = None,
+    to: o.ToOption = o.DEFAULT_DESTINATION,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="ID", help="Only this user; may be given again.")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only who failed, or lacks something, in the last run.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DATE", help="Only exports that are not older than this.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many users.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Import again what is in and unchanged, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")] = False,
+    branches: o.BranchesOption = "all",
+    chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
+    overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    workers: o.WorkersOption = None,
+    max_connections: Annotated[
+        int | None,
+        typer.Option("--max-connections", metavar="N", min=1, help="At most so many workers write at a time."),
+    ] = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Import the exports of many users, or go on with a run that was interrupted."""
+    with o.errors_told():
+        with o.failure_in_json(as_json):
+            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            bucket = None if from_bucket is None else storage_folder(from_bucket)
+            which = WhichUsers(
+                users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit
+            )
+            if dry_run:
+                plan = planned(which, to, settings, workers, force=force)
+                print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
+                return
+            report = reimport_users(which, to, settings, workers, max_connections, force=force)
+        if as_json:
+            print_json(report.as_dict())
+        else:
+            show_report(stderr, report)
+        raise typer.Exit(report.exit_code)

@@ -1,0 +1,145 @@
+"""`ray-import reimport` as far as it goes without Ray: what cannot be meant, and dry runs."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.gateway import faults
+from tests.gateway.server import Gateway, gateway
+from tests.terminal.commands import Ended, ray_import, started
+
+FROM = ["reimport", "--from", "supabase://exports/users"]
+DRY_RUN = [*FROM, "--dry-run"]
+SOURCE = "supabase://exports/users"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Gateway]:
+    with gateway("host=/nowhere") as made:
+        for key in (
+            "ana/2025.zip",
+            "ana/2026.zip",
+            "ben/deeper/export.zip",
+            "eve.json",
+            "ana/picture.png",
+            "notes.txt",
+        ):
+            made.objects.put("exports", f"users/{key}", b"x" * 1_000)
+        yield made
+        assert made.served.failures == []
+
+
+@pytest.fixture
+def project(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    monkeypatch.setenv("SUPABASE_URL", running.url)
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", running.secret_key)
+    running.faults.clear()
+    return running
+
+
+def is_an_error(result: Ended, code: int) -> bool:
+    """Whether it ended with this code and one or two lines, and Ray was not started."""
+    return result.code == code and 1 <= len(result.err_lines) <= 2 and result.err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ([], "It is not said whose exports"),
+        (["--users", "users.jsonl", "--from", SOURCE], "It is said twice"),
+        (["--from", SOURCE, "--from-table", "profiles", "--source-column", "export"], "It is said twice"),
+        (["--from-table", "profiles"], "It is not said whose exports"),
+        (["--from", SOURCE, "--source-column", "export"], "It is not said whose exports"),
+        (["--from", "exports/users"], "exports/users names no folder of a bucket"),
+        (["--from", "https://abc.supabase.co/users?token=secret"], "https://abc.supabase.co/users names no folder"),
+        (["--users", "users.jsonl", "--since", "soon"], "--since soon is no date"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error_before_anything_is_made(
+    tmp_path: Path, arguments: list[str], what: str
+) -> None:
+    result = ray_import(tmp_path, "reimport", *arguments)
+    assert is_an_error(result, 2), result
+    assert what in result.err
+    assert "secret" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_tells_who_from_where_how_much_and_what_was_passed_over(project: Gateway, tmp_path: Path) -> None:
+    result = ray_import(tmp_path, *DRY_RUN, "--json", "--workers", "2")
+    assert (result.code, result.err) == (0, "")
+    told = result.json
+    expected = [("ana", "ana/2026.zip"), ("ben", "ben/deeper/export.zip"), ("eve", "eve.json")]
+    assert told["users"] == [
+        {"user_id": user_id, "source": f"{SOURCE}/{key}", "state": "read", "size_bytes": 1_000}
+        for user_id, key in expected
+    ]
+    assert (told["totals"], told["bytes_to_read"], told["goes_on"]) == ({"all": 3, "read": 3}, 3_000, None)
+    assert told["passed_over"] == {"older_exports": 1, "no_exports": 2}
+    assert told["estimate"]["workers"] == 2
+
+    plain = ray_import(tmp_path, *DRY_RUN, "--only", "ben")
+    assert (plain.code, plain.err) == (0, "")
+    for words in ("ben   read   1.0 kB  supabase://exports/users/ben/deeper/export.zip", "1: 1 read",
+                  "1 older exports, 2 files that are no exports", "about 1 s on"):  # fmt: skip
+        assert words in plain.out.decode(), plain.out.decode()
+    assert project.secret_key not in result.out.decode() + plain.out.decode()
+
+
+def test_a_dry_run_does_not_load_ray(project: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise AssertionError('Ray is imported')\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(tmp_path))
+        assert ray_import(tmp_path, *DRY_RUN).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "users"),
+    [
+        (["--limit", "2"], ["ana", "ben"]),
+        (["--since", "2020-01-01"], ["ana", "ben", "eve"]),
+        (["--since", "2200-01-01"], []),
+        (["--failed"], []),
+    ],
+)
+def test_users_of_a_bucket_are_chosen_as_those_of_a_manifest(
+    project: Gateway, tmp_path: Path, options: list[str], users: list[str]
+) -> None:
+    told = ray_import(tmp_path, *DRY_RUN, "--json", *options).json
+    assert [user["user_id"] for user in told["users"]] == users
+
+
+def test_what_is_wrong_with_a_bucket_is_told_in_two_lines(
+    project: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = ray_import(tmp_path, "reimport", "--from", "supabase://missing/users")
+    assert is_an_error(missing, 2), missing
+    assert "There is no bucket missing in the project." in missing.err
+    empty = ray_import(tmp_path, "reimport", "--from", "supabase://exports/other")
+    assert is_an_error(empty, 2), empty
+    assert "There is nothing in supabase://exports/other." in empty.err
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", "sb_secret_wrong")
+    wrong = ray_import(tmp_path, *FROM)
+    assert is_an_error(wrong, 3), wrong
+    assert "sb_secret_wrong" not in wrong.err
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", "")
+    unset = ray_import(tmp_path, *FROM, "--json")
+    assert is_an_error(unset, 2), unset
+    assert "SUPABASE_SERVICE_KEY is not set." in unset.json["error"]
+
+
+def test_a_listing_that_is_interrupted_ends_at_once(project: Gateway, tmp_path: Path) -> None:
+    arrived = threading.Event()
+    project.faults.decide = lambda _: replace(faults.rate_limited(60), do=arrived.set)
+    with started(tmp_path, *DRY_RUN) as process:
+        assert arrived.wait(30)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.decode()) == (3, b"", "interrupted\n")
+    assert time.monotonic() - began < 10
