@@ -7,7 +7,7 @@ into `os.environ`, where every child process would find them. A `SecretStr` does
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ray_import.errors import ConfigError
@@ -24,6 +24,7 @@ class Environment(BaseSettings):
     database_url: SecretStr = SecretStr("")
     pgpassword: SecretStr = SecretStr("")
     alert_webhook: SecretStr = SecretStr("")
+    alert_stalled_minutes: float = Field(default=10.0, gt=0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,12 @@ class SupabaseAccess:
 
 
 def environment() -> Environment:
-    """What the environment and `.env` hold now. Raises ConfigError where `.env` cannot be read."""
+    """What the environment and `.env` hold now. Raises ConfigError where `.env` cannot be read, or a number is none."""
     try:
         return Environment()
+    except ValidationError as error:
+        names = ", ".join(str(place).upper() for one in error.errors() for place in one["loc"])
+        raise ConfigError(f"{names} is not set to what it can be.", "Minutes are a number above 0.") from None
     except (OSError, ValueError):
         raise ConfigError("The file .env cannot be read.", "It holds lines of the form NAME=value, in UTF-8.") from None
 

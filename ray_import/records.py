@@ -182,7 +182,9 @@ class Counts:
 class BatchResult:
     """What a worker tells of a batch: numbers and places, never rows.
 
-    `seconds` is how long it took, `sink_seconds` how much of that was spent on the destination.
+    `seconds` is how long it took, `sink_seconds` how much of that was spent on the destination: the sum of
+    `look_up_seconds`, what is known of the batch, `write_seconds` and a rest. `sink_retries` is how often the
+    destination was asked once more.
     """
 
     number: int
@@ -190,3 +192,6 @@ class BatchResult:
     rejects: tuple[RejectRef, ...]
     seconds: float = 0.0
     sink_seconds: float = 0.0
+    look_up_seconds: float = 0.0
+    write_seconds: float = 0.0
+    sink_retries: int = 0

@@ -12,8 +12,10 @@ from typing import get_args
 import pytest
 
 from ray_import.bulk import plan
+from ray_import.bulk.alert import ANSWER_WITHIN_SECONDS, Event
 from ray_import.bulk.bucket import PASSED_OVER
 from ray_import.bulk.plan import PlannedState
+from ray_import.credentials import Environment
 from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
 from ray_import.importing.lease import BEAT_EVERY_SECONDS
@@ -218,6 +220,18 @@ def test_the_columns_of_a_profile_are_in_the_document() -> None:
         text_of(key) for node in nodes_of("importing/profile.py") if isinstance(node, ast.Dict) for key in node.keys
     }
     assert (given | named) - {"", "frozen", "slots"} <= told
+
+
+# --- runs over many users ------------------------------------------------------------------------
+
+WATCHING = (ROOT / "docs" / "watching.md").read_text()
+
+
+def test_what_the_page_on_watching_says_of_alerts_is_so() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", WATCHING.partition("## Alerts")[2], re.MULTILINE)) == set(get_args(Event))
+    minutes = Environment.model_fields["alert_stalled_minutes"].default
+    assert f"`ALERT_STALLED_MINUTES` ({minutes:g})" in WATCHING
+    assert f"does not answer within {ANSWER_WITHIN_SECONDS:g} s" in WATCHING
 
 
 # --- listings ------------------------------------------------------------------------------------

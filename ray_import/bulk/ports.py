@@ -13,11 +13,13 @@ from ray_import.records import BatchResult, Frame, Problem
 class Opened:
     """The first thing a reader tells: which version of the export it is, and how many bytes of JSON, if that is known.
 
-    Where the version is the one that is in already, nothing follows.
+    Where the version is the one that is in already, nothing follows. `seconds`, here and in what follows, is how long
+    the reader has worked since what it told before.
     """
 
     version: str
     bytes_total: int | None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Part:
     size_bytes: int
     frames: tuple[Frame, ...]
     bytes_read: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Ended:
     problems: tuple[Problem, ...]
     bytes_read: int
     may_be_empty: bool
+    seconds: float = 0.0
 
 
 class Reading(Protocol):

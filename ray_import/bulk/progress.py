@@ -32,6 +32,18 @@ class RunReporter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class AllOf:
+    """Several reporters as one."""
+
+    reporters: tuple[RunReporter, ...]
+
+    def show(self, progress: RunProgress) -> None:
+        """See `RunReporter.show`."""
+        for reporter in self.reporters:
+            reporter.show(progress)
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """The end of a run: every user, and how it ended; how many files were passed over, where users were looked for."""
 

@@ -48,6 +48,13 @@ class WhichUsers:
             return str(self.manifest.absolute())
         return str(self.bucket) if self.bucket is not None else f"{self.table}.{self.source_column}"
 
+    @property
+    def kind(self) -> str:
+        """The kind of list that names the users, for those who must not learn more."""
+        if self.manifest is not None:
+            return "manifest"
+        return "bucket" if self.bucket is not None else "table"
+
     def found(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
         """The users, each with a source. Raises ConfigError, SourceRefused and its kinds."""
         found = self._all(sink)

@@ -7,6 +7,9 @@ TRIM_BYTES = 1024 * 1024
 """What glibc may keep of freed memory at the end of its heap. By default it learns to keep ever more, for the
 sake of the largest conversation that came by: 138 instead of 90 MB above idle for an export of 1 GB."""
 
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray where a submitted job was started: what the job was given, as JSON."""
+
 OF_OWN_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "MALLOC_TRIM_THRESHOLD_": str(TRIM_BYTES)}
 
 
@@ -17,7 +20,7 @@ def joins_cluster() -> bool:
 
 def inside_job() -> bool:
     """Whether this process was started by a submitted Ray job."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    return JOB_CONFIG in os.environ
 
 
 def prepare_environment() -> None:

@@ -1,27 +1,50 @@
 """What a run tells Ray's metrics, and so Prometheus: a few numbers, none of them by user, batch or source.
 
-Names and labels are constant, since Ray never lets go of a series. Counters only grow; the driver updates all of them
-at the ticks of the progress, so a batch costs nothing here but three additions in the pool.
+Names and labels are constant, since Ray never lets go of a series. For the same reason the driver tells all of them,
+at the ticks of the progress, of what workers measure as well: each worker would have series of its own, and so would
+each that takes its place. A batch costs nothing here but a few additions in the pool.
 """
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from ray.util.metrics import Counter, Gauge
+from ray.util.metrics import Counter, Gauge, Histogram
 
-from ray_import.bulk.progress import RunProgress, RunReporter
+from ray_import.bulk.progress import RunProgress
+from ray_import.records import BatchResult
 
 STATES = ("pending", "running", "complete", "partial", "failed", "skipped")
-STAGES = ("work", "sink")
+LATENCY_BUCKETS_SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240]
+MOST_UNTOLD = 10_000
+"""Latencies that nobody has asked for yet; of more, the newest."""
+
+
+def _latencies() -> deque[float]:
+    return deque(maxlen=MOST_UNTOLD)
 
 
 @dataclass(slots=True)
 class PoolTotals:
-    """What a pool has added up since it began."""
+    """What a pool has added up since it began; of latencies, what was not told yet."""
 
     work_seconds: float = 0.0
     sink_seconds: float = 0.0
     tried_again: int = 0
+    sink_retries: int = 0
+    look_ups: deque[float] = field(default_factory=_latencies)
+    writes: deque[float] = field(default_factory=_latencies)
+
+    def add(self, result: BatchResult) -> None:
+        """Adds what a batch took. One that the destination was not asked about, or has not written, has no latency."""
+        self.work_seconds += result.seconds - result.sink_seconds
+        self.sink_seconds += result.sink_seconds
+        self.sink_retries += result.sink_retries
+        if result.look_up_seconds:
+            self.look_ups.append(result.look_up_seconds)
+        if result.write_seconds:
+            self.writes.append(result.write_seconds)
 
 
 class Measured(Protocol):
@@ -36,40 +59,69 @@ class Measured(Protocol):
         """What it has added up."""
 
 
-class MetricsReporter:
-    """A reporter that keeps the metrics up to date, and tells `then` as well."""
+class Reads(Protocol):
+    """Readers, as far as they are measured."""
 
-    def __init__(self, pool: Measured, then: RunReporter) -> None:
+    @property
+    def read_seconds(self) -> float:
+        """For how long all readers together have worked."""
+
+
+class MetricsReporter:
+    """A reporter that keeps the metrics up to date."""
+
+    def __init__(self, pool: Measured, readers: Reads) -> None:
         self._pool = pool
-        self._then = then
+        self._readers = readers
         self._users = Gauge("import_users", "Users of the run, by state.", ("state",))
         self._in_flight = Gauge("import_bytes_in_flight", "JSON that workers hold, or are about to get.")
-        self._counters = {
-            "bytes_read": Counter("import_read_bytes", "JSON that was read."),
-            "conversations": Counter("import_conversations", "Conversations that were seen."),
-            "chunks_written": Counter("import_chunks_written", "Chunks that were written."),
-            "rejects": Counter("import_rejects", "Items that could not be imported."),
-            "tried_again": Counter("import_batches_tried_again", "Batches that were sent to a worker once more."),
-        }
-        self._seconds = Counter("import_stage_seconds", "Seconds of workers, by stage.", ("stage",))
-        self._told: dict[str, float] = {}
+        self._read = _Total("import_read_bytes", "JSON that was read.")
+        self._conversations = _Total("import_conversations", "Conversations that were seen.")
+        self._chunks = _Total("import_chunks_written", "Chunks that were written.")
+        self._rejects = _Total("import_rejects", "Items that could not be imported.")
+        self._retries = _Total("import_retries", "What was tried again: batches, calls of the destination.", "what")
+        self._seconds = _Total("import_stage_seconds", "Seconds of readers and workers, by stage.", "stage")
+        self._latency = Histogram(
+            "import_destination_seconds",
+            "Seconds until the destination had answered for a batch, with all that it tried again.",
+            LATENCY_BUCKETS_SECONDS,
+            ("call",),
+        )
 
     def show(self, progress: RunProgress) -> None:
         """See `RunReporter.show`."""
         for state in STATES:
             self._users.set(progress.states[state], {"state": state})
         self._in_flight.set(self._pool.bytes_in_flight)
+        self._read.is_now({"": progress.bytes_read})
+        self._conversations.is_now({"": progress.conversations})
+        self._chunks.is_now({"": progress.chunks_written})
+        self._rejects.is_now({"": progress.rejects})
         totals = self._pool.totals
-        for name, counter in self._counters.items():
-            now = totals.tried_again if name == "tried_again" else getattr(progress, name)
-            self._grow(counter, name, now)
-        for stage, seconds in zip(STAGES, (totals.work_seconds, totals.sink_seconds), strict=True):
-            self._grow(self._seconds, stage, seconds, {"stage": stage})
-        self._then.show(progress)
+        self._retries.is_now({"batch": totals.tried_again, "destination": totals.sink_retries})
+        work, sink = totals.work_seconds, totals.sink_seconds
+        self._seconds.is_now({"read": self._readers.read_seconds, "work": work, "sink": sink})
+        for call, untold in (("look_up", totals.look_ups), ("write", totals.writes)):
+            while untold:
+                self._latency.observe(untold.popleft(), {"call": call})
 
-    def _grow(self, counter: Counter, name: str, now: float, tags: dict[str, str] | None = None) -> None:
-        """Adds what is new. A user who is tried again takes counts back: the counter waits until they are passed."""
-        new = now - self._told.get(name, 0.0)
-        if new > 0:
-            counter.inc(new, tags)
-            self._told[name] = now
+
+class _Total(Counter):
+    """A counter that is told totals. With a `label`, one for each of the label's values."""
+
+    def __init__(self, name: str, description: str, label: str = "") -> None:
+        super().__init__(name, description, (label,) if label else None)
+        self._label = label
+        self._told: dict[str, float] = {}
+
+    def is_now(self, totals: Mapping[str, float]) -> None:
+        """Adds what is new. A user who is tried again takes counts back: the counter waits until they are passed.
+
+        What has not happened yet is told as 0, which `inc` refuses: of a series that begins with its first event, a
+        rate misses that event.
+        """
+        for value, total in totals.items():
+            new = total - self._told.get(value, 0.0)
+            if new > 0 or value not in self._told:
+                self._record(max(new, 0.0), {self._label: value} if self._label else None)
+                self._told[value] = max(total, 0.0)

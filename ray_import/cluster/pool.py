@@ -129,7 +129,7 @@ class WorkerPool:
 
     @property
     def totals(self) -> PoolTotals:
-        """Where the workers' time went, and how many batches were sent once more."""
+        """Where the workers' time went, and what was tried again."""
         return self._totals
 
     def has_room(self, size_bytes: int) -> bool:
@@ -240,8 +240,7 @@ class WorkerPool:
             self._dispatch.lane_up(call.lane)
             return []
         result, held_bytes = answer
-        self._totals.work_seconds += result.seconds - result.sink_seconds
-        self._totals.sink_seconds += result.sink_seconds
+        self._totals.add(result)
         self._let_go(call.lane, call.held)
         self._recycle(call.lane, held_bytes)
         return [_finished(call.held, result, None)]

@@ -1,7 +1,8 @@
 """Exports that are read by tasks anywhere in the cluster: a batch stays where it is until a worker takes it."""
 
 import pickle
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,16 +29,19 @@ WORKER_CPUS = 0.8
 
 def read_export(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:
     """Tells the version; then for each batch what it is (a Part without payload), then its payload; then the end."""
+    began = time.perf_counter()
     version = version_of(source)
     if version and version == known_version:
-        yield Opened(version, None)
+        yield Opened(version, None, time.perf_counter() - began)
         return
     sources = open_sources([source], settings.read)
-    yield Opened(version, sources.bytes_total)
+    yield Opened(version, sources.bytes_total, time.perf_counter() - began)
+    began = time.perf_counter()
     for batch in batches_of(sources.conversations(), settings.flow.batch_bytes):
-        yield Part(None, len(batch.payload), batch.frames, sources.bytes_read)
+        yield Part(None, len(batch.payload), batch.frames, sources.bytes_read, time.perf_counter() - began)
         yield pickle.PickleBuffer(batch.payload)
-    yield Ended(tuple(sources.problems), sources.bytes_read, sources.may_be_empty)
+        began = time.perf_counter()  # not the time in which nobody wanted more
+    yield Ended(tuple(sources.problems), sources.bytes_read, sources.may_be_empty, time.perf_counter() - began)
 
 
 class RayReaders:
@@ -45,6 +49,7 @@ class RayReaders:
 
     def __init__(self, node_id: str, settings: ImportSettings) -> None:
         self._settings = settings
+        self._read_seconds = 0.0
         task = ray.remote(read_export)
         common: dict[str, Any] = {
             "name": "read_export",
@@ -56,13 +61,21 @@ class RayReaders:
         self._here = task.options(num_cpus=0, scheduling_strategy=here, **common)
         self._anywhere = task.options(num_cpus=READER_CPUS, scheduling_strategy="SPREAD", **common)
 
+    @property
+    def read_seconds(self) -> float:
+        """For how long all readers together have worked."""
+        return self._read_seconds
+
+    def _took(self, seconds: float) -> None:
+        self._read_seconds += seconds
+
     def read(self, source: str, known_version: str) -> Reading:
         """See `Readers.read`. A look at a file is quicker than a task, and most files have not changed."""
         is_here = isinstance(address_of(source), Path)
         if is_here and known_version and version_of(source) == known_version:
             return _Known(known_version)
         task = self._here if is_here else self._anywhere
-        return _RayReading(task.remote(source, known_version, self._settings))
+        return _RayReading(task.remote(source, known_version, self._settings), self._took)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +96,9 @@ class _Known:
 class _RayReading:
     """See `Reading`."""
 
-    def __init__(self, generator: Any) -> None:
+    def __init__(self, generator: Any, took: Callable[[float], None]) -> None:
         self.waits_on: Any = generator
+        self._took = took
         self._part: Part | None = None
 
     def poll(self) -> Opened | Part | Ended | None:
@@ -101,6 +115,7 @@ class _RayReading:
             told = ray.get(ref)
         except ray.exceptions.RayError as error:
             raise to_ours(error) from None
+        self._took(told.seconds)
         if isinstance(told, Part):
             self._part = told
             return self.poll()

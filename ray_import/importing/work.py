@@ -1,7 +1,7 @@
 """What is done with a batch, wherever that is: hash, skip, extract, chunk, write, count."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,20 +62,20 @@ class _BatchWork:
         self._rejects: list[Reject] = []
         self._settled: list[str] = []
         self._unchanged: list[str] = []
-        self._sink_seconds = 0.0
+        self._sink_seconds = defaultdict[str, float](float)
 
     def run(self, number: int, frames: Sequence[Frame]) -> BatchResult:
-        began = time.perf_counter()
+        began, retries = time.perf_counter(), self._sink.retries
         settings_hash = self._work.settings.rows_hash
         hashes = [content_hash(self._raw(frame)) for frame in frames]
         known: dict[str, Known] = {}
         if not self._work.force:
-            with self._on_the_sink():
+            with self._on_the_sink("look_up"):
                 known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
         for frame, raw_hash in zip(frames, hashes, strict=True):
             self._take(frame, raw_hash, known.get(raw_hash))
         rows = [extracted.rows for extracted in self._extracted]
-        with self._on_the_sink():
+        with self._on_the_sink("write" if rows or self._rejects or self._settled else "rest"):
             replaced = self._sink.write(self._work.of, settings_hash, rows, self._rejects, self._settled)
         kept = len(self._rejects)
         for extracted, outcome in zip(self._extracted, replaced, strict=True):
@@ -83,19 +83,23 @@ class _BatchWork:
                 self._reject(extracted.frame, f"refused:{outcome.refused}")
             else:
                 self._count(extracted, outcome)
-        with self._on_the_sink():
+        with self._on_the_sink("rest"):
             if len(self._rejects) > kept:
                 self._sink.write(self._work.of, settings_hash, [], self._rejects[kept:])
             if self._work.prune:
                 self._sink.mark_seen(self._work.of, self._unchanged, [one.conversation_id for one in rows])
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
-        return BatchResult(number, self._counts, references, time.perf_counter() - began, self._sink_seconds)
+        spent = self._sink_seconds
+        return BatchResult(
+            number, self._counts, references, time.perf_counter() - began, sum(spent.values()),
+            spent["look_up"], spent["write"], self._sink.retries - retries,
+        )  # fmt: skip
 
     @contextmanager
-    def _on_the_sink(self) -> Iterator[None]:
+    def _on_the_sink(self, why: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
-        self._sink_seconds += time.perf_counter() - began
+        self._sink_seconds[why] += time.perf_counter() - began
 
     def _raw(self, frame: Frame) -> memoryview:
         return self._payload[frame.start : frame.start + frame.length]

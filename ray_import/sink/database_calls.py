@@ -57,6 +57,7 @@ class DatabaseCalls:
     ) -> None:
         """Raises SinkError where the database is not reached, or is not set up."""
         self._database = database
+        self.retries = 0
         self._wait = wait or polite_wait
         self._patience_seconds = min(OPENING_PATIENCE_SECONDS, patience_seconds)
         try:
@@ -91,8 +92,12 @@ class DatabaseCalls:
             retry=lambda state: _may_pass(state, whole=whole),
             wait=self._wait,
             stop=stop_before_delay(self._patience_seconds),
+            before_sleep=self._count_retry,
             reraise=True,
         )(work)
+
+    def _count_retry(self, _state: RetryCallState) -> None:
+        self.retries += 1
 
 
 def _may_pass(state: RetryCallState, *, whole: bool) -> bool:

@@ -140,6 +140,10 @@ class RunLedger(Protocol):
 class Sink(RunLedger, Protocol):
     """A destination. All methods raise SinkError, and SinkBusy where trying again may help."""
 
+    @property
+    def retries(self) -> int:
+        """How often something was tried again here since it was opened."""
+
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
         """Which of the content hashes are in, made with these settings."""
 

@@ -32,6 +32,9 @@ _HINTS = {
 class SqliteConnection:
     """One connection to the file; made anew in every process that writes."""
 
+    retries = 0
+    """See `Sink.retries`: SQLite itself waits."""
+
     def __init__(self, path: Path, *, create: bool = True) -> None:
         """Opens `path`, making the tables where there is nothing yet (and `create` allows it)."""
         self._path = path

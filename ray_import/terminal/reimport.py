@@ -7,14 +7,16 @@ import uuid
 from collections.abc import Sequence
 from contextlib import closing, nullcontext, redirect_stdout
 
-from ray_import.bulk.alert import alert
+from ray_import.bulk.alert import post
 from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.loop import Run
 from ray_import.bulk.plan import Plan, plan_of
-from ray_import.bulk.progress import RunReport
+from ray_import.bulk.progress import AllOf, RunReport, RunReporter
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
+from ray_import.bulk.watch import Watch
 from ray_import.bulk.which import WhichUsers
+from ray_import.bulk.will import LastWill
 from ray_import.cluster.environment import joins_cluster
 from ray_import.errors import Interrupted
 from ray_import.importing.lease import Heartbeat
@@ -42,17 +44,28 @@ def reimport(
 ) -> RunReport:
     """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
     destination = checked_destination(to, workers)
-    with closing(destination.open()) as sink:
-        found = _found(which, sink, settings)
-        if found.passed_over is not None:
-            where = f"{len(found.users):,} users in {which.bucket}"
-            stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
-        run_id, known = _run_of(which, found.users, settings, sink)
-        report = _on_ray(run_id, which.what, found, known, destination, sink, settings, workers, max_connections, force)
+    with _watch(which) as watch:
+        with closing(destination.open()) as sink:
+            found = _found(which, sink, settings)
+            if found.passed_over is not None:
+                where = f"{len(found.users):,} users in {which.bucket}"
+                stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
+            run_id, known = _run_of(which, found.users, settings, sink)
+            watch.begun(run_id, known)
+            report = _on_ray(
+                run_id, which.what, found, known, destination, sink, settings, workers, max_connections, force, watch
+            )
+        watch.ended(report)
+    return report
+
+
+def _watch(which: WhichUsers) -> Watch:
+    """Tells ALERT_WEBHOOK. Raises ConfigError."""
     from ray_import.credentials import environment  # noqa: PLC0415 - a twentieth of a second for this command alone
 
-    alert(report, environment().alert_webhook.get_secret_value())
-    return report
+    found = environment()
+    url = found.alert_webhook.get_secret_value()
+    return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
@@ -99,8 +112,10 @@ def _on_ray(
     workers: int | None,
     max_connections: int | None,
     force: bool,
+    watch: RunReporter,
 ) -> RunReport:
     before_ray(destination)
+    from ray_import.cluster.job_metadata import JobMetadata  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.metrics import MetricsReporter  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.pool import Recycling, WorkerPool  # noqa: PLC0415 - takes half a second to import
     from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: PLC0415
@@ -113,7 +128,8 @@ def _on_ray(
         bytes_per_worker = settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:
             interruption.listen()
-            imports = Imports(RayReaders(session.node_id, settings), sink, settings, sources, versions, force)
+            readers = RayReaders(session.node_id, settings)
+            imports = Imports(readers, sink, settings, sources, versions, force)
 
             def lanes() -> int:
                 most = session.lanes if destination.on_this_machine else session.lanes_anywhere
@@ -127,8 +143,8 @@ def _on_ray(
             pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
             began = time.monotonic()
             with closing(pool), run_progress_on(stderr) as reporter:
-                metered = MetricsReporter(pool, reporter)
-                run = Run(run_id, known, imports, pool, sink, metered, ACTIVE_PER_WORKER * pool.workers, grow)
+                told = AllOf((watch, MetricsReporter(pool, readers), JobMetadata(run_id), reporter))
+                run = Run(run_id, known, imports, pool, sink, told, ACTIVE_PER_WORKER * pool.workers, grow)
                 _to_the_end(run, destination)
             interruption.ignore()
             sink.close_run(run_id, "complete")

@@ -35,7 +35,7 @@ class Head:
 def ray_head(*, token: bool) -> Iterator[Head]:
     """Starts a head with two CPUs, with Ray's token authentication on or off."""
     folder = Path(tempfile.mkdtemp(prefix="rh", dir="/tmp"))  # short: sockets' paths have 107 bytes
-    gcs, dashboard, client, metrics, agent = _free_ports(5)
+    gcs, dashboard, client, metrics, agent = free_ports(5)
     environment = _environment(token)
     command = [
         str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=2",
@@ -87,7 +87,7 @@ def _stop(process: subprocess.Popen[bytes], folder: Path) -> None:
     process.wait(timeout=20)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports above the range that Ray's workers take theirs from."""
     sockets: list[socket.socket] = []
     while len(sockets) < count:

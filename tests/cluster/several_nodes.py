@@ -17,10 +17,10 @@ QUICKLY = {
 
 
 @contextmanager
-def several_nodes(cpus: int) -> Iterator[Any]:
+def several_nodes(cpus: int, **head: Any) -> Iterator[Any]:
     """A head with so many CPUs, to which `add` adds nodes; all of it is gone afterwards."""
-    head = {"num_cpus": cpus, "object_store_memory": STORE_BYTES, "include_dashboard": False, "_system_config": QUICKLY}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    usual = {"object_store_memory": STORE_BYTES, "include_dashboard": False, "_system_config": QUICKLY}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, **usual, **head})
     try:
         yield cluster
     finally:

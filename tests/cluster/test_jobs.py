@@ -3,22 +3,25 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from ray.job_submission import JobSubmissionClient
 
 from tests.cluster.imports import tables
 from tests.cluster.ray_head import Head, ray_head
-from tests.contract.object_server import object_server
+from tests.contract.object_server import Fault, object_server
 
 pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "export"
+IMPORT = ("python", "jobs/import_export.py")
+REIMPORT = ("python", "jobs/reimport_all.py")
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -28,13 +31,13 @@ def head(request: pytest.FixtureRequest) -> Iterator[Head]:
         yield up
 
 
-def submit(head: Head, *arguments: str) -> str:
+def submit(head: Head, *arguments: str, entry: Sequence[str] = IMPORT, metadata: str = "{}") -> str:
     """Submits the job as the README does, and gives its id."""
     job_id = f"test-{time.monotonic_ns()}"
     command = [
         str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head.dashboard, "--no-wait",
-        "--submission-id", job_id, "--working-dir", str(ROOT), "--",
-        "python", "jobs/import_export.py", *arguments,
+        "--submission-id", job_id, "--working-dir", str(ROOT), "--metadata-json", metadata, "--",
+        *entry, *arguments,
     ]  # fmt: skip
     subprocess.run(command, env=head.environment, check=True, capture_output=True, cwd=ROOT)
     return job_id
@@ -138,3 +141,41 @@ def test_the_wrong_token_is_an_error_in_words(head: Head, tmp_path: Path) -> Non
     assert b"cannot be reached" in done.stderr
     assert b"Traceback" not in done.stderr
     assert environment["RAY_AUTH_TOKEN"].encode() not in done.stderr
+
+
+def test_a_run_tells_its_progress_as_metadata_of_its_job_and_names_nobody(head: Head, tmp_path: Path) -> None:
+    with object_server() as server:
+        export = (SAMPLE / "conversations.json").read_bytes()
+        sources = {"ada-lovelace": server.put("ada.json", export), "grace-hopper": server.put("grace.json", export)}
+        manifest, to = tmp_path / "users.jsonl", f"sqlite:///{tmp_path / 'c.db'}"
+        lines = [orjson.dumps({"user_id": user, "source": source}) for user, source in sources.items()]
+        manifest.write_bytes(b"\n".join(lines))
+        arguments = ("--users", str(manifest), "--to", to)
+        client = JobSubmissionClient(head.dashboard, headers=head.headers)
+
+        server.every = Fault(503)
+        first = submit(head, *arguments, entry=REIMPORT, metadata='{"asked_by": "ops"}')
+        metadata = metadata_with(client, first, "import_run_id")
+        run_id = metadata.pop("import_run_id")
+        assert metadata.pop("import_users") in ("2 pending", "1 pending, 1 running", "2 running")
+        assert metadata == {"asked_by": "ops", "import_percent": "0"}
+        client.stop_job(first)
+        assert ended(head, first)["status"] == "STOPPED"
+
+        server.every = None
+        second = submit(head, *arguments, entry=REIMPORT)
+        assert ended(head, second)["status"] == "SUCCEEDED", log_of(head, second)
+    told = {"import_run_id": run_id, "import_users": "2 complete", "import_percent": "100"}
+    assert client.get_job_info(second).metadata == told
+    assert client.get_job_status(first) == "STOPPED"
+
+
+def metadata_with(client: Any, job_id: str, key: str) -> dict[str, str]:
+    """The metadata of a job once `key` is there."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        found: dict[str, str] = client.get_job_info(job_id).metadata or {}
+        if key in found:
+            return found
+        time.sleep(0.1)  # between two looks, not instead of one
+    raise AssertionError(client.get_job_logs(job_id))

@@ -13,6 +13,7 @@ import pytest
 from ray_import.chunks.rows import Import
 from ray_import.sink.sqlite import SqliteSink
 from tests.terminal.commands import Ended, ended, ray_import, started
+from tests.unit.bulk.webhook import webhook
 from tests.unit.source.exports import conversation, exported, written, zipped
 from tests.unit.source.test_products import CLAUDE, DEEPSEEK, GEMINI, GROK
 
@@ -426,3 +427,15 @@ def test_help_is_on_standard_output(folder: Path, arguments: list[str]) -> None:
     result = ray_import(folder, *arguments)
     assert (result.code, result.err) == (0, "")
     assert result.out
+
+
+def test_a_run_over_many_users_that_cannot_begin_tells_the_webhook_unless_it_is_used_wrongly(folder: Path) -> None:
+    (folder / "users.jsonl").write_text('{"user_id": "ada-lovelace", "source": "good.json"}\n')
+    with webhook() as hook:
+        (folder / ".env").write_text(f"ALERT_WEBHOOK={hook.url}\n")
+        wrong = ray_import(folder, "reimport", "--users", "none.jsonl")
+        assert (wrong.code, hook.messages()) == (2, [])
+        assert ray_import(folder, "reimport", "--users", "users.jsonl", "--to", "sqlite:///page.json").code == 3
+        [message] = hook.messages()
+    assert message.pop("seconds") < 60
+    assert message == {"event": "died", "run_id": None, "what": "manifest", "states": {}, "error": "SinkError"}

@@ -119,6 +119,18 @@ def test_a_key_that_no_header_takes_is_refused_without_telling_it(monkeypatch: p
     assert KEY not in str(caught.value)
 
 
+def test_after_how_many_minutes_a_run_stalls_is_a_number_above_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALERT_STALLED_MINUTES", raising=False)
+    assert environment().alert_stalled_minutes == 10
+    monkeypatch.setenv("ALERT_STALLED_MINUTES", "0.5")
+    assert environment().alert_stalled_minutes == 0.5
+    for odd in ("0", "-1", "soon", "inf", "nan", ""):
+        monkeypatch.setenv("ALERT_STALLED_MINUTES", odd)
+        with pytest.raises(ConfigError) as caught:
+            environment()
+        assert caught.value.message == "ALERT_STALLED_MINUTES is not set to what it can be."
+
+
 def test_nothing_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, URL if name == "SUPABASE_URL" else KEY)

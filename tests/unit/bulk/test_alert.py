@@ -1,74 +1,68 @@
-"""The message at the end of a run that has failures, to a server on this machine."""
+"""Messages about runs, posted to a server on this machine."""
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+import time
 
 import pytest
 
-from ray_import.bulk.alert import alert
-from ray_import.bulk.progress import RunReport
-from ray_import.sink.port import RunUser
+from ray_import.bulk.alert import alert_of, error_of, post
+from ray_import.errors import NotAnExport, SinkBusy, SinkError
+from tests.unit.bulk.webhook import PATH, webhook
 
-GOOD = RunUser("ada-lovelace", "ada.zip", state="complete")
-BAD = RunUser("grace-hopper", "grace.zip", state="failed", error="grace.zip holds no conversations.")
-
-
-def report(*users: RunUser) -> RunReport:
-    return RunReport("run-1", "/data/users.jsonl", "postgresql://db/chats", users, 1_000, 12.3456, 2)
+MESSAGE = alert_of("died", "run-1", "manifest", {"pending": 2, "complete": 1, "failed": 0}, 12.3456, {"error": "X"})
 
 
-@contextmanager
-def webhook(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
-    """An address that answers with `status`, and what it was sent."""
-    got: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Says nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/hook-secret", got
-        finally:
-            server.shutdown()
-            thread.join()
+def test_a_message_is_one_json_object() -> None:
+    with webhook() as hook:
+        post(hook.url, MESSAGE)
+        assert hook.messages() == [
+            {
+                "event": "died",
+                "run_id": "run-1",
+                "what": "manifest",
+                "states": {"complete": 1, "pending": 2},
+                "seconds": 12.346,
+                "error": "X",
+            }
+        ]
 
 
-def test_one_message_tells_of_a_run_with_failures_and_names_nobody() -> None:
-    with webhook() as (url, got):
-        alert(report(GOOD, BAD), url)
-    expected = {"complete": 1, "failed": 1}
-    assert got == [{"run_id": "run-1", "what": "/data/users.jsonl", "states": expected, "seconds": 12.346}]
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SinkError("The password of ana is wrong.", "Look at it.", "28P01"), {"error": "SinkError", "code": "28P01"}),
+        (SinkBusy("ana's database is away."), {"error": "SinkBusy"}),
+        (NotAnExport("ana.zip holds no conversations."), {"error": "NotAnExport"}),
+        (KeyError("ana"), {"error": "KeyError"}),
+    ],
+)
+def test_of_an_error_its_type_and_its_code_are_told_and_no_text(error: Exception, told: dict[str, object]) -> None:
+    assert error_of(error) == told
 
 
-def test_a_run_without_failures_and_one_without_a_webhook_tell_nothing() -> None:
-    with webhook() as (url, got):
-        alert(report(GOOD), url)
-        alert(report(BAD), "")
-    assert got == []
+def test_where_there_is_no_webhook_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    post("", MESSAGE)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_webhook_that_refuses_is_only_told(capsys: pytest.CaptureFixture[str]) -> None:
-    with webhook(500) as (url, got):
-        alert(report(BAD), url)
-    assert len(got) == 1
+    with webhook(500) as hook:
+        post(hook.url, MESSAGE)
+        assert len(hook.messages()) == 1
     assert capsys.readouterr().err == "ALERT_WEBHOOK could not be told (HTTPStatusError).\n"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook-secret", "no address", "http://[hook-secret"])
+@pytest.mark.parametrize("url", [f"http://127.0.0.1:1{PATH}", "no address", "http://[hook-secret"])
 def test_a_webhook_that_is_not_there_is_only_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    alert(report(BAD), url)
+    post(url, MESSAGE)
     told = capsys.readouterr().err
     assert told.startswith("ALERT_WEBHOOK could not be told")
     assert "secret" not in told
+
+
+def test_a_webhook_that_does_not_answer_holds_nobody_up(capsys: pytest.CaptureFixture[str]) -> None:
+    with webhook(slow=True) as hook:
+        began = time.monotonic()
+        post(hook.url, MESSAGE, within_seconds=0.2)
+        assert time.monotonic() - began < 5
+        assert hook.got.get(timeout=10) == MESSAGE
+    assert "ALERT_WEBHOOK could not be told" in capsys.readouterr().err
