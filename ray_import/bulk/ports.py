@@ -42,8 +42,9 @@ class Ended:
 class Reading(Protocol):
     """An export that is read somewhere, no further ahead than a few batches."""
 
-    waits_on: Any
-    """What `Workers.wait` may be given to wake up when there is more."""
+    @property
+    def waits_on(self) -> Any:
+        """What `Workers.wait` may be given to wake up when there is more; None where there is more already."""
 
     def poll(self) -> Opened | Part | Ended | None:
         """What has come, in order; None where nothing has yet. Raises the ImporterError that ended the reading."""

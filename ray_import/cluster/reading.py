@@ -2,8 +2,9 @@
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -56,16 +57,34 @@ class RayReaders:
         self._anywhere = task.options(num_cpus=READER_CPUS, scheduling_strategy="SPREAD", **common)
 
     def read(self, source: str, known_version: str) -> Reading:
-        """See `Readers.read`."""
-        task = self._here if isinstance(address_of(source), Path) else self._anywhere
+        """See `Readers.read`. A look at a file is quicker than a task, and most files have not changed."""
+        is_here = isinstance(address_of(source), Path)
+        if is_here and known_version and version_of(source) == known_version:
+            return _Known(known_version)
+        task = self._here if is_here else self._anywhere
         return _RayReading(task.remote(source, known_version, self._settings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """See `Reading`: of an export that is in already."""
+
+    version: str
+    waits_on: ClassVar[None] = None
+
+    def poll(self) -> Opened:
+        """See `Reading.poll`."""
+        return Opened(self.version, None)
+
+    def close(self) -> None:
+        """See `Reading.close`."""
 
 
 class _RayReading:
     """See `Reading`."""
 
     def __init__(self, generator: Any) -> None:
-        self.waits_on = generator
+        self.waits_on: Any = generator
         self._part: Part | None = None
 
     def poll(self) -> Opened | Part | Ended | None:
@@ -75,7 +94,8 @@ class _RayReading:
             return None
         try:
             ref = next(self.waits_on)
-            if self._part is not None:
+            # A reader that is lost yields its error last, also where a payload was to come.
+            if self._part is not None and ref != self.waits_on.completed():
                 part, self._part = self._part, None
                 return Part(ref, part.size_bytes, part.frames, part.bytes_read)
             told = ray.get(ref)
@@ -87,5 +107,9 @@ class _RayReading:
         return told
 
     def close(self) -> None:
-        """See `Reading.close`."""
-        ray.cancel(self.waits_on, force=False)
+        """See `Reading.close`. A task whose generator nobody holds goes on to its end; what it yields is thrown away.
+
+        It is not cancelled: where a generator ends at that moment, `ray.cancel` makes Ray (2.60) end this process
+        ("Tried to complete task that was not pending").
+        """
+        self.waits_on = None

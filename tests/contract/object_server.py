@@ -59,6 +59,18 @@ class ObjectServer:
     delay_seconds: float = 0.0
     asked: list[Asked] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
+    free: threading.Semaphore | None = None
+    """So many more requests are answered; the others wait for it."""
+
+    @contextmanager
+    def held_after(self, requests: int) -> Iterator[None]:
+        """Within it so many requests are answered, and all others when it ends."""
+        self.free = free = threading.Semaphore(requests)
+        try:
+            yield
+        finally:
+            self.free = None
+            free.release(1_000_000)
 
     @property
     def sent(self) -> int:
@@ -117,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server_of
         server.over.wait(server.delay_seconds)
+        if (free := server.free) is not None:
+            free.acquire()
         asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()})
         server.asked.append(asked)
         fault = server.faults.get(len(server.asked) - 1, server.every) or Fault()
