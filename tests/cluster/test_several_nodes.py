@@ -123,16 +123,16 @@ def test_a_machine_that_joins_in_the_middle_is_worked_on(
 
 
 def test_with_a_head_that_runs_no_work_a_run_asks_for_machines_and_waits_for_them_also_when_the_only_one_is_lost(
-    users: Users, database: Database, to: str
+    served: ObjectServer, users: Users, database: Database, to: str
 ) -> None:
     with several_nodes(0) as cluster:
         options = ("--workers", "5", "--max-connections", "3")
         with started(users.manifest, to, *options, environment=environment(cluster)) as process:
             wait_until(lambda: cpus_asked_for(cluster) == 3, process)
-            lost = add(cluster, 1)
-            wait_until(lambda: done_in(database) >= 2, process)
-            raylet_of(lost).kill()
-            assert done_in(database) < len(users.sources)
+            with served.held_after(HELD_AFTER_REQUESTS):
+                lost = add(cluster, 1)
+                wait_until(lambda: done_in(database) >= 2, process)
+                raylet_of(lost).kill()
             add(cluster, 1)
             done = ended(process)
         assert cpus_asked_for(cluster) == 0
