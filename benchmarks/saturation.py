@@ -127,7 +127,7 @@ def saturated_at(kind: Kind, place: Place, most: int = 10_000) -> int:
 
 def table(workers: Sequence[int], kinds: Sequence[Kind], place: Place) -> Table:
     """A line for each destination and number of workers."""
-    drawn = Table("", "workers", *Speed.__slots__, "all", "narrowest", box=None, pad_edge=False)
+    drawn = Table("into", "number", *Speed.__slots__, "all", "narrowest", box=None, pad_edge=False)
     for kind in kinds:
         for number in workers:
             found = speed(number, kind, place)
