@@ -49,7 +49,8 @@ def this_process() -> str:
 
 
 def is_dead(holder: str) -> bool:
-    """Whether a process was here and is no more; False for those of other hosts, which cannot be seen."""
+    """Whether a process was here and is no more, though its parent may not have heard of that; False for those of other
+    hosts, which cannot be seen."""
     here, _, number = holder.rpartition("/")
     if here != _here() or not number.isdecimal():
         return False
@@ -59,6 +60,8 @@ def is_dead(holder: str) -> bool:
         return True
     except PermissionError:
         return False
+    with suppress(OSError):  # where there is no /proc
+        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].startswith("Z")
     return False
 
 

@@ -37,17 +37,19 @@ def run_import(
 
     Errors that are expected (ImporterError, Ctrl-C) end as a summary with status `failed` and the error
     in it: what was committed until then stays. A fault of ours is raised, and so is ImportRunning, before
-    anything is done. Between the loop's own signs of life, `heartbeat` gives them.
+    anything is done: before `make_executor`, too, which may take seconds. Between the loop's own signs of life,
+    `heartbeat` gives them.
     """
     begin(sink, work.of, source.label)
     run = _Run(source, work, sink, reporter, profile)
     workers = 0
     error: ImporterError | None = None
     try:
-        with heartbeat or nullcontext(), closing(make_executor()) as executor:
+        with heartbeat or nullcontext():
             run.tell_profile()
-            workers = executor.workers
-            run.to_the_end(executor)
+            with closing(make_executor()) as executor:
+                workers = executor.workers
+                run.to_the_end(executor)
     except ImporterError as expected:
         error = expected
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import ExitStack, closing, redirect_stdout
 
 from ray_import.chunks.rows import Import
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
@@ -102,23 +102,33 @@ def _import_with_ray(
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
 
     # Ray prints its own troubles to standard output, which is for results.
-    with redirect_stdout(sys.stderr), Interruption() as interruption:
-        stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
-        lanes_bytes = work.settings.flow.bytes_per_worker * (workers or available_cpus())
-        with ray_session(workers, lanes_bytes) as session, progress_on(stderr) as reporter:
+    with (
+        redirect_stdout(sys.stderr),
+        Interruption() as interruption,
+        ExitStack() as ray,
+        progress_on(stderr) as reporter,
+    ):
+
+        def executor() -> RayExecutor:
+            """Only now: nobody waits for Ray to hear that an import of this user is running."""
+            stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
+            lanes_bytes = work.settings.flow.bytes_per_worker * (workers or available_cpus())
+            session = ray.enter_context(ray_session(workers, lanes_bytes))
             interruption.listen()
             lanes = session.lanes(workers)
             if workers is not None and lanes < workers:
                 stderr.print(f"{lanes} workers instead of {workers}: the cluster has no more CPUs here.")
-            summary = run_import(
-                source,
-                work,
-                sink,
-                destination.url,
-                lambda: RayExecutor(session, lanes, work, destination, sink),
-                reporter,
-                Heartbeat(lambda: destination.open(create=False), lambda: [work.of.id]),
-                Profile(profile_table, work.of) if profile_table else None,
-            )
-            interruption.ignore()
-            return summary
+            return RayExecutor(session, lanes, work, destination, sink)
+
+        summary = run_import(
+            source,
+            work,
+            sink,
+            destination.url,
+            executor,
+            reporter,
+            Heartbeat(lambda: destination.open(create=False), lambda: [work.of.id]),
+            Profile(profile_table, work.of) if profile_table else None,
+        )
+        interruption.ignore()
+        return summary

@@ -41,6 +41,13 @@ def test_a_process_that_lives_or_cannot_be_seen_is_not_dead() -> None:
     assert is_dead(dead_process())
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="without /proc its parent has to have heard of its end")
+def test_a_process_whose_parent_has_not_heard_of_its_end_is_dead() -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert is_dead(f"{this_process().rpartition('/')[0]}/{process.pid}")
+
+
 def test_a_second_import_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
     with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
         begin(sink, FIRST, "x")
