@@ -23,8 +23,8 @@ TEXT_SHARE = 0.25
 """MB of text in a MB of JSON: docs/benchmarks.md."""
 WORKER_MS = 19.0
 """Hash, look up, extract, chunk, rows; CPU ms per MB of JSON: benchmarks.stages, 40 MB, without its writing."""
-DRIVER_BATCH_MS = 5.5
-"""CPU ms per batch, whatever its size: benchmarks.waiting_sink."""
+DRIVER_BATCH_MS = 5.0
+"""CPU ms per batch, whatever its size: benchmarks.waiting_sink (4.0 to 6.8)."""
 WAIT_MS_PER_REF, MOST_WAIT_MS = 0.0093, 11.5
 """`ray.wait` over what a driver waits for: 9.3 ms over 1,001 references, 11.5 over 5,001 (Ray 2.60)."""
 USER_CALLS = 3
@@ -53,12 +53,14 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What differs from place to place. Sources and exports are in MB of JSON, the object store is each machine's."""
+    """What differs from place to place. Sources and exports are in MB of JSON, the object store is each machine's; of
+    several runs at a time each has its share of the users and workers."""
 
     source_mb_s: float = 1250.0
     database_cpus: float = 8.0
     store_mb: float = 3000.0
     export_mb: float = 50.0
+    runs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ REMEDIES = {
     "window": "a larger object store on every machine, the head too",
     "source": "machines near the source; ZIPs",
     "destination": "more CPUs for the database; no more workers",
-    "driver": "several runs side by side, each with its share of the users",
+    "driver": "several runs, each with its share of the users and a cluster of its own",
 }
 
 
@@ -100,7 +102,7 @@ def speed(workers: int, kind: Kind, place: Place) -> Speed:
         window=_workers_mb_s(in_window, kind),
         source=place.source_mb_s,
         destination=1000 * place.database_cpus / (kind.database_ms * TEXT_SHARE),
-        driver=_driver_mb_s(workers, min(in_window, 2 * workers), batch_mb, kind, place),
+        driver=place.runs * _driver_mb_s(workers / place.runs, in_window, batch_mb, kind, place),
     )
 
 
@@ -111,10 +113,11 @@ def _workers_mb_s(workers: float, kind: Kind) -> float:
     return 1000 * workers / max(each_ms, kind.whole_ms)
 
 
-def _driver_mb_s(workers: int, batches_in_flight: float, batch_mb: float, kind: Kind, place: Place) -> float:
+def _driver_mb_s(workers: float, in_window: float, batch_mb: float, kind: Kind, place: Place) -> float:
     """Of one thread, which does a batch's and a user's part, and tells every user's job how far it is."""
     active = ACTIVE_PER_WORKER * workers
-    batch_ms = DRIVER_BATCH_MS + min(WAIT_MS_PER_REF * (batches_in_flight + active), MOST_WAIT_MS)
+    in_flight = min(in_window, FlowLimits().batches_per_worker * workers)
+    batch_ms = DRIVER_BATCH_MS + min(WAIT_MS_PER_REF * (in_flight + active), MOST_WAIT_MS)
     mb_ms = batch_ms / batch_mb + USER_CALLS * kind.call_ms / place.export_mb
     telling = min(active * kind.call_ms / (1000 * JOB_ROW_EVERY_SECONDS), TELLING_SHARE)
     return 1000 * (1 - telling) / mb_ms
@@ -146,8 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--database-cpus", type=float, default=Place().database_cpus)
     options.add_argument("--store-mb", type=float, default=Place().store_mb, help="object store of each machine")
     options.add_argument("--export-mb", type=float, default=Place().export_mb, help="of JSON, of a user")
+    options.add_argument(
+        "--runs", type=int, default=Place().runs, help="at the same time, each on a cluster of its own"
+    )
     chosen = options.parse_args(arguments)
-    place = Place(chosen.source_mb_s, chosen.database_cpus, chosen.store_mb, chosen.export_mb)
+    place = Place(chosen.source_mb_s, chosen.database_cpus, chosen.store_mb, chosen.export_mb, chosen.runs)
     console = Console(width=120, highlight=False)
     console.print(table(chosen.workers, KINDS, place))
     for kind in KINDS:

@@ -1,6 +1,9 @@
 """The model of where a run saturates: the narrowest part decides, and each remedy moves its own part."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +47,7 @@ def test_what_there_is_too_little_of_is_the_narrowest(place: Place, part: str) -
     ("more", "part"),
     [({"source_mb_s": 2500.0}, "source"), ({"database_cpus": 16.0}, "destination"), ({"store_mb": 6000.0}, "window")],
 )
-def test_twice_as_much_of_it_lets_twice_as_much_through(more: dict[str, float], part: str) -> None:
+def test_twice_as_much_of_it_lets_twice_as_much_through(more: dict[str, Any], part: str) -> None:
     before, after = speed(100, POSTGRES, PLACE), speed(100, POSTGRES, replace(PLACE, **more))
     assert getattr(after, part) == pytest.approx(2 * getattr(before, part))
 
@@ -63,6 +66,13 @@ def test_small_exports_and_far_destinations_cost_the_driver() -> None:
     assert driver(SUPABASE, 5) < driver(POSTGRES, 5)
 
 
+def test_runs_side_by_side_have_a_driver_each() -> None:
+    one, four = speed(100, POSTGRES, PLACE), speed(100, POSTGRES, replace(PLACE, runs=4))
+    assert one.narrowest == "driver"
+    assert four.driver >= 4 * one.driver
+    assert (four.workers, four.destination) == (one.workers, one.destination)
+
+
 def test_more_workers_gain_something_until_it_saturates() -> None:
     last = saturated_at(POSTGRES, PLACE)
     assert speed(last - 1, POSTGRES, PLACE).narrowest == "workers"
@@ -74,3 +84,20 @@ def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--workers", "10", "--source-mb-s", "1"])
     out = capsys.readouterr().out
     assert f"where it is the source: {REMEDIES['source']}." in out
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+SHOWN = re.findall(r"`python -m benchmarks\.saturation([^`]*)`.*?```\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize(("options", "shown"), SHOWN, ids=[options for options, _ in SHOWN])
+def test_what_the_document_shows_is_what_is_printed(
+    options: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(options.split())
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert printed == shown.splitlines()
+
+
+def test_the_document_shows_it_for_one_run_and_for_several() -> None:
+    assert len(SHOWN) == 2
