@@ -58,7 +58,7 @@ class Place:
 
     source_mb_s: float = 1250.0
     database_cpus: float = 8.0
-    store_mb: float = 3000.0
+    store_mb: float = 3200.0
     export_mb: float = 50.0
     runs: int = 1
 

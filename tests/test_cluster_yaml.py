@@ -10,11 +10,17 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 
+from ray_import.cluster.reading import AHEAD_OBJECTS
 from ray_import.cluster.session import BUDGET_SHARE
 from ray_import.settings import FlowLimits
+from ray_import.terminal.reimport import ACTIVE_PER_WORKER
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ("cluster.yaml", "cluster.local.yaml")
+MOST_WORKERS = 12 * 8
+"""Machines of cluster.yaml, and the CPUs of one."""
+SPILLS_FROM = 0.8
+"""Ray's own, of an object store."""
 
 
 def read(name: str) -> dict[str, Any]:
@@ -94,6 +100,7 @@ def test_machines_come_when_they_are_asked_for_as_spot_machines_and_go(aws: dict
     prepared = validate(aws)
     worker = prepared["available_node_types"]["worker"]
     assert (worker["min_workers"], worker["max_workers"]) == (0, prepared["max_workers"])
+    assert 8 * prepared["max_workers"] == MOST_WORKERS
     assert worker["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
     assert prepared["max_workers"] > 0
     assert 0 < prepared["idle_timeout_minutes"] <= 10
@@ -137,8 +144,10 @@ def test_tokens_and_keys_come_from_files_on_the_machines_and_are_in_none_of_ours
 
 def test_the_object_stores_are_alike_and_enough_for_the_most_workers(config: dict[str, Any]) -> None:
     [store] = {int(size) for command in starts(config) for size in re.findall(r"memory=(\d+)", command)}
-    machines, cpus = config.get("max_workers", 12), 8
-    assert store * BUDGET_SHARE >= machines * cpus * FlowLimits().bytes_per_worker
+    in_flight = MOST_WORKERS * FlowLimits().bytes_per_worker
+    held_by_readers = MOST_WORKERS * ACTIVE_PER_WORKER * AHEAD_OBJECTS // 2 * FlowLimits().batch_bytes
+    assert in_flight <= BUDGET_SHARE * store
+    assert in_flight + held_by_readers <= SPILLS_FROM * store
 
 
 def test_what_is_copied_to_the_nodes_is_in_the_repository(config: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ def test_what_there_is_too_little_of_is_the_narrowest(place: Place, part: str) -
 
 @pytest.mark.parametrize(
     ("more", "part"),
-    [({"source_mb_s": 2500.0}, "source"), ({"database_cpus": 16.0}, "destination"), ({"store_mb": 6000.0}, "window")],
+    [({"source_mb_s": 2500.0}, "source"), ({"database_cpus": 16.0}, "destination"), ({"store_mb": 6400.0}, "window")],
 )
 def test_twice_as_much_of_it_lets_twice_as_much_through(more: dict[str, Any], part: str) -> None:
     before, after = speed(100, POSTGRES, PLACE), speed(100, POSTGRES, replace(PLACE, **more))
