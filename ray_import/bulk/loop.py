@@ -19,6 +19,9 @@ RUNNING_PATIENCE_SECONDS = 2 * LEASE_SECONDS
 """A user whom another import holds: either it ends, or it is dead after its lease."""
 TURN_SECONDS = 0.2
 JOB_ROW_EVERY_SECONDS = 2.0
+TELLING_SHARE = 0.1
+"""Of the time, so much may go into telling jobs how far they are: with a thousand of them, or a destination that is
+far away, it would be all of it."""
 GROW_EVERY_SECONDS = 3.0
 
 
@@ -56,7 +59,7 @@ class Run:
         self._bytes_read = 0
         self._done = Counter[str]()
         self._clock = clock
-        self._began = self._told = self._jobs_told = self._grown = clock()
+        self._began = self._told = self._may_tell_job = self._grown = clock()
 
     @property
     def users(self) -> tuple[RunUser, ...]:
@@ -102,12 +105,19 @@ class Run:
         if self._grow is not None and now - self._grown >= GROW_EVERY_SECONDS:
             self._grown = now
             self._most_active = self._grow()
-        if now - self._jobs_told >= JOB_ROW_EVERY_SECONDS:
-            self._jobs_told = now
-            for one in self._active.values():
-                one.tell_job()
+        self._tell_jobs()
         if now - self._told >= TURN_SECONDS:
             self._tell()
+
+    def _tell_jobs(self) -> None:
+        """The longest untold first."""
+        for one in sorted(self._active.values(), key=lambda one: one.told_at):
+            now = self._clock()
+            if now < self._may_tell_job or now - one.told_at < JOB_ROW_EVERY_SECONDS:
+                return
+            one.tell_job()
+            one.told_at = self._clock()
+            self._may_tell_job = one.told_at + (one.told_at - now) * (1 / TELLING_SHARE - 1)
 
     def _start_more(self) -> None:
         now = self._clock()
@@ -123,6 +133,7 @@ class Run:
             except ImporterError as error:  # its source is no address that can be
                 self._save(replace(user, state="failed", attempts=user.attempts + 1, error=error.message))
                 continue
+            one.told_at = now
             self._active[one.work.of.id] = one
 
     def _go_on(self) -> bool:

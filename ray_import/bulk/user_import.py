@@ -26,6 +26,7 @@ class UserImport:
         self.work = work
         self.in_flight = 0  # conversations: what was handed out as one batch may come back in parts
         self.last_turn = 0  # in which something was handed out
+        self.told_at = 0.0  # when the job's row was brought up to date
         self.bytes_read = 0
         self.counts = Counts()
         self.error: ImporterError | None = None

@@ -92,8 +92,9 @@ class WorkerPool:
         sink: Sink,
         recycling: Recycling = Recycling(),
         cpus_per_worker: float = 1,
+        start_seconds: float = START_TIMEOUT_SECONDS,
     ) -> None:
-        """Starts `workers` actors and waits until the first is up. Raises ClusterError."""
+        """Starts `workers` actors and waits until the first is up, at most so long. Raises ClusterError."""
         self._sink = sink
         self._flow = flow
         self._recycling = recycling
@@ -110,7 +111,7 @@ class WorkerPool:
         self._lanes = [_Lane(self._make_actor(lane)) for lane in range(workers)]
         for lane in range(workers):
             self._ask_whether_up(lane)
-        self._wait_for_first()
+        self._wait_for_first(start_seconds)
 
     @property
     def workers(self) -> int:
@@ -179,12 +180,12 @@ class WorkerPool:
             if not lane.given_up:
                 ray.kill(lane.actor)
 
-    def _wait_for_first(self) -> None:
+    def _wait_for_first(self, seconds: float) -> None:
         try:
-            done, _ = ray.wait(list(self._calls), num_returns=1, timeout=START_TIMEOUT_SECONDS, fetch_local=False)
+            done, _ = ray.wait(list(self._calls), num_returns=1, timeout=seconds, fetch_local=False)
             if not done:
                 raise ClusterError(
-                    f"No worker came up in {START_TIMEOUT_SECONDS} s.",
+                    f"No worker came up in {seconds:.0f} s.",
                     "The cluster has no free CPU for it: wait for other jobs, or ask for fewer --workers.",
                 )
             self.wait(0)

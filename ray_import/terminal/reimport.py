@@ -116,6 +116,7 @@ def _on_ray(
 ) -> RunReport:
     before_ray(destination)
     from ray_import.cluster.job_metadata import JobMetadata  # noqa: PLC0415 - imports Ray
+    from ray_import.cluster.machines import Machines  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.metrics import MetricsReporter  # noqa: PLC0415 - imports Ray
     from ray_import.cluster.pool import Recycling, WorkerPool  # noqa: PLC0415 - takes half a second to import
     from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: PLC0415
@@ -140,12 +141,18 @@ def _on_ray(
                 return ACTIVE_PER_WORKER * pool.workers
 
             recycling = Recycling(RECYCLE_AFTER_BATCHES)
-            pool = WorkerPool(session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS)
-            began = time.monotonic()
-            with closing(pool), run_progress_on(stderr) as reporter:
-                told = AllOf((watch, MetricsReporter(pool, readers), JobMetadata(run_id), reporter))
-                run = Run(run_id, known, imports, pool, sink, told, ACTIVE_PER_WORKER * pool.workers, grow)
-                _to_the_end(run, destination)
+            machines = Machines.of(session, destination, workers, max_connections)
+            if machines.have_to_come:
+                stderr.print("waiting for a machine …", style="dim")
+            with machines.asked_for():
+                pool = WorkerPool(
+                    session, lanes(), settings.flow, destination, sink, recycling, WORKER_CPUS, machines.start_seconds
+                )
+                began = time.monotonic()
+                with closing(pool), run_progress_on(stderr) as reporter:
+                    told = AllOf((watch, MetricsReporter(pool, readers), JobMetadata(run_id), reporter))
+                    run = Run(run_id, known, imports, pool, sink, told, ACTIVE_PER_WORKER * pool.workers, grow)
+                    _to_the_end(run, destination)
             interruption.ignore()
             sink.close_run(run_id, "complete")
             seconds = time.monotonic() - began

@@ -1,10 +1,13 @@
 """A cluster of several nodes on this machine; a lost one is missed within a second."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psutil
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.autoscaler._private.constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.cluster_utils import Cluster
 
 STORE_BYTES = 78_643_200
@@ -36,3 +39,9 @@ def raylet_of(node: Any) -> psutil.Process:
     """The process whose end is the node's."""
     [info] = node.all_processes["raylet"]
     return psutil.Process(info.process.pid)
+
+
+def cpus_asked_for(cluster: Any) -> int:
+    """What an autoscaler reads there: how many CPUs the cluster is to have."""
+    asked = GcsClient(address=cluster.address).internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL, None)
+    return int(sum(bundle["CPU"] for bundle in json.loads(asked))) if asked else 0

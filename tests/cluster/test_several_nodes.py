@@ -1,6 +1,7 @@
-"""A run over many users on several machines: who works where, a machine that is lost, one that joins."""
+"""A run over many users on several machines: who works where, a machine that is lost, one that joins, none at all."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from benchmarks.user_exports import Users, import_one_by_one, rows_left, users_o
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.servers import PostgresDestination
 from tests.cluster.reimports import ended, processes, started, wait_until
-from tests.cluster.several_nodes import add, raylet_of, several_nodes
+from tests.cluster.several_nodes import add, cpus_asked_for, raylet_of, several_nodes
 from tests.contract.object_server import ObjectServer, object_server
 from tests.gateway.postgres import Database
 
@@ -119,3 +120,33 @@ def test_a_machine_that_joins_in_the_middle_is_worked_on(
             wait_until(works, process)
         done = ended(process)
     assert (done.code, done.report["users"], done.report["workers"]) == (0, {"all": 40, "complete": 40}, 2), done
+
+
+def test_with_a_head_that_runs_no_work_a_run_asks_for_machines_and_waits_for_them_also_when_the_only_one_is_lost(
+    served: ObjectServer, users: Users, database: Database, to: str
+) -> None:
+    with several_nodes(0) as cluster:
+        options = ("--workers", "5", "--max-connections", "3")
+        with started(users.manifest, to, *options, environment=environment(cluster)) as process:
+            wait_until(lambda: cpus_asked_for(cluster) == 3, process)
+            with served.held_after(HELD_AFTER_REQUESTS):
+                lost = add(cluster, 1)
+                wait_until(lambda: done_in(database) >= 2, process)
+                raylet_of(lost).kill()
+            add(cluster, 1)
+            done = ended(process)
+        assert cpus_asked_for(cluster) == 0
+    assert (done.code, done.report["users"]) == (0, {"all": 40, "complete": 40}), done
+    assert "waiting for a machine" in done.said
+
+
+def test_a_run_that_is_stopped_while_it_waits_for_a_machine_asks_for_none_any_more(
+    users: Users, database: Database, to: str
+) -> None:
+    with several_nodes(0) as cluster:
+        with started(users.manifest, to, "--workers", "3", environment=environment(cluster)) as process:
+            wait_until(lambda: cpus_asked_for(cluster) == 3, process)
+            process.send_signal(signal.SIGTERM)
+            done = ended(process)
+        assert cpus_asked_for(cluster) == 0
+    assert (done.code, done_in(database)) == (3, 0), done

@@ -235,10 +235,11 @@ class Users:
         force: bool = False,
         interrupted: bool = False,
         make_sink: Callable[[Path], LedgerSink] = LedgerSink,
+        clock: Clock | None = None,
     ) -> Outcome:
         """Opens the run, or goes on with it, and goes through it to the end, or to the KeyboardInterrupt that `at`
         is to raise when progress is shown for the so many-th time."""
-        dials, clock, error = dials or Dials(), Clock(), None
+        dials, clock, error = dials or Dials(), clock or Clock(), None
         with closing(make_sink(self.database)) as sink:
             settings_hash = self.settings.rows_hash
             named = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]

@@ -16,7 +16,7 @@ from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.work import Work
 from ray_import.sink.port import Job, JobStatus
 from ray_import.sink.sqlite import SqliteSink
-from tests.unit.bulk.inline import WHAT, Dials, LedgerSink, Users
+from tests.unit.bulk.inline import WHAT, Clock, Dials, LedgerSink, Users
 from tests.unit.importing.runs import STARTED_AT, Database, batches_of_bytes
 from tests.unit.source.exports import conversation, exported, written, zipped
 
@@ -377,3 +377,26 @@ def test_where_the_destination_is_away_an_interruption_is_told_to_it_once(users:
 
     users.run(tick_seconds=1, most_active=3, at=interruption(3), interrupted=True, make_sink=Away)
     assert len(told) == 1
+
+
+def test_telling_many_jobs_how_far_they_are_takes_a_tenth_of_the_time_and_forgets_none(
+    tmp_path: Path, database: Database
+) -> None:
+    call_seconds, clock = 0.06, Clock()
+    told = Counter[str]()
+
+    class FarAway(LedgerSink):
+        def update_job(
+            self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
+        ) -> bool:
+            if status == "running":
+                clock.now += call_seconds
+                told[import_id] += 1
+            return super().update_job(import_id, counts, status, error)
+
+    users = users_of(database, **{f"user-{i}": export(tmp_path / f"{i}" / "x.json", 60) for i in range(20)})
+    began = clock.now
+    outcome = users.run(most_active=20, tick_seconds=0.03, make_sink=FarAway, clock=clock)
+    assert set(outcome.states.values()) == {"complete"}
+    assert set(told) == {job.id for job in jobs(database)}
+    assert told.total() * call_seconds <= 0.1 * (clock.now - began) + call_seconds
