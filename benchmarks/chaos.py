@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,9 +83,19 @@ def through_the_storm(
     return storm, place.left()
 
 
-def differences(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> list[str]:
-    """The tables in which they differ."""
-    return [table for table, rows in one.items() if rows != other[table]]
+def differences(calm: Mapping[str, list[str]], wild: Mapping[str, list[str]]) -> list[str]:
+    """The tables in which they differ, with how many rows are missing and how many are too many; a few users of these."""
+    told = []
+    for table in calm:
+        less, more = (
+            sorted((Counter(a) - Counter(b)).elements())
+            for a, b in ((calm[table], wild[table]), (wild[table], calm[table]))
+        )
+        if calm[table] != wild[table]:
+            told.append(
+                f"{table} -{len(less)} +{len(more)}" + "".join(f"\n    {row}" for row in more[:5] if "users" in table)
+            )
+    return told
 
 
 def _started(place: Site, users: Users) -> "subprocess.Popen[bytes]":

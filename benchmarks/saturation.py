@@ -15,8 +15,8 @@ from rich.table import Table
 
 from ray_import.bulk.loop import JOB_ROW_EVERY_SECONDS, TELLING_SHARE
 from ray_import.cluster.session import BUDGET_SHARE
+from ray_import.cluster.users_run import ACTIVE_PER_WORKER
 from ray_import.settings import FlowLimits
-from ray_import.terminal.reimport import ACTIVE_PER_WORKER
 
 BATCH_MB = FlowLimits().batch_bytes / 1e6
 TEXT_SHARE = 0.25

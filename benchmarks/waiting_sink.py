@@ -21,6 +21,7 @@ from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Done
 from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import Imports
+from ray_import.bulk.users import UserSource
 from ray_import.cluster.environment import prepare_environment
 from ray_import.importing.work import Work
 from ray_import.records import Frame
@@ -32,10 +33,8 @@ prepare_environment()  # before anything imports Ray
 from ray_import.cluster.pool import WorkerPool  # noqa: E402
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: E402
 from ray_import.cluster.session import Session, ray_session  # noqa: E402
+from ray_import.cluster.users_run import ACTIVE_PER_WORKER  # noqa: E402
 from tests.cluster.dials import DialledDestination, Dials  # noqa: E402
-
-ACTIVE_PER_WORKER = 2
-
 
 WINDOW = (0.2, 0.9)
 
@@ -101,7 +100,8 @@ def measure(session: Session, users: Users, workers: int, wait_seconds: float, b
     destination = DialledDestination(f"sqlite:///{path}", path, Dials(seconds_per_write=wait_seconds))
     with closing(destination.open()) as sink:
         known = sink.open_run("run", "bench", settings.rows_hash, [RunUser(*user) for user in users.sources.items()])
-        imports = Imports(RayReaders(session.node_id, settings), sink, settings, users.sources, {})
+        sources = {user: UserSource(user, source) for user, source in users.sources.items()}
+        imports = Imports(RayReaders(session.node_id, settings), sink, settings, sources, {})
         with closing(
             WorkerPool(session, workers, settings.flow, destination, sink, cpus_per_worker=WORKER_CPUS)
         ) as pool:

@@ -12,8 +12,8 @@ from ray.scripts.scripts import start
 
 from ray_import.cluster.reading import AHEAD_OBJECTS
 from ray_import.cluster.session import BUDGET_SHARE
+from ray_import.cluster.users_run import ACTIVE_PER_WORKER
 from ray_import.settings import FlowLimits
-from ray_import.terminal.reimport import ACTIVE_PER_WORKER
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ("cluster.yaml", "cluster.local.yaml")

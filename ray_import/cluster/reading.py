@@ -3,9 +3,8 @@
 import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -70,27 +69,9 @@ class RayReaders:
         self._read_seconds += seconds
 
     def read(self, source: str, known_version: str) -> Reading:
-        """See `Readers.read`. A look at a file is quicker than a task, and most files have not changed."""
-        is_here = isinstance(address_of(source), Path)
-        if is_here and known_version and version_of(source) == known_version:
-            return _Known(known_version)
-        task = self._here if is_here else self._anywhere
+        """See `Readers.read`."""
+        task = self._here if isinstance(address_of(source), Path) else self._anywhere
         return _RayReading(task.remote(source, known_version, self._settings), self._took)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """See `Reading`: of an export that is in already."""
-
-    version: str
-    waits_on: ClassVar[None] = None
-
-    def poll(self) -> Opened:
-        """See `Reading.poll`."""
-        return Opened(self.version, None)
-
-    def close(self) -> None:
-        """See `Reading.close`."""
 
 
 class _RayReading:

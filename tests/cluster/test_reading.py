@@ -55,12 +55,15 @@ def test_the_version_comes_first_then_every_batch_then_the_end(readers: RayReade
     assert opened.bytes_total == end.bytes_read == export.stat().st_size
 
 
-def test_a_file_of_the_version_that_is_known_is_told_without_a_task(readers: RayReaders, export: Path) -> None:
+def test_nothing_follows_the_version_that_is_known(readers: RayReaders, export: Path) -> None:
     opened = next_of(readers.read(str(export), ""))
     assert isinstance(opened, Opened)
     known = readers.read(str(export), opened.version)
-    assert known.waits_on is None
-    assert known.poll() == Opened(opened.version, None)
+    told = next_of(known)
+    assert isinstance(told, Opened)
+    assert (told.version, told.bytes_total) == (opened.version, None)
+    with pytest.raises(StopIteration):
+        next_of(known)
 
 
 @pytest.mark.parametrize("ready", [1, AHEAD_OBJECTS])

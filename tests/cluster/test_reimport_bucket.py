@@ -91,4 +91,10 @@ def test_the_newest_export_of_each_user_is_in_and_an_interrupted_run_goes_on_wit
     assert newest == [(f"{FOLDER}/ben/newer.zip",)]
     import_one_by_one({"ben": newer}, at(expected))
     assert rows_in(database) == rows_in(expected)
-    assert has_no_key(project, database, first, second, plan)
+
+    project.served.clear()
+    third = reimport(FOLDER, to, environment=of_own_ray())
+    assert third.report["users"] == {"all": 4, "failed": 1, "skipped": 3}, third.said
+    assert project.served.count("/zoe/", "GET") > 0
+    assert project.served.count("/(ana|ben|eve)", "GET") == 0, "the listing told their versions"
+    assert has_no_key(project, database, first, second, third, plan)

@@ -11,6 +11,7 @@ from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Ended, Opened, Part
 from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import Imports
+from ray_import.bulk.users import UserSource
 from ray_import.cluster.reading import read_export
 from ray_import.errors import ClusterError, ImporterError, PayloadLost
 from ray_import.importing.batching import split_batch
@@ -242,12 +243,13 @@ class Users:
         dials, clock, error = dials or Dials(), clock or Clock(), None
         with closing(make_sink(self.database)) as sink:
             settings_hash = self.settings.rows_hash
-            named = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]
+            in_run = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]
             order = list(self.sources)
-            opened = sorted(sink.open_run(run_id, WHAT, settings_hash, named), key=lambda u: order.index(u.user_id))
+            opened = sorted(sink.open_run(run_id, WHAT, settings_hash, in_run), key=lambda u: order.index(u.user_id))
             readers = InlineReaders(self.settings, dials, {source: user for user, source in self.sources.items()})
             workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds), Shown(at)
-            imports = Imports(readers, sink, self.settings, self.sources, sink.versions(settings_hash), force)
+            named = {user_id: UserSource(user_id, source) for user_id, source in self.sources.items()}
+            imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), force)
             run = Run(run_id, opened, imports, workers, sink, reporter, most_active, clock=clock)
             try:
                 run.to_the_end()

@@ -288,6 +288,7 @@ def test_an_export_that_is_in_is_skipped_until_it_changes(tmp_path: Path, users:
     again = users.run("run-2")
     assert again.states == dict.fromkeys(users.sources, "skipped")
     assert (again.bytes_read, again.workers.worked_for) == (0, [])
+    assert not again.readers.begun
     assert len(jobs(database)) == 3
     export(tmp_path / "ben" / "conversations.json", 4)
     changed = users.run("run-3")

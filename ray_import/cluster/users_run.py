@@ -1,0 +1,71 @@
+"""A run over many users on a Ray that is up: its machines, readers and workers, until the last user has ended."""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from ray_import.bulk.loop import Run
+from ray_import.bulk.opened import OpenedRun
+from ray_import.bulk.progress import AllOf, RunReport, RunReporter
+from ray_import.cluster.job_metadata import JobMetadata
+from ray_import.cluster.machines import Machines
+from ray_import.cluster.metrics import MetricsReporter
+from ray_import.cluster.pool import Recycling, WorkerPool
+from ray_import.cluster.reading import WORKER_CPUS, RayReaders
+from ray_import.cluster.session import Session
+from ray_import.importing.lease import Heartbeat
+
+ACTIVE_PER_WORKER = 2
+"""While one export is opened, another one's batches are worked on."""
+RECYCLE_AFTER_BATCHES = 2_000
+
+
+def import_users(
+    session: Session,
+    opened: OpenedRun,
+    workers: int | None,
+    max_connections: int | None,
+    reporters: tuple[RunReporter, ...],
+    tell: Callable[[str], None],
+) -> RunReport:
+    """Imports all users that have not ended. With as many workers as there are CPUs, at most `workers`, and never more
+    than `max_connections`: also of machines that come later. Raises ClusterError."""
+    machines = Machines.of(session, opened.destination, workers, max_connections)
+    readers = RayReaders(session.node_id, opened.settings)
+
+    def lanes() -> int:
+        most = session.lanes if opened.destination.on_this_machine else session.lanes_anywhere
+        return min(most(workers), max_connections or sys.maxsize)
+
+    if machines.have_to_come:
+        tell("waiting for a machine …")
+    with machines.asked_for(), closing(_pool(session, opened, lanes(), machines.start_seconds)) as pool:
+        told = AllOf((*reporters, MetricsReporter(pool, readers), JobMetadata(opened.id)))
+
+        def grow() -> int:
+            pool.grow_to(lanes())
+            return ACTIVE_PER_WORKER * pool.workers
+
+        began = time.monotonic()
+        run = Run(opened.id, opened.users, opened.imports(readers), pool, opened.sink, told, grow(), grow)
+        with Heartbeat(lambda: opened.destination.open(create=False), run.running):
+            run.to_the_end()
+        seconds = time.monotonic() - began
+    return RunReport(
+        opened.id,
+        opened.what,
+        opened.destination.url,
+        run.users,
+        run.bytes_read,
+        seconds,
+        pool.workers,
+        opened.passed_over,
+    )
+
+
+def _pool(session: Session, opened: OpenedRun, workers: int, start_seconds: float) -> WorkerPool:
+    recycling = Recycling(RECYCLE_AFTER_BATCHES)
+    return WorkerPool(
+        session, workers, opened.settings.flow, opened.destination, opened.sink, recycling, WORKER_CPUS, start_seconds
+    )
