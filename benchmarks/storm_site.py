@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.user_exports import Users, rows_left, users_of, write_users
 from ray_import.sink.postgres import PostgresDatabase
-from tests.cluster.several_nodes import add, raylet_of, several_nodes
+from tests.cluster.several_nodes import add, lose, several_nodes
 from tests.contract.object_server import Fault as ObjectFault
 from tests.contract.object_server import ObjectServer, object_server
 from tests.gateway import faults
@@ -81,7 +81,7 @@ class Site:
 
     def lose_a_machine(self, rng: random.Random) -> None:
         """Without a word; another one joins."""
-        raylet_of(self.machines.pop(rng.randrange(len(self.machines)))).kill()
+        lose(self.machines.pop(rng.randrange(len(self.machines))))
         self.machines.append(add(self.cluster, 1))
 
     def lose_a_worker(self, rng: random.Random) -> bool:

@@ -9,11 +9,13 @@ from dataclasses import replace
 from ray_import.bulk.ports import Workers
 from ray_import.bulk.progress import RunProgress, RunReporter
 from ray_import.bulk.user_import import MakeImport, UserImport
-from ray_import.errors import ImporterError, ImportRunning
+from ray_import.errors import ImporterError, ImportRunning, PayloadLost
 from ray_import.sink.port import LEASE_SECONDS, RunLedger, RunUser
 
 MAX_ATTEMPTS = 3
-"""Of a user whose export, or a machine, is lost in the middle."""
+"""Of a user whose export breaks off."""
+MAX_LOST_ATTEMPTS = 10
+"""Of a user whose reader, or whose machine, is lost in the middle: mostly not the export's fault, but it may be."""
 RUNNING_AGAIN_SECONDS = 5.0
 RUNNING_PATIENCE_SECONDS = 2 * LEASE_SECONDS
 """A user whom another import holds: either it ends, or it is dead after its lease."""
@@ -151,7 +153,8 @@ class Run:
         if isinstance(one.error, ImportRunning) and self._has_patience(user.user_id):
             self._again(replace(user, state="pending", attempts=user.attempts - 1), RUNNING_AGAIN_SECONDS)
             return
-        if one.error is not None and one.error.retry and user.attempts < MAX_ATTEMPTS:
+        most = MAX_LOST_ATTEMPTS if isinstance(one.error, PayloadLost) else MAX_ATTEMPTS
+        if one.error is not None and one.error.retry and user.attempts < most:
             self._again(replace(user, state="pending"), 0.0)
             return
         self._done.update(

@@ -13,7 +13,7 @@ from benchmarks.user_exports import Users, import_one_by_one, rows_left, users_o
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.servers import PostgresDestination
 from tests.cluster.reimports import ended, processes, started, wait_until
-from tests.cluster.several_nodes import add, cpus_asked_for, raylet_of, several_nodes
+from tests.cluster.several_nodes import add, cpus_asked_for, lose, raylet_of, several_nodes
 from tests.contract.object_server import ObjectServer, object_server
 from tests.gateway.postgres import Database
 
@@ -99,7 +99,7 @@ def test_workers_and_readers_are_on_all_machines_and_one_that_is_lost_costs_noth
 
             with served.held_after(HELD_AFTER_REQUESTS):
                 wait_until(both_work, process)
-                raylet_of(lost).kill()
+                lose(lost)
             done = ended(process)
     assert (done.code, done.report["users"]) == (0, {"all": 40, "complete": 40}), done
     assert rows_of(database) == undisturbed_rows(users, database)
@@ -132,7 +132,7 @@ def test_with_a_head_that_runs_no_work_a_run_asks_for_machines_and_waits_for_the
             with served.held_after(HELD_AFTER_REQUESTS):
                 lost = add(cluster, 1)
                 wait_until(lambda: done_in(database) >= 2, process)
-                raylet_of(lost).kill()
+                lose(lost)
             add(cluster, 1)
             done = ended(process)
         assert cpus_asked_for(cluster) == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ray_import.bulk.loop import MAX_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
+from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
@@ -187,7 +187,7 @@ GONE = SourceUnavailable("The server is away.")
     [
         pytest.param(lambda: Dials({"ben": always(GONE)}), "The server is away.", MAX_ATTEMPTS, id="a server away"),
         pytest.param(lambda: Dials({"ben": [SourceRefused("Gone.")]}), "Gone.", 1, id="an export gone"),
-        pytest.param(lambda: Dials(lost_batches=lost(99)), "A machine was lost.", MAX_ATTEMPTS, id="machines lost"),
+        pytest.param(lambda: Dials(lost_batches=lost(99)), "A machine was lost.", MAX_LOST_ATTEMPTS, id="losses"),
         pytest.param(lambda: Dials(refused_batches=lost(1)), "There is nowhere to put it.", 1, id="a batch not taken"),
     ],
 )
@@ -207,8 +207,13 @@ def lost(times: int) -> Counter[str]:
     return Counter(ben=times)
 
 
-@pytest.mark.parametrize("times", range(1, MAX_ATTEMPTS))
-@pytest.mark.parametrize("what", ["a server away", "machines lost"])
+@pytest.mark.parametrize(
+    ("what", "times"),
+    [
+        *(("a server away", times) for times in range(1, MAX_ATTEMPTS)),
+        *(("machines lost", times) for times in (1, MAX_LOST_ATTEMPTS - 1)),
+    ],
+)
 def test_what_passes_is_tried_again_and_leaves_no_trace(
     users: Users, database: Database, undisturbed: Database, what: str, times: int
 ) -> None:
