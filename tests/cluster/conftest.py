@@ -4,11 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ray_import.cluster.environment import prepare_environment
-
-prepare_environment()  # before anything imports Ray
-
-from ray_import.cluster.session import Session, ray_session  # noqa: E402
+from ray_import.cluster.session import Session, ray_session
 
 
 @pytest.fixture(scope="session")
