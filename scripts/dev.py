@@ -26,9 +26,8 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "dev-stamp"
 
 SAMPLE = ("ray-import", "run", "examples/export", "--to", "sqlite:///chunks.db")
-# Side by side: the tests that start Ray, which wait a lot, are one group (tests/conftest.py); the others are spread.
-ALL_TESTS = ("pytest", "-n", "2", "--dist", "loadgroup")
-FAST_TESTS = (*ALL_TESTS, "-m", "not ray")
+FAST_TESTS = ("pytest", "-n", "2", "-m", "not ray")
+RAY_TESTS = ("pytest", "-m", "ray")  # one after the other: they share a Ray, and two would want the CPUs
 STATIC_CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -54,7 +53,12 @@ def main(arguments: "list[str]") -> None:
     install(dev=True)
     for step in STATIC_CHECKS:
         run(step)
-    become(FAST_TESTS if command == "check" else ALL_TESTS, rest)
+    if command == "check":
+        become(FAST_TESTS, rest)
+    if rest:
+        become(("pytest",), rest)
+    run(FAST_TESTS)
+    become(RAY_TESTS, rest)
 
 
 def require_python() -> None:
