@@ -11,12 +11,11 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ prepare_environment()  # before anything imports Ray
 from benchmarks import machine  # noqa: E402
 from benchmarks.storm_site import Site, site  # noqa: E402
 from benchmarks.user_exports import Users  # noqa: E402
+from tests.cluster.reimports import started  # noqa: E402
 
 LOOK_EVERY_S = 0.05
 WORKER_LIVES_S = (1.0, 4.0)
@@ -91,31 +91,22 @@ def through_the_storm(
 def differences(calm: Mapping[str, list[str]], wild: Mapping[str, list[str]]) -> list[str]:
     """The tables in which they differ: how many rows are missing, how many too many, and a few users of these."""
     told = []
-    for table in calm:
-        less, more = (
-            sorted((Counter(a) - Counter(b)).elements())
-            for a, b in ((calm[table], wild[table]), (wild[table], calm[table]))
-        )
-        if calm[table] != wild[table]:
-            told.append(
-                f"{table} -{len(less)} +{len(more)}" + "".join(f"\n    {row}" for row in more[:5] if "users" in table)
-            )
+    for table, expected in calm.items():
+        found = wild[table]
+        if found != expected:
+            missing, too_many = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
+            users = sorted(too_many.elements())[:5] if "users" in table else []
+            told.append("\n    ".join([f"{table} -{missing.total()} +{too_many.total()}", *users]))
     return told
 
 
-def _started(place: Site, users: Users) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "ray_import", "reimport", "--users", str(users.manifest), "--to", "supabase"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=os.environ | {"RAY_ADDRESS": place.cluster.address},
-        start_new_session=True,
-    )
+def _started(place: Site, users: Users) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    return started(users.manifest, "supabase", environment=os.environ | {"RAY_ADDRESS": place.cluster.address})
 
 
 def _is_well(process: "subprocess.Popen[bytes]") -> None:
     """A run that ends by itself has done all users, of whom some failed. Raises RuntimeError."""
-    said = process.communicate(timeout=HUNG_AFTER_S)[0].decode()
+    said = process.communicate(timeout=HUNG_AFTER_S)[1].decode()
     if process.returncode not in (0, 1):
         raise RuntimeError(f"The run ended with exit code {process.returncode}: {said}")
 

@@ -11,11 +11,13 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
 from benchmarks.user_exports import Users, rows_left, users_of, write_users
 from ray_import.sink.postgres import PostgresDatabase
+from tests.cluster.reimports import processes
 from tests.cluster.several_nodes import add, lose, several_nodes
 from tests.contract.object_server import Fault as ObjectFault
 from tests.contract.object_server import ObjectServer, object_server
@@ -86,11 +88,7 @@ class Site:
 
     def lose_a_worker(self, rng: random.Random) -> bool:
         """Kills one of the processes that work on batches or read exports, if there is one."""
-        workers = []
-        for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                if process.cmdline()[:1] and process.cmdline()[0].startswith(("ray::ImportWorker", "ray::read_export")):
-                    workers.append(process)
+        workers = processes(psutil.Process().pid, "ImportWorker", "import_batch", "read_export")
         with suppress(psutil.Error):
             for worker in rng.sample(workers, min(1, len(workers))):
                 worker.kill()
@@ -127,19 +125,7 @@ def site() -> Iterator[Site]:
             opened.migrate()
         with (
             gateway(database.dsn_as("authenticator")) as served,
-            _environment(SUPABASE_URL=served.url, SUPABASE_SERVICE_KEY=served.secret_key),
+            patch.dict(os.environ, SUPABASE_URL=served.url, SUPABASE_SERVICE_KEY=served.secret_key),
             several_nodes(1) as cluster,
         ):
             yield Site(cluster, [add(cluster, 1) for _ in range(MACHINES)], objects, served, database)
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Of this process, and so of the machines that it starts."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
