@@ -19,7 +19,7 @@ from benchmarks import machine
 from benchmarks.user_exports import Users, write_users
 from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Done
-from ray_import.bulk.progress import RunProgress
+from ray_import.bulk.progress import AllOf
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.cluster.environment import prepare_environment
@@ -86,13 +86,6 @@ class Watched:
         return (last - first) / (self.done_at[last] - self.done_at[first])
 
 
-class Silent:
-    """Shows nothing."""
-
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
-
-
 def measure(session: Session, users: Users, workers: int, wait_seconds: float, batch_bytes: int, folder: Path) -> Cost:
     """All users into a new file, by so many workers."""
     settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes))
@@ -108,7 +101,7 @@ def measure(session: Session, users: Users, workers: int, wait_seconds: float, b
             while not all(lane.up for lane in pool._dispatch._lanes):
                 pool.wait(1.0)
             watched = Watched(pool)
-            run = Run("run", known, imports, watched, sink, Silent(), ACTIVE_PER_WORKER * workers)
+            run = Run("run", known, imports, watched, sink, AllOf(()), ACTIVE_PER_WORKER * workers)
             cpu_began = time.process_time()
             run.to_the_end()
             cpu, batches = time.process_time() - cpu_began, len(watched.done_at)

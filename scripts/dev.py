@@ -58,7 +58,7 @@ def main(arguments: "list[str]") -> None:
     if rest:
         become(("pytest",), rest)
     run(FAST_TESTS)
-    become(RAY_TESTS, rest)
+    become(RAY_TESTS, [])
 
 
 def require_python() -> None:

@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.progress import DONE_STATES
-from ray_import.bulk.users import UserSource
+from ray_import.bulk.users import UserSource, at_a_glance
 from ray_import.errors import ConfigError
 from ray_import.sink.port import RunUser
-from ray_import.source.address import label_of, path_of
-from ray_import.source.version import version_and_size
+from ray_import.source.address import label_of
 
 CPU_SECONDS_PER_MB = 0.02
 """Of JSON, into SQLite, measured: see docs/benchmarks.md."""
@@ -104,14 +103,13 @@ def plan_of(
 
 
 def _planned(user: UserSource, known: tuple[str, str] | None, *, is_done: bool) -> PlannedUser:
-    path, label = path_of(user.source), label_of(user.source)
-    version, size = user.version, user.size_bytes
+    label = label_of(user.source)
+    version, size = "", None
     state: PlannedState = "read"
-    if path is not None:
-        try:
-            version, size = version_and_size(path)
-        except ConfigError:
-            state = "missing"
+    try:
+        version, size = at_a_glance(user)
+    except ConfigError:
+        state = "missing"
     if is_done:
         state = "done"
     elif version and known == (label, version):

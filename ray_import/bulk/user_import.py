@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
-from ray_import.bulk.users import UserSource
+from ray_import.bulk.users import UserSource, at_a_glance
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, NotAnExport
 from ray_import.importing.lease import begin, lost
@@ -17,8 +17,6 @@ from ray_import.importing.work import Work
 from ray_import.records import Counts
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import RunUser, Sink, UserState
-from ray_import.source.address import path_of
-from ray_import.source.version import version_of
 
 
 class UserImport:
@@ -178,15 +176,10 @@ class Imports:
         named = self.sources[user.user_id]
         label, version = self.versions.get(user.user_id, ("", ""))
         known_version = version if label == user.source and not self.force else ""
-        is_in = known_version and known_version == _at_a_glance(named)
+        is_in = known_version and known_version == at_a_glance(named)[0]
         reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version)
         of = Import(str(uuid.uuid4()), user.user_id, time.time())
         return UserImport(user, Work(of, self.settings, force=self.force), reading, known_version, self.sink)
-
-
-def _at_a_glance(named: UserSource) -> str:
-    """The version as a bucket's listing or the file's own date give it; empty of what has to be asked for."""
-    return named.version or (version_of(named.source) if path_of(named.source) is not None else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ray_import.errors import ConfigError
+from ray_import.source.address import path_of
+from ray_import.source.version import version_and_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,13 @@ class UserSource:
     updated_at: float | None = None
     size_bytes: int | None = None
     version: str = ""
+
+
+def at_a_glance(user: UserSource) -> tuple[str, int | None]:
+    """The version and the bytes of the export, as the file or a bucket's listing tells them without a question to any
+    server; empty and None where they do not. Raises ConfigError where there is no such file."""
+    path = path_of(user.source)
+    return (user.version, user.size_bytes) if path is None else version_and_size(path)
 
 
 def read_manifest(path: Path) -> list[UserSource]:
