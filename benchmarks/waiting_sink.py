@@ -92,7 +92,7 @@ def measure(session: Session, users: Users, workers: int, wait_seconds: float, b
     path = folder / f"{workers}-{batch_bytes}.db"
     destination = DialledDestination(f"sqlite:///{path}", path, Dials(seconds_per_write=wait_seconds))
     with closing(destination.open()) as sink:
-        known = sink.open_run("run", "bench", settings.rows_hash, [RunUser(*user) for user in users.sources.items()])
+        known = [RunUser(*user) for user in users.sources.items()]
         sources = {user: UserSource(user, source) for user, source in users.sources.items()}
         imports = Imports(RayReaders(session.node_id, settings), sink, settings, sources, {})
         with closing(
@@ -101,7 +101,7 @@ def measure(session: Session, users: Users, workers: int, wait_seconds: float, b
             while not all(lane.up for lane in pool._dispatch._lanes):
                 pool.wait(1.0)
             watched = Watched(pool)
-            run = Run("run", known, imports, watched, sink, AllOf(()), ACTIVE_PER_WORKER * workers)
+            run = Run(known, imports, watched, lambda _: None, AllOf(()), ACTIVE_PER_WORKER * workers)
             cpu_began = time.process_time()
             run.to_the_end()
             cpu, batches = time.process_time() - cpu_began, len(watched.done_at)

@@ -17,10 +17,14 @@ PASSED_OVER = get_args(PassedOver)
 
 @dataclass(frozen=True, slots=True)
 class FoundUsers:
-    """The users of a run; where they were looked for, how many files were passed over, by why."""
+    """The users of a run; where they were looked for, how many files were passed over, by why.
+
+    `others` are those who are listed, too, but whom the run is not to be over.
+    """
 
     users: list[UserSource]
     passed_over: Mapping[str, int] | None = None
+    others: frozenset[str] = frozenset()
 
 
 def newest_exports(files: Iterable[StoredFile], place: StorageFolder) -> FoundUsers:

@@ -3,19 +3,20 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from ray_import.bulk.ports import Workers
 from ray_import.bulk.progress import RunProgress, RunReporter
 from ray_import.bulk.user_import import MakeImport, UserImport
 from ray_import.errors import ImporterError, ImportRunning, PayloadLost
-from ray_import.sink.port import LEASE_SECONDS, RunLedger, RunUser
+from ray_import.sink.port import LEASE_SECONDS, RunUser, UserState
 
 MAX_ATTEMPTS = 3
 """Of a user whose export breaks off."""
 MAX_LOST_ATTEMPTS = 10
 """Of a user whose reader, or whose machine, is lost in the middle: mostly not the export's fault, but it may be."""
+AGAIN_AFTER_SECONDS = 1.0
+"""And so much more each time."""
 RUNNING_AGAIN_SECONDS = 5.0
 RUNNING_PATIENCE_SECONDS = 2 * LEASE_SECONDS
 """A user whom another import holds: either it ends, or it is dead after its lease."""
@@ -30,30 +31,31 @@ GROW_EVERY_SECONDS = 3.0
 class Run:
     """All users of a run. `most_active` of them are read at a time. `clock` gives seconds that only grow.
 
-    `grow` is called every few seconds: it takes on workers where machines have joined, and tells the new `most_active`.
+    `save` remembers how far users are; what it raises ends the run. `grow` is called every few seconds: it takes on
+    workers where machines have joined, and tells the new `most_active`.
     """
 
     def __init__(
         self,
-        run_id: str,
         users: Sequence[RunUser],
         make_import: MakeImport,
         workers: Workers,
-        ledger: RunLedger,
+        save: Callable[[Sequence[RunUser]], None],
         reporter: RunReporter,
         most_active: int,
         grow: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._run_id = run_id
-        self._users = {user.user_id: _without_counts(user) for user in users}
-        self._waiting = deque(user for user in self._users.values() if user.state in ("pending", "running"))
+        self._users = {user.user_id: replace(user, state=_state_now(user), counts={}) for user in users}
+        self._waiting = deque(user for user in self._users.values() if user.state == "pending")
+        self._unsaved: list[RunUser] = []
         self._not_before: dict[str, float] = {}
+        self._failures = Counter[tuple[str, bool]]()
         self._first_refused: dict[str, float] = {}
         self._active: dict[str, UserImport] = {}
         self._make_import = make_import
         self._workers = workers
-        self._ledger = ledger
+        self._save = save
         self._reporter = reporter
         self._most_active = most_active
         self._grow = grow
@@ -73,27 +75,16 @@ class Run:
         """Of JSON, of all users so far."""
         return self._bytes_read + sum(one.bytes_read for one in self._active.values())
 
-    def running(self) -> tuple[str, ...]:
-        """The ids of the imports that are running; for another thread."""
-        return tuple(one.work.of.id for one in tuple(self._active.values()))
-
     def to_the_end(self) -> None:
-        """Until every user is done. What interrupts it leaves the users that were at work to the next run."""
+        """Until every user is done. Where it is interrupted, the jobs of those at work are left as they are: whoever
+        holds the run lets go of them."""
         try:
             while self._waiting or self._active:
                 self._turn()
-        except BaseException:
-            self._interrupt()
-            raise
-        self._tell()
-
-    def _interrupt(self) -> None:
-        """Nothing is read any more, even where the destination does not take that it was interrupted."""
-        for one in self._active.values():
-            one.stop_reading()
-        with suppress(ImporterError):  # of the first: where that is away, each of the others would wait for it again
+        finally:
             for one in self._active.values():
-                one.interrupt()
+                one.stop_reading()
+        self._tell()
 
     def _turn(self) -> None:
         self._start_more()
@@ -103,6 +94,7 @@ class Run:
             self._active[done.work.of.id].take(done)
         for one in [one for one in self._active.values() if one.is_over]:
             self._finish(one)
+        self._save_all()
         now = self._clock()
         if self._grow is not None and now - self._grown >= GROW_EVERY_SECONDS:
             self._grown = now
@@ -133,7 +125,7 @@ class Run:
             try:
                 one = self._make_import(user)
             except ImporterError as error:  # its source is no address that can be
-                self._save(replace(user, state="failed", attempts=user.attempts + 1, error=error.message))
+                self._is_now(replace(user, state="failed", attempts=user.attempts + 1, error=error.message))
                 continue
             one.told_at = now
             self._active[one.work.of.id] = one
@@ -144,6 +136,8 @@ class Run:
         self._turns += 1
         for one in sorted(self._active.values(), key=lambda one: (one.in_flight, one.last_turn)):
             moved |= one.go_on(self._workers, self._turns)
+            if one.has_begun and self._users[one.user.user_id].state == "pending":
+                self._is_now(one.user)
         return moved
 
     def _finish(self, one: UserImport) -> None:
@@ -153,23 +147,36 @@ class Run:
         if isinstance(one.error, ImportRunning) and self._has_patience(user.user_id):
             self._again(replace(user, state="pending", attempts=user.attempts - 1), RUNNING_AGAIN_SECONDS)
             return
-        most = MAX_LOST_ATTEMPTS if isinstance(one.error, PayloadLost) else MAX_ATTEMPTS
-        if one.error is not None and one.error.retry and user.attempts < most:
-            self._again(replace(user, state="pending"), 0.0)
+        if one.error is not None and one.error.retry and (failures := self._failed_again(user.user_id, one.error)):
+            self._again(replace(user, state="pending"), failures * AGAIN_AFTER_SECONDS)
             return
         self._done.update(
             conversations=one.counts.seen, chunks_written=one.counts.chunks_written, rejects=one.counts.rejected
         )
-        self._save(user)
+        self._is_now(user)
+
+    def _failed_again(self, user_id: str, error: ImporterError) -> int:
+        """How often that has happened to the user in this run; 0 where it was once too often."""
+        is_loss = isinstance(error, PayloadLost)
+        self._failures[user_id, is_loss] += 1
+        failures = self._failures[user_id, is_loss]
+        return failures if failures < (MAX_LOST_ATTEMPTS if is_loss else MAX_ATTEMPTS) else 0
 
     def _again(self, user: RunUser, in_seconds: float) -> None:
         self._not_before[user.user_id] = self._clock() + in_seconds
-        self._save(user)
+        self._is_now(user)
         self._waiting.append(self._users[user.user_id])
 
-    def _save(self, user: RunUser) -> None:
-        self._users[user.user_id] = _without_counts(user)
-        self._ledger.save_user(self._run_id, user)
+    def _is_now(self, user: RunUser) -> None:
+        """Counts are for the destination alone: of ten thousand users they would be tens of MB."""
+        self._users[user.user_id] = replace(user, counts={})
+        self._unsaved.append(user)
+
+    def _save_all(self) -> None:
+        """What has become of users in a turn, in one call: the destination may be far away."""
+        if self._unsaved:
+            self._save(self._unsaved)
+            self._unsaved = []
 
     def _has_patience(self, user_id: str) -> bool:
         now = self._clock()
@@ -191,6 +198,6 @@ class Run:
         )
 
 
-def _without_counts(user: RunUser) -> RunUser:
-    """Of ten thousand users they would be tens of MB."""
-    return replace(user, counts={})
+def _state_now(user: RunUser) -> UserState:
+    """Of whoever was at work when a run was interrupted, nobody is at work now."""
+    return "pending" if user.state == "running" else user.state

@@ -1,7 +1,8 @@
 """A run that is open: which users it is over, how far they are, what is read and where it goes."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ray_import.bulk.bucket import FoundUsers
@@ -9,32 +10,52 @@ from ray_import.bulk.ports import Readers
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.bulk.which import WhichUsers
+from ray_import.importing.lease import Heartbeat, begin_run, let_go, lost, this_process
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import Destination, RunUser, Sink
-from ray_import.source.address import label_of
+from ray_import.sink.port import DONE_STATES, Destination, RunOf, RunUser, Sink
+from ray_import.source.address import label_of, path_of
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedRun:
-    """`users` are all of the run as far as they are; with `force` what is in already is imported, too."""
+    """`users` are those that are to be imported, as far as they are; `others_wait` tells whether that is not the end of
+    it: the run was begun over more of those who are listed."""
 
     id: str
-    what: str
+    of: RunOf
     users: Sequence[RunUser]
+    others_wait: bool
     sources: Mapping[str, UserSource]
     passed_over: Mapping[str, int] | None
     settings: ImportSettings
     destination: Destination
     sink: Sink
-    force: bool
+
+    @property
+    def reads_here(self) -> bool:
+        """Whether exports are files of this machine."""
+        return any(path_of(user.source) is not None for user in self.sources.values())
 
     def imports(self, readers: Readers) -> Imports:
         """What begins to read a user's export."""
         versions = self.sink.versions(self.settings.rows_hash)
-        return Imports(readers, self.sink, self.settings, self.sources, versions, self.force)
+        return Imports(readers, self.sink, self.settings, self.sources, versions, self.of.force)
+
+    def save(self, users: Sequence[RunUser]) -> None:
+        """Remembers how far these users are. Raises LeaseLost where another process is at the run by now."""
+        if not self.sink.save_users(self.id, this_process(), users):
+            raise lost()
+
+    def ended(self) -> None:
+        """All `users` are done."""
+        if self.others_wait:
+            self.sink.let_go(this_process())
+        else:
+            self.sink.complete_run(self.id, this_process())
 
 
-def open_run(
+@contextmanager
+def opened_run(
     which: WhichUsers,
     found: FoundUsers,
     settings: ImportSettings,
@@ -42,16 +63,26 @@ def open_run(
     sink: Sink,
     *,
     force: bool,
-) -> OpenedRun:
-    """The run over these users that was interrupted, or a new one."""
-    run_id = interrupted_run(which, settings, sink) or str(uuid.uuid4())
-    named = [RunUser(user.user_id, label_of(user.source)) for user in found.users]
-    users = which.as_far_as_they_are(found.users, sink.open_run(run_id, which.what, settings.rows_hash, named))
-    sources = {user.user_id: user for user in found.users}
-    return OpenedRun(run_id, which.what, users, sources, found.passed_over, settings, destination, sink, force)
+) -> Iterator[OpenedRun]:
+    """The run over these users that was interrupted, or a new one. It is this process's until the context ends.
 
+    Raises ImportRunning where another process is at one over the same users.
+    """
+    of = RunOf(which.what, settings.rows_hash, force)
+    run_id = sink.interrupted_run(of) or str(uuid.uuid4())
+    begin_run(sink, run_id, of)
 
-def interrupted_run(which: WhichUsers, settings: ImportSettings, sink: Sink) -> str | None:
-    """The run over the same users that has not ended."""
-    last = sink.last_run(which.what, settings.rows_hash)
-    return last[0] if last is not None and last[1] == "running" else None
+    def open_sink() -> Sink:
+        return destination.open(create=False)
+
+    try:
+        with Heartbeat(open_sink):
+            named = [RunUser(user.user_id, label_of(user.source)) for user in found.users]
+            in_run = sink.add_users(run_id, named)
+            users = which.as_far_as_they_are(found.users, in_run)
+            others_wait = any(user.state not in DONE_STATES and user.user_id in found.others for user in in_run)
+            sources = {user.user_id: user for user in found.users}
+            yield OpenedRun(run_id, of, users, others_wait, sources, found.passed_over, settings, destination, sink)
+    except BaseException:
+        let_go(open_sink)
+        raise

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ray_import.bulk.bucket import FoundUsers
-from ray_import.bulk.progress import DONE_STATES
 from ray_import.bulk.users import UserSource, at_a_glance
 from ray_import.errors import ConfigError
-from ray_import.sink.port import RunUser
+from ray_import.sink.port import DONE_STATES, RunUser
 from ray_import.source.address import label_of
 
 CPU_SECONDS_PER_MB = 0.02

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ray_import.sink.port import RunUser
-
-LACKING_STATES = ("failed", "partial")
-DONE_STATES = ("complete", "skipped", *LACKING_STATES)
+from ray_import.sink.port import LACKING_STATES, RunUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,13 @@ class RunReport:
             "seconds": round(self.seconds, 3),
             "workers": self.workers,
             "failed": [
-                {"user_id": user.user_id, "source": user.source, "attempts": user.attempts, "error": user.error}
+                {
+                    "user_id": user.user_id,
+                    "source": user.source,
+                    "state": user.state,
+                    "attempts": user.attempts,
+                    "error": user.error,
+                }
                 for user in self.lacking
             ],
             **({} if self.passed_over is None else {"passed_over": dict(self.passed_over)}),

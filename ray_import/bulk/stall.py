@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from ray_import.bulk.progress import DONE_STATES, RunProgress
+from ray_import.bulk.progress import RunProgress
+from ray_import.sink.port import DONE_STATES
 
 
 class Stall:

@@ -29,13 +29,13 @@ class UserImport:
         self.last_turn = 0  # in which something was handed out
         self.told_at = 0.0  # when the job's row was brought up to date
         self.bytes_read = 0
+        self.has_begun = False  # has a job, which nobody else's may be
         self.counts = Counts()
         self.error: ImporterError | None = None
         self._reading = reading
         self._known_version = known_version
         self._sink = sink
         self._part: Part | None = None
-        self._has_job = False
         self._skipped = False
         self._end: Ended | None = None
 
@@ -84,7 +84,7 @@ class UserImport:
             self._skipped = True
             return
         begin(self._sink, self.work.of, self.user.source)
-        self._has_job = True
+        self.has_begun = True
 
     def _hand_out(self, workers: Workers, turn: int) -> bool:
         part = self._part
@@ -106,7 +106,7 @@ class UserImport:
 
     def tell_job(self) -> None:
         """Brings the job's row up to date; where it is another's by now, this import ends."""
-        if self._has_job and not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
+        if self.has_begun and not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
             self.error = self.error or lost()
 
     def finish(self) -> RunUser:
@@ -114,7 +114,7 @@ class UserImport:
         self.stop_reading()
         self.error = self.error or self._nothing_found()
         counts = counts_as_dict(self.counts)
-        if self._has_job and not self._sink.update_job(
+        if self.has_begun and not self._sink.update_job(
             self.work.of.id, counts, _job_status(self._state()), self._message()
         ):
             self.error = self.error or lost()
@@ -123,11 +123,6 @@ class UserImport:
     def stop_reading(self) -> None:
         """Nothing more of the export is wanted."""
         self._reading.close()
-
-    def interrupt(self) -> None:
-        """The run stops in the middle: what is in stays, the next one goes on from there."""
-        if self._has_job:
-            self._sink.update_job(self.work.of.id, counts_as_dict(self.counts), "failed", "interrupted")
 
     def _nothing_found(self) -> NotAnExport | None:
         end, counts = self._end, self.counts

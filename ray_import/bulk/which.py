@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ray_import.bulk.bucket import FoundUsers, newest_exports
-from ray_import.bulk.progress import DONE_STATES, LACKING_STATES
-from ray_import.bulk.users import UserSource, read_manifest, selected, unique
+from ray_import.bulk.users import UserSource, at_a_glance, read_manifest, selected, unique
 from ray_import.errors import ConfigError
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import RunUser, Sink
+from ray_import.sink.port import DONE_STATES, LACKING_STATES, RunUser, Sink
 from ray_import.source.address import label_of
 from ray_import.source.listing import StorageFolder, files_in
 
@@ -60,9 +59,11 @@ class WhichUsers:
         found = self._all(sink)
         users = found.users
         if self.failed:
-            bad = self._failed_in_the_last(sink, settings)
-            users = [user for user in users if user.user_id in bad]
-        return replace(found, users=selected(users, self.only, self.since, self.limit))
+            lacking = set(sink.lacking_users(self.what, settings.rows_hash))
+            users = [user for user in users if user.user_id in lacking]
+        users = selected(users, self.only, self.since, self.limit)
+        others = {user.user_id for user in found.users} - {user.user_id for user in users}
+        return replace(found, users=users, others=frozenset(others))
 
     def _all(self, sink: Sink) -> FoundUsers:
         if self.manifest is not None:
@@ -73,18 +74,24 @@ class WhichUsers:
         named = sink.users_of(self.table or "", self.source_column or "")
         return FoundUsers(unique([UserSource(user_id, source) for user_id, source in named]))
 
-    def _failed_in_the_last(self, sink: Sink, settings: ImportSettings) -> set[str]:
-        last = sink.last_run(self.what, settings.rows_hash)
-        return {user.user_id for user in sink.run_users(last[0]) if user.state in LACKING_STATES} if last else set()
+    def as_far_as_they_are(self, users: Sequence[UserSource], in_run: Sequence[RunUser]) -> list[RunUser]:
+        """Those of the users, as far as they are in a run that goes on: without their counts, and without anything done
+        where they are to be looked at again."""
+        named = {user.user_id: user for user in users}
+        return [self._now(named[user.user_id], user) for user in in_run if user.user_id in named]
 
-    def as_far_as_they_are(self, users: Sequence[UserSource], run_users: Sequence[RunUser]) -> list[RunUser]:
-        """Of the users of a run those that it is over, with the source that each has now if it is to be read."""
-        labels = {user.user_id: label_of(user.source) for user in users}
-        return [
-            user if user.state in DONE_STATES else replace(user, source=labels[user.user_id])
-            for user in map(self._again, run_users)
-            if user.user_id in labels
-        ]
+    def _now(self, user: UserSource, before: RunUser) -> RunUser:
+        label = label_of(user.source)
+        asked_for = self.only or (self.failed and before.state in LACKING_STATES)
+        if before.state in DONE_STATES and (asked_for or before.source != label or _has_changed(user, before.version)):
+            return RunUser(user.user_id, label)
+        return replace(before, source=label, counts={})
 
-    def _again(self, user: RunUser) -> RunUser:
-        return RunUser(user.user_id, user.source) if self.failed and user.state in LACKING_STATES else user
+
+def _has_changed(user: UserSource, version: str) -> bool:
+    """As far as that is seen at a glance: a run that goes on does not ask again for exports of users who are done."""
+    try:
+        now, _ = at_a_glance(user)
+    except ConfigError:  # there is no such file any more
+        return False
+    return bool(now and version) and now != version

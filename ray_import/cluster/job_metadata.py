@@ -13,8 +13,9 @@ from typing import Any
 
 import ray
 
-from ray_import.bulk.progress import DONE_STATES, RunProgress
+from ray_import.bulk.progress import RunProgress
 from ray_import.cluster.environment import JOB_CONFIG
+from ray_import.sink.port import DONE_STATES
 
 WRITE_EVERY_SECONDS = 5.0
 ANSWER_WITHIN_SECONDS = 2

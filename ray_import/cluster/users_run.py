@@ -1,5 +1,6 @@
 """A run over many users on a Ray that is up: its machines, readers and workers, until the last user has ended."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from ray_import.cluster.metrics import MetricsReporter
 from ray_import.cluster.pool import Recycling, WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
-from ray_import.importing.lease import Heartbeat
 
 ACTIVE_PER_WORKER = 2
 """While one export is opened, another one's batches are worked on."""
+READ_HERE_PER_CPU = 4
+"""Files of this machine are read on it alone: to read more of them at a time costs memory and brings nothing."""
 RECYCLE_AFTER_BATCHES = 2_000
 
 
@@ -33,6 +35,7 @@ def import_users(
     than `max_connections`: also of machines that come later. Raises ClusterError."""
     machines = Machines.of(session, opened.destination, workers, max_connections)
     readers = RayReaders(session.node_id, opened.settings)
+    most_here = READ_HERE_PER_CPU * (os.cpu_count() or 1) if opened.reads_here else sys.maxsize
 
     def lanes() -> int:
         most = session.lanes if opened.destination.on_this_machine else session.lanes_anywhere
@@ -45,16 +48,15 @@ def import_users(
 
         def grow() -> int:
             pool.grow_to(lanes())
-            return ACTIVE_PER_WORKER * pool.workers
+            return min(ACTIVE_PER_WORKER * pool.workers, most_here)
 
         began = time.monotonic()
-        run = Run(opened.id, opened.users, opened.imports(readers), pool, opened.sink, told, grow(), grow)
-        with Heartbeat(lambda: opened.destination.open(create=False), run.running):
-            run.to_the_end()
+        run = Run(opened.users, opened.imports(readers), pool, opened.save, told, grow(), grow)
+        run.to_the_end()
         seconds = time.monotonic() - began
     return RunReport(
         opened.id,
-        opened.what,
+        opened.of.what,
         opened.destination.url,
         run.users,
         run.bytes_read,

@@ -3,17 +3,18 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Self
 
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, ImportRunning, LeaseLost
-from ray_import.sink.port import LEASE_SECONDS, Sink
+from ray_import.sink.port import LEASE_SECONDS, Running, RunOf, Sink
 
 BEAT_EVERY_SECONDS = 5.0
-ENDS_WITHIN_SECONDS = 2.0
+PATIENCE_AT_THE_END_SECONDS = 2.0
+"""With a destination that is away."""
 
 
 def begin(sink: Sink, of: Import, source: str) -> None:
@@ -22,17 +23,48 @@ def begin(sink: Sink, of: Import, source: str) -> None:
     That one was killed on this machine is seen at once; of another machine's it is known when its last sign of life is
     LEASE_SECONDS old.
     """
-    running = sink.start_job(of, source, this_process())
-    if running is not None and is_dead(running.holder):
-        sink.update_job(running.id, running.counts, "failed", "interrupted")
-        running = sink.start_job(of, source, this_process())
+    running = _unless_dead(sink, lambda: sink.start_job(of, source, this_process()))
     if running is not None:
-        begun = running.started_at[:16].replace("T", " ")
-        raise ImportRunning(
-            f"An import of {of.user_id} is running: {running.id}, begun {begun} (UTC),"
-            f" last sign of life {running.silent_seconds:.0f} s ago.",
-            f"Wait for it to end. If it has died, it is taken over {LEASE_SECONDS} s after its last sign of life.",
-        )
+        raise _is_running(f"An import of {of.user_id}", running)
+
+
+def begin_run(sink: Sink, run_id: str, of: RunOf) -> None:
+    """Begins a run over many users, or goes on with it. Raises ImportRunning where one over the same users is alive,
+    which is known as in `begin`."""
+    running = _unless_dead(sink, lambda: sink.start_run(run_id, of, this_process()))
+    if running is not None:
+        raise _is_running("A run over these users", running)
+
+
+def _unless_dead(sink: Sink, start: Callable[[], Running | None]) -> Running | None:
+    running = start()
+    if running is not None and is_dead(running.holder):
+        sink.let_go(running.holder)
+        running = start()
+    return running
+
+
+def _is_running(what: str, running: Running) -> ImportRunning:
+    begun = running.started_at[:16].replace("T", " ")
+    return ImportRunning(
+        f"{what} is running: {running.id}, begun {begun} (UTC), last sign of life {running.silent_seconds:.0f} s ago.",
+        f"Wait for it to end. If it has died, it is taken over {LEASE_SECONDS} s after its last sign of life.",
+    )
+
+
+def let_go(open_sink: Callable[[], Sink]) -> None:
+    """Ends all that this process holds, as interrupted, so that nobody has to wait for the end of its leases.
+
+    Whoever asked this process to stop does not wait for a destination that is away, however: then the leases run out.
+    """
+
+    def tell() -> None:
+        with suppress(ImporterError), closing(open_sink()) as sink:
+            sink.let_go(this_process())
+
+    thread = threading.Thread(target=tell, name="let-go", daemon=True)
+    thread.start()
+    thread.join(PATIENCE_AT_THE_END_SECONDS)
 
 
 def lost() -> LeaseLost:
@@ -44,49 +76,51 @@ def lost() -> LeaseLost:
 
 
 def this_process() -> str:
-    """The process by host and number; where numbers have name spaces (containers), by that, too."""
-    return f"{_here()}/{os.getpid()}"
+    """The process by its host, its number there, and when it began: numbers are used again."""
+    return f"{_here()}/{os.getpid()}/{_state_and_begin(os.getpid())[1]}"
 
 
 def is_dead(holder: str) -> bool:
     """Whether a process was here and is no more, though its parent may not have heard of that; False for those of other
     hosts, which cannot be seen."""
-    here, _, number = holder.rpartition("/")
+    here, number, began = (["", "", *holder.rsplit("/", 2)])[-3:]
     if here != _here() or not number.isdecimal():
         return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    with suppress(OSError):  # where there is no /proc
-        return Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].startswith("Z")
-    return False
+    with suppress(PermissionError):  # somebody else's, but it lives
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            return True
+    state, its_begin = _state_and_begin(int(number))
+    return state == "Z" or its_begin != began
 
 
 def _here() -> str:
-    name_space = ""
+    """The host, for all that may share its name: its boot, and the name space of its process numbers (containers)."""
+    boot = name_space = ""
     with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         name_space = str(Path("/proc/self/ns/pid").readlink())
-    return f"{socket.gethostname()}/{name_space}"
+    return f"{socket.gethostname()}/{boot}/{name_space}"
+
+
+def _state_and_begin(process_id: int) -> tuple[str, str]:
+    """See proc(5), /proc/PID/stat: state and starttime; both empty where there is no /proc."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2].split()
+        return fields[0], fields[19]
+    return "", ""
 
 
 class Heartbeat:
     """A thread that gives the signs of life while imports wait for whatever they wait for.
 
-    On a connection of its own, which it opens by itself; where that fails, or is lost, it tries again. `running` tells
-    the imports to give them for, each time.
+    Of all that this process holds. On a connection of its own, which it opens by itself; where that fails, or is lost,
+    it tries again.
     """
 
-    def __init__(
-        self,
-        open_sink: Callable[[], Sink],
-        running: Callable[[], Collection[str]],
-        every_seconds: float = BEAT_EVERY_SECONDS,
-    ) -> None:
+    def __init__(self, open_sink: Callable[[], Sink], every_seconds: float = BEAT_EVERY_SECONDS) -> None:
         self._open_sink = open_sink
-        self._running = running
         self._every_seconds = every_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -97,7 +131,7 @@ class Heartbeat:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(ENDS_WITHIN_SECONDS)  # it may be waiting for a destination that is away
+        self._thread.join(PATIENCE_AT_THE_END_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_seconds):
@@ -107,6 +141,5 @@ class Heartbeat:
     def _beat_on(self, sink: Sink) -> None:
         """One that has lost its place learns of it when it tells its counts."""
         while not self._stop.is_set():
-            for import_id in self._running():
-                sink.beat(import_id)
+            sink.beat(this_process())
             self._stop.wait(self._every_seconds)

@@ -29,9 +29,13 @@ class DatabaseJobs(DatabaseCalls):
             raise ConfigError(what, "Where their user_id is a uuid, name one with --user-id.") from None
         return None if found is None else Running(**{**found, "started_at": our_time(found["started_at"])})
 
-    def beat(self, import_id: str) -> bool:
+    def beat(self, holder: str) -> None:
         """See `Sink.beat`."""
-        return bool(self._call("beat", p_import_id=import_id))
+        self._call("alive", p_holder=holder)
+
+    def let_go(self, holder: str) -> None:
+        """See `Sink.let_go`."""
+        self._call("let_go", p_holder=holder)
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None

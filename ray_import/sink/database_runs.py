@@ -5,34 +5,43 @@ from dataclasses import asdict
 
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database_calls import DatabaseCalls
-from ray_import.sink.port import RunStatus, RunUser
+from ray_import.sink.database_rows import our_time
+from ray_import.sink.port import LEASE_SECONDS, Running, RunOf, RunUser
 
 
 class DatabaseRuns(DatabaseCalls):
     """See `RunLedger`."""
 
-    def last_run(self, what: str, settings_hash: str) -> tuple[str, RunStatus] | None:
-        """See `RunLedger.last_run`."""
-        found = self._call("run_last", p_what=what, p_settings_hash=settings_hash)
-        return None if found is None else (found[0], found[1])
+    def interrupted_run(self, of: RunOf) -> str | None:
+        """See `RunLedger.interrupted_run`."""
+        found: str | None = self._call("run_interrupted", **_named(of))
+        return found
+
+    def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
+        """See `RunLedger.start_run`."""
+        found = self._call("run_start", p_run_id=run_id, p_holder=holder, p_lease_seconds=LEASE_SECONDS, **_named(of))
+        return None if found is None else Running(**{**found, "started_at": our_time(found["started_at"])})
+
+    def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
+        """See `RunLedger.add_users`."""
+        named = [{"user_id": user.user_id, "source": user.source} for user in users]
+        return [RunUser(**user) for user in self._call("run_add", p_run_id=run_id, p_users=named)]
 
     def run_users(self, run_id: str) -> list[RunUser]:
         """See `RunLedger.run_users`."""
         return [RunUser(**user) for user in self._call("run_users", p_run_id=run_id)]
 
-    def open_run(self, run_id: str, what: str, settings_hash: str, users: Sequence[RunUser]) -> list[RunUser]:
-        """See `RunLedger.open_run`."""
-        named = [{"user_id": user.user_id, "source": user.source} for user in users]
-        found = self._call("run_open", p_run_id=run_id, p_what=what, p_settings_hash=settings_hash, p_users=named)
-        return [RunUser(**user) for user in found]
+    def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
+        """See `RunLedger.save_users`."""
+        return bool(self._call("run_tell", p_run_id=run_id, p_holder=holder, p_users=list(map(asdict, users))))
 
-    def save_user(self, run_id: str, user: RunUser) -> None:
-        """See `RunLedger.save_user`."""
-        self._call("run_save", p_run_id=run_id, p_user=asdict(user))
+    def complete_run(self, run_id: str, holder: str) -> None:
+        """See `RunLedger.complete_run`."""
+        self._call("run_complete", p_run_id=run_id, p_holder=holder)
 
-    def close_run(self, run_id: str, status: RunStatus) -> None:
-        """See `RunLedger.close_run`."""
-        self._call("run_close", p_run_id=run_id, p_status=status)
+    def lacking_users(self, what: str, settings_hash: str) -> list[str]:
+        """See `RunLedger.lacking_users`."""
+        return list(self._call("run_lacking", p_what=what, p_settings_hash=settings_hash))
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
         """See `RunLedger.versions`."""
@@ -49,3 +58,7 @@ class DatabaseRuns(DatabaseCalls):
             hint = "--from-table names a table with user_id, --source-column its column with the sources."
             raise ConfigError(error.message, hint) from None
         return [(user_id, source) for user_id, source in found]
+
+
+def _named(of: RunOf) -> dict[str, str | bool]:
+    return {"p_what": of.what, "p_settings_hash": of.settings_hash, "p_force": of.force}

@@ -29,6 +29,11 @@ class SqliteDestination:
         """See `Destination.open`."""
         return SqliteSink(self.path, create=create)
 
+    def look(self) -> Sink:
+        """See `Destination.look`."""
+        is_there = self.path.exists() and self.path.stat().st_size
+        return SqliteSink(self.path, read_only=True) if is_there else SqliteSink(Path(":memory:"))
+
     def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
         self.open().close()

@@ -9,8 +9,9 @@ from ray_import.records import Reject
 
 JobStatus = Literal["running", "complete", "partial", "failed"]
 
-RunStatus = Literal["running", "complete", "failed"]
 UserState = Literal["pending", "running", "complete", "partial", "failed", "skipped"]
+LACKING_STATES: tuple[UserState, ...] = ("failed", "partial")
+DONE_STATES: tuple[UserState, ...] = ("complete", "skipped", *LACKING_STATES)
 
 NEWEST_CHUNK = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
 
@@ -69,7 +70,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An import that is running. `holder` is its host and process, `started_at` in ISO 8601."""
+    """An import, or a run, that is running. `holder` is its host and process, `started_at` in ISO 8601."""
 
     id: str
     holder: str
@@ -112,23 +113,39 @@ class RunUser:
     counts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class RunOf:
+    """What a run does: it imports the users of `what` with these settings; with `force` also what was in before."""
+
+    what: str
+    settings_hash: str
+    force: bool = False
+
+
 class RunLedger(Protocol):
     """What a destination remembers of runs over many users. Raises what a Sink raises."""
 
-    def last_run(self, what: str, settings_hash: str) -> tuple[str, RunStatus] | None:
-        """The id of the last run over `what` with these settings, and how it ended; `running`: it did not."""
+    def interrupted_run(self, of: RunOf) -> str | None:
+        """The last run that does the same, if it has not come to its end."""
 
-    def open_run(self, run_id: str, what: str, settings_hash: str, users: Sequence[RunUser]) -> list[RunUser]:
-        """Begins a run, or goes on with it: users that are not in it yet are added. Gives all of its users."""
+    def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
+        """Begins a run, or goes on with it, unless a process other than `holder` is at one over the same users: then
+        tells of that. One that has given no sign of life for LEASE_SECONDS is not."""
+
+    def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
+        """Adds the users that are not in the run yet, with nothing done. Gives all of its users."""
 
     def run_users(self, run_id: str) -> list[RunUser]:
         """All users of a run."""
 
-    def save_user(self, run_id: str, user: RunUser) -> None:
-        """Remembers how far a user is."""
+    def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
+        """Remembers how far these users are. False, and remembers nothing, where the run is held by another by now."""
 
-    def close_run(self, run_id: str, status: RunStatus) -> None:
-        """The run has ended."""
+    def complete_run(self, run_id: str, holder: str) -> None:
+        """The run has come to its end, unless it is held by another by now."""
+
+    def lacking_users(self, what: str, settings_hash: str) -> list[str]:
+        """The ids of those of whom something was missing when they last ended in a run over `what`."""
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
         """By user the source, and its version, that was last imported as a whole with these settings."""
@@ -186,13 +203,19 @@ class Sink(RunLedger, Protocol):
         One that has given no sign of life for LEASE_SECONDS is ended, as interrupted.
         """
 
-    def beat(self, import_id: str) -> bool:
-        """Gives a sign of life. False where the import is not running any more: another has taken its place."""
+    def beat(self, holder: str) -> None:
+        """Gives a sign of life of every import and run that `holder` holds."""
+
+    def let_go(self, holder: str) -> None:
+        """Ends the imports that `holder` holds, as interrupted, and lets others go on with its runs."""
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
     ) -> bool:
-        """Sets the counts and, at the end, the status: a sign of life, too. False as `beat`, and changes nothing."""
+        """Sets the counts and, at the end, the status: a sign of life, too.
+
+        False, and changes nothing, where the import is not running any more: another has taken its place.
+        """
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
         """Sets columns of the row of `user_id` in a table of the service. Raises ConfigError where there are none."""
@@ -228,6 +251,12 @@ class Destination(Protocol):
 
     def open(self, *, create: bool = True) -> Sink:
         """Connects. With `create`, makes what is not there yet, if it is made on the way."""
+
+    def look(self) -> Sink:
+        """Connects for reading alone, and makes nothing: where there is nothing yet, that is what is seen.
+
+        Raises SinkError where what is there would have to be migrated.
+        """
 
     def migrate(self) -> Migrated:
         """Sets the destination up."""

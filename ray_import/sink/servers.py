@@ -35,6 +35,10 @@ class PostgresDestination:
         """See `Destination.open`."""
         return DatabaseSink(self._database())
 
+    def look(self) -> Sink:
+        """See `Destination.look`."""
+        return self.open(create=False)
+
     def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
         return _migrated(self.url, self._database())
@@ -74,6 +78,10 @@ class SupabaseDestination:
         from ray_import.sink.supabase import SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
 
         return DatabaseSink(SupabaseDatabase(supabase_access()))
+
+    def look(self) -> Sink:
+        """See `Destination.look`."""
+        return self.open(create=False)
 
     def migrate(self) -> Migrated:
         """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""

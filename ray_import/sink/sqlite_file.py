@@ -35,9 +35,13 @@ class SqliteConnection:
     retries = 0
     """See `Sink.retries`: SQLite itself waits."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Opens `path`, making the tables where there is nothing yet (and `create` allows it)."""
+    def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
+        """Opens `path`, making the tables where there is nothing yet (and `create` allows it).
+
+        With `read_only` a file of an earlier version is refused, and not brought up to date.
+        """
         self._path = path
+        self._read_only = read_only
         if not create and not (path.exists() and path.stat().st_size):
             raise ConfigError(f"There is no database {path}.", "Name it with --to sqlite:///PATH.")
         if path.is_file() and 0 < path.stat().st_size < HEADER_BYTES:
@@ -53,6 +57,14 @@ class SqliteConnection:
     def _prepare(self) -> None:
         with self._transaction("DEFERRED"):
             version = self._version_or_refuse()
+        if self._read_only:
+            self._db.execute("PRAGMA query_only = ON")
+            if version < LATEST_SQLITE:
+                raise SinkError(
+                    f"{self._path} was made by an older ray-import (schema {version}; this one needs {LATEST_SQLITE}).",
+                    "Bring it up to date with ray-import migrate and the same --to.",
+                )
+            return
         if version == 0:
             self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             self._switch_to_wal()

@@ -39,14 +39,27 @@ class SqliteJobs(SqliteConnection):
         silent_seconds = now - datetime.fromisoformat(updated_at).timestamp()
         return Running(id_, its_holder or "", started_at, silent_seconds, orjson.loads(counts))
 
-    def beat(self, import_id: str) -> bool:
+    def beat(self, holder: str) -> None:
         """See `Sink.beat`."""
-        with self._translated():
-            found = self._db.execute(
-                "UPDATE import_jobs SET updated_at = ? WHERE id = ? AND status = 'running'",
-                (iso_time(time.time()), import_id),
+        now = iso_time(time.time())
+        with self._translated(), self._transaction():
+            self._db.execute(
+                "UPDATE import_jobs SET updated_at = ? WHERE holder = ? AND status = 'running'", (now, holder)
             )
-            return found.rowcount == 1
+            self._db.execute(
+                "UPDATE import_runs SET updated_at = ? WHERE holder = ? AND status = 'running'", (now, holder)
+            )
+
+    def let_go(self, holder: str) -> None:
+        """See `Sink.let_go`."""
+        now = iso_time(time.time())
+        with self._translated(), self._transaction():
+            self._db.execute(
+                "UPDATE import_jobs SET status = 'failed', error = 'interrupted', updated_at = ?1, finished_at = ?1"
+                " WHERE holder = ?2 AND status = 'running'",
+                (now, holder),
+            )
+            self._db.execute("UPDATE import_runs SET holder = NULL, updated_at = ? WHERE holder = ?", (now, holder))
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None

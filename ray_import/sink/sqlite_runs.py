@@ -2,27 +2,48 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import orjson
 
 from ray_import.chunks.rows import iso_time
 from ray_import.errors import ConfigError
-from ray_import.sink.port import RunStatus, RunUser
+from ray_import.sink.port import LACKING_STATES, LEASE_SECONDS, Running, RunOf, RunUser
 from ray_import.sink.sqlite_file import SqliteConnection
 
 
 class SqliteRuns(SqliteConnection):
     """See `RunLedger`."""
 
-    def last_run(self, what: str, settings_hash: str) -> tuple[str, RunStatus] | None:
-        """See `RunLedger.last_run`."""
+    def interrupted_run(self, of: RunOf) -> str | None:
+        """See `RunLedger.interrupted_run`."""
         with self._translated():
-            found = self._db.execute(
-                "SELECT id, status FROM import_runs WHERE what = ? AND settings_hash = ?"
+            last = self._db.execute(
+                "SELECT id, status FROM import_runs WHERE what = ? AND settings_hash = ? AND force = ?"
                 " ORDER BY started_at DESC, rowid DESC LIMIT 1",
-                (what, settings_hash),
+                (of.what, of.settings_hash, of.force),
             ).fetchone()
-        return None if found is None else (found[0], found[1])
+        return last[0] if last is not None and last[1] == "running" else None
+
+    def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
+        """See `RunLedger.start_run`."""
+        now = time.time()
+        with self._translated(), self._transaction():
+            running = self._db.execute(
+                "SELECT id, holder, started_at, updated_at FROM import_runs"
+                " WHERE what = ? AND status = 'running' AND holder <> ? AND updated_at >= ?",
+                (of.what, holder, iso_time(now - LEASE_SECONDS)),
+            ).fetchone()
+            if running is None:
+                self._db.execute(
+                    "INSERT INTO import_runs (id, what, settings_hash, force, status, holder, started_at, updated_at)"
+                    " VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?6)"
+                    " ON CONFLICT (id) DO UPDATE SET status = 'running', holder = ?5, updated_at = ?6",
+                    (run_id, of.what, of.settings_hash, of.force, holder, iso_time(now)),
+                )
+                return None
+        id_, its_holder, started_at, updated_at = running
+        return Running(id_, its_holder, started_at, now - datetime.fromisoformat(updated_at).timestamp(), {})
 
     def run_users(self, run_id: str) -> list[RunUser]:
         """See `RunLedger.run_users`."""
@@ -34,40 +55,55 @@ class SqliteRuns(SqliteConnection):
             ).fetchall()
         return [RunUser(*(*row[:-1], orjson.loads(row[-1]))) for row in found]
 
-    def open_run(self, run_id: str, what: str, settings_hash: str, users: Sequence[RunUser]) -> list[RunUser]:
-        """See `RunLedger.open_run`."""
+    def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
+        """See `RunLedger.add_users`."""
         now = iso_time(time.time())
         with self._translated(), self._transaction():
-            self._db.execute(
-                "INSERT INTO import_runs VALUES (?1, ?2, ?3, 'running', ?4, ?4)"
-                " ON CONFLICT (id) DO UPDATE SET status = 'running', updated_at = ?4",
-                (run_id, what, settings_hash, now),
-            )
             self._db.executemany(
                 "INSERT INTO import_run_users VALUES (?, ?, ?, 'pending', 0, '', NULL, '{}', ?) ON CONFLICT DO NOTHING",
                 ((run_id, user.user_id, user.source, now) for user in users),
             )
         return self.run_users(run_id)
 
-    def save_user(self, run_id: str, user: RunUser) -> None:
-        """See `RunLedger.save_user`."""
-        with self._translated():
-            self._db.execute(
-                "UPDATE import_run_users SET state = ?, attempts = ?, version = ?, error = ?, counts = ?,"
+    def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
+        """See `RunLedger.save_users`."""
+        now = iso_time(time.time())
+        with self._translated(), self._transaction():
+            held = self._db.execute("SELECT 1 FROM import_runs WHERE id = ? AND holder = ?", (run_id, holder))
+            if held.fetchone() is None:
+                return False
+            self._db.executemany(
+                "UPDATE import_run_users SET source = ?, state = ?, attempts = ?, version = ?, error = ?, counts = ?,"
                 " updated_at = ? WHERE run_id = ? AND user_id = ?",
                 (
-                    user.state, user.attempts, user.version, user.error, orjson.dumps(user.counts).decode(),
-                    iso_time(time.time()), run_id, user.user_id,
+                    (
+                        user.source, user.state, user.attempts, user.version, user.error,
+                        orjson.dumps(user.counts).decode(), now, run_id, user.user_id,
+                    )
+                    for user in users
                 ),
             )  # fmt: skip
+        return True
 
-    def close_run(self, run_id: str, status: RunStatus) -> None:
-        """See `RunLedger.close_run`."""
+    def complete_run(self, run_id: str, holder: str) -> None:
+        """See `RunLedger.complete_run`."""
         with self._translated():
             self._db.execute(
-                "UPDATE import_runs SET status = ?, updated_at = ? WHERE id = ?",
-                (status, iso_time(time.time()), run_id),
+                "UPDATE import_runs SET status = 'complete', holder = NULL, updated_at = ? WHERE id = ? AND holder = ?",
+                (iso_time(time.time()), run_id, holder),
             )
+
+    def lacking_users(self, what: str, settings_hash: str) -> list[str]:
+        """See `RunLedger.lacking_users`."""
+        with self._translated():
+            found = self._db.execute(
+                "SELECT u.user_id, u.state FROM import_run_users u JOIN import_runs r ON r.id = u.run_id"
+                " WHERE r.what = ? AND r.settings_hash = ? AND u.state NOT IN ('pending', 'running')"
+                " ORDER BY u.updated_at, u.rowid",
+                (what, settings_hash),
+            )
+            last = dict(found)
+        return [user_id for user_id, state in last.items() if state in LACKING_STATES]
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
         """See `RunLedger.versions`."""
@@ -76,8 +112,8 @@ class SqliteRuns(SqliteConnection):
                 "SELECT u.user_id, u.source, u.version FROM import_run_users u JOIN import_runs r ON r.id = u.run_id"
                 " WHERE r.settings_hash = ? AND u.state IN ('complete', 'skipped') ORDER BY u.updated_at, u.rowid",
                 (settings_hash,),
-            ).fetchall()
-        return {user_id: (source, version) for user_id, source, version in found}
+            )
+            return {user_id: (source, version) for user_id, source, version in found}
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:  # noqa: ARG002 - the port's
         """See `RunLedger.users_of`."""

@@ -6,16 +6,16 @@ from contextlib import closing, nullcontext, redirect_stdout
 
 from ray_import.bulk.alert import post
 from ray_import.bulk.bucket import FoundUsers
-from ray_import.bulk.opened import OpenedRun, interrupted_run, open_run
+from ray_import.bulk.opened import OpenedRun, opened_run
 from ray_import.bulk.plan import Plan, plan_of
 from ray_import.bulk.progress import RunReport, RunReporter
 from ray_import.bulk.watch import Watch
 from ray_import.bulk.which import WhichUsers
 from ray_import.bulk.will import LastWill
-from ray_import.cluster.environment import joins_cluster
-from ray_import.errors import Interrupted
+from ray_import.cluster.environment import inside_job, joins_cluster
+from ray_import.errors import ConfigError, Interrupted
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import Sink
+from ray_import.sink.port import RunOf, Sink
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.run import before_ray, checked_destination
 from ray_import.terminal.run_progress import passed_over_words, run_progress_on
@@ -33,15 +33,20 @@ def reimport(
 ) -> RunReport:
     """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
     destination = checked_destination(to, workers)
+    if inside_job() and which.manifest is not None and not which.manifest.is_absolute():
+        raise ConfigError(
+            f"--users {which.manifest} is relative, and a job's working directory is another one each time.",
+            "Name the file absolutely: a run that is interrupted goes on for the same file.",
+        )
     with _watch(which) as watch:
         with closing(destination.open()) as sink:
             found = _found(which, sink, settings)
             if found.passed_over is not None:
                 where = f"{len(found.users):,} users in {which.bucket}"
                 stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
-            opened = open_run(which, found, settings, destination, sink, force=force)
-            watch.begun(opened.id, opened.users)
-            report = _on_ray(opened, workers, max_connections, watch)
+            with opened_run(which, found, settings, destination, sink, force=force) as opened:
+                watch.begun(opened.id, opened.users)
+                report = _on_ray(opened, workers, max_connections, watch)
         watch.ended(report)
     return report
 
@@ -57,9 +62,9 @@ def _watch(which: WhichUsers) -> Watch:
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
     """What a run would do; writes nothing, and starts no Ray."""
-    with closing(checked_destination(to, workers).open()) as sink:
+    with closing(checked_destination(to, workers).look()) as sink:
         found = _found(which, sink, settings)
-        goes_on = interrupted_run(which, settings, sink)
+        goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
         known = which.as_far_as_they_are(found.users, sink.run_users(goes_on)) if goes_on else []
         versions = {} if force else sink.versions(settings.rows_hash)
         return plan_of(found, known, versions, workers or os.cpu_count() or 1, goes_on)
@@ -93,5 +98,5 @@ def _on_ray(opened: OpenedRun, workers: int | None, max_connections: int | None,
                     "The run was interrupted.", "What was in stays; run it again to go on from there."
                 ) from None
             interruption.ignore()
-            opened.sink.close_run(opened.id, "complete")
+            opened.ended()
             return report

@@ -127,7 +127,7 @@ def _import_with_ray(
             destination.url,
             executor,
             reporter,
-            Heartbeat(lambda: destination.open(create=False), lambda: [work.of.id]),
+            Heartbeat(lambda: destination.open(create=False)),
             Profile(profile_table, work.of) if profile_table else None,
         )
         interruption.ignore()

@@ -10,7 +10,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ray_import.bulk.plan import BASED_ON, Plan
-from ray_import.bulk.progress import DONE_STATES, RunProgress, RunReport, RunReporter
+from ray_import.bulk.progress import RunProgress, RunReport, RunReporter
+from ray_import.sink.port import DONE_STATES
 from ray_import.terminal.progress import LINE_EVERY_SECONDS
 
 SHOWN_USERS = 50

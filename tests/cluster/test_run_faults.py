@@ -70,7 +70,6 @@ def run(
 ) -> dict[str, tuple[str, int]]:
     """State and attempts of each user after a run in small batches."""
     settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes))
-    run_id = str(uuid.uuid4())
     with closing(destination.open()) as sink:
         readers = RayReaders(session.node_id, settings)
 
@@ -79,11 +78,10 @@ def run(
             return UserImport(user, work, readers.read(users.sources[user.user_id], ""), "", sink)
 
         named = [RunUser(user_id, source) for user_id, source in users.sources.items()]
-        opened = sink.open_run(run_id, "users", settings.rows_hash, named)
         with closing(
             WorkerPool(session, 2, settings.flow, destination, sink, Recycling(after_batches), WORKER_CPUS)
         ) as pool:
-            one = Run(run_id, opened, make_import, pool, sink, watching, 4)
+            one = Run(named, make_import, pool, lambda _: None, watching, 4)
             one.to_the_end()
             assert pool.in_flight == 0
         return {user.user_id: (user.state, user.attempts) for user in one.users}

@@ -128,6 +128,9 @@ class DestinationUnderTest(Protocol):
     def silence_job(self, import_id: str, seconds: float) -> None:
         """Makes a running import look as if it had said nothing for so long."""
 
+    def silence_run(self, run_id: str, seconds: float) -> None:
+        """The same with a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class SqliteFile:
@@ -175,10 +178,17 @@ class SqliteFile:
 
     def silence_job(self, import_id: str, seconds: float) -> None:
         """See `DestinationUnderTest.silence_job`."""
+        self._silence("import_jobs", import_id, seconds)
+
+    def silence_run(self, run_id: str, seconds: float) -> None:
+        """See `DestinationUnderTest.silence_run`."""
+        self._silence("import_runs", run_id, seconds)
+
+    def _silence(self, table: str, id_: str, seconds: float) -> None:
         with self.connected() as db:
             db.execute(
-                "UPDATE import_jobs SET updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, ?) WHERE id = ?",
-                (f"-{seconds} seconds", import_id),
+                f"UPDATE {table} SET updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, ?) WHERE id = ?",
+                (f"-{seconds} seconds", id_),
             )
 
 
@@ -216,10 +226,17 @@ class PostgresTables:
 
     def silence_job(self, import_id: str, seconds: float) -> None:
         """See `DestinationUnderTest.silence_job`."""
+        self._silence("import_jobs", import_id, seconds)
+
+    def silence_run(self, run_id: str, seconds: float) -> None:
+        """See `DestinationUnderTest.silence_run`."""
+        self._silence("import_runs", run_id, seconds)
+
+    def _silence(self, table: str, id_: str, seconds: float) -> None:
         with self.database.connected() as db:
             db.execute(
-                "UPDATE import_jobs SET updated_at = updated_at - make_interval(secs => %s) WHERE id = %s",
-                (seconds, import_id),
+                f"UPDATE {table} SET updated_at = updated_at - make_interval(secs => %s) WHERE id = %s".encode(),
+                (seconds, id_),
             )
 
 

@@ -8,7 +8,7 @@ import pytest
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
-from ray_import.sink.port import Replaced, RunUser
+from ray_import.sink.port import Replaced, RunOf, RunUser
 from ray_import.sink.postgres import PostgresDatabase, split_password
 from tests.contract.destinations import (
     SETTINGS,
@@ -21,6 +21,8 @@ from tests.contract.destinations import (
 from tests.gateway.postgres import Database
 
 ANA, BEN = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "7f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+
+OF_USERS = RunOf("users.jsonl", SETTINGS)
 
 EARLIER = """
 CREATE TABLE conversation_chunks (
@@ -65,7 +67,8 @@ def test_what_is_missing_is_applied_once(database: Database) -> None:
 def test_every_step_may_be_pasted_again(supabase: Database) -> None:
     with closing(PostgresTables(supabase).open()) as sink:
         sink.write(import_of(1), SETTINGS, [rows_for("a")], [reject_of(b"bad")])
-        opened = sink.open_run("run-1", "users.jsonl", SETTINGS, [RunUser("u1", "a.zip")])
+        sink.start_run("run-1", OF_USERS, "host/1")
+        opened = sink.add_users("run-1", [RunUser("u1", "a.zip")])
     before = PostgresTables(supabase).everything()
     with supabase.connected() as db:
         for migration in migrations("postgres"):
@@ -150,10 +153,14 @@ def test_the_importers_role_can_import_and_nothing_else(supabase: Database) -> N
         sink.prune(of)
         assert sink.update_job(of.id, {}, "complete")
         user = RunUser("u1", "a.zip", "complete", 1, "v1")
-        assert len(sink.open_run("run-1", "users.jsonl", SETTINGS, [user])) == 1
-        sink.save_user("run-1", user)
-        sink.close_run("run-1", "complete")
-        assert sink.last_run("users.jsonl", SETTINGS) == ("run-1", "complete")
+        assert sink.start_run("run-1", OF_USERS, "host/1") is None
+        assert len(sink.add_users("run-1", [user])) == 1
+        assert sink.save_users("run-1", "host/1", [user])
+        sink.beat("host/1")
+        assert sink.interrupted_run(OF_USERS) == "run-1"
+        sink.complete_run("run-1", "host/1")
+        sink.let_go("host/1")
+        assert sink.lacking_users("users.jsonl", SETTINGS) == []
         assert (sink.run_users("run-1"), sink.versions(SETTINGS)) == ([user], {"u1": ("a.zip", "v1")})
         with pytest.raises(ConfigError):
             sink.users_of("user_profiles", "user_id")
@@ -187,7 +194,8 @@ def of_two_users(supabase: Database) -> Database:
             of = import_of(number, user_id)
             sink.start_job(of, "x", "host/1")
             sink.write(of, SETTINGS, [rows_for("a", of=of)], [reject_of(b"bad")])
-        sink.open_run("run-1", "users.jsonl", SETTINGS, [RunUser(user_id, "a.zip") for user_id in (ANA, BEN)])
+        sink.start_run("run-1", OF_USERS, "host/1")
+        sink.add_users("run-1", [RunUser(user_id, "a.zip") for user_id in (ANA, BEN)])
     return supabase
 
 
@@ -232,8 +240,9 @@ def test_no_user_calls_a_function_of_the_importer(of_two_users: Database) -> Non
             "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE proname LIKE 'ray\\_import\\_%'"
         ).fetchall()
         assert len(functions) > 10
-        of_runs = {f"run_{name}" for name in ("open", "users", "save", "close", "last", "versions")} | {"users_of"}
-        assert of_runs <= {function.partition("(")[0].removeprefix("ray_import_") for (function,) in functions}
+        of_runs = ("start", "add", "users", "tell", "complete", "interrupted", "lacking", "versions")
+        newer = {*(f"run_{name}" for name in of_runs), "users_of", "alive", "let_go"}
+        assert newer <= {function.partition("(")[0].removeprefix("ray_import_") for (function,) in functions}
         for role in ("anon", "authenticated", "public"):
             for (function,) in functions:
                 may = db.execute("SELECT has_function_privilege(%s, %s, 'execute')", (role, function)).fetchone()

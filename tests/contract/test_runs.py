@@ -1,5 +1,6 @@
 """What every destination remembers of runs over many users (`RunLedger` in `ray_import/sink/port.py`)."""
 
+import threading
 from contextlib import closing
 from dataclasses import replace
 from typing import get_args
@@ -7,11 +8,13 @@ from typing import get_args
 import pytest
 
 from ray_import.errors import ConfigError, SinkError
-from ray_import.sink.port import RunStatus, RunUser, Sink, UserState
+from ray_import.sink.port import LEASE_SECONDS, RunOf, RunUser, Sink, UserState
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, PostgresTables
 from tests.gateway.postgres import Database
 
 WHAT = "/exports/users.jsonl"
+OF = RunOf(WHAT, SETTINGS)
+ME, OTHER = "host/boot/pids/1/5", "other/boot/pids/1/5"
 ANA, BEN, EVE = (RunUser(name, f"{name}.zip") for name in ("ana", "ben", "eve"))
 COUNTS = {"conversations": {"seen": 3}, "messages": {"left_out": {"no_text": 1}}}
 
@@ -20,12 +23,17 @@ def ended(user: RunUser, state: UserState = "complete", version: str = "v1") -> 
     return replace(user, state=state, attempts=1, version=version, counts=COUNTS)
 
 
-def run_of(sink: Sink, run_id: str, *users: RunUser, settings_hash: str = SETTINGS) -> None:
+def begun(sink: Sink, run_id: str, *users: RunUser, of: RunOf = OF) -> list[RunUser]:
+    """The users of a run that begins, or goes on."""
+    assert sink.start_run(run_id, of, ME) is None
+    return sink.add_users(run_id, users)
+
+
+def run_of(sink: Sink, run_id: str, *users: RunUser, of: RunOf = OF) -> None:
     """A run in which `users` are as they are given."""
-    sink.open_run(run_id, WHAT, settings_hash, users)
-    for user in users:
-        sink.save_user(run_id, user)
-    sink.close_run(run_id, "complete")
+    begun(sink, run_id, *users, of=of)
+    assert sink.save_users(run_id, ME, users)
+    sink.complete_run(run_id, ME)
 
 
 # --- runs ----------------------------------------------------------------------------------------
@@ -33,7 +41,7 @@ def run_of(sink: Sink, run_id: str, *users: RunUser, settings_hash: str = SETTIN
 
 def test_a_new_run_has_its_users_in_order_and_nothing_done(sink: Sink, destination: DestinationUnderTest) -> None:
     users = [RunUser(name, f"{name}.zip") for name in ("b", "é", "a", "B", "日本", "\U0001f600", "a b")]
-    opened = sink.open_run("run-1", WHAT, SETTINGS, users)
+    opened = begun(sink, "run-1", *users)
     assert opened == sorted(users, key=lambda user: user.user_id.encode())
     with closing(destination.open()) as other:
         assert other.run_users("run-1") == opened
@@ -41,64 +49,145 @@ def test_a_new_run_has_its_users_in_order_and_nothing_done(sink: Sink, destinati
 
 def test_of_a_run_that_is_not_there_nobody_is_known(sink: Sink) -> None:
     assert sink.run_users("run-1") == []
-    assert sink.last_run(WHAT, SETTINGS) is None
+    assert sink.interrupted_run(OF) is None
     assert sink.versions(SETTINGS) == {}
+    assert sink.lacking_users(WHAT, SETTINGS) == []
 
 
 def test_a_run_may_be_of_nobody(sink: Sink) -> None:
-    assert sink.open_run("run-1", WHAT, SETTINGS, []) == []
-    assert sink.last_run(WHAT, SETTINGS) == ("run-1", "running")
+    assert begun(sink, "run-1") == []
+    assert sink.interrupted_run(OF) == "run-1"
 
 
 def test_a_run_that_goes_on_takes_users_in_and_leaves_the_others_as_they_are(sink: Sink) -> None:
-    sink.open_run("run-1", WHAT, SETTINGS, [ANA, BEN])
+    begun(sink, "run-1", ANA, BEN)
     done = ended(ANA)
-    sink.save_user("run-1", done)
-    assert sink.open_run("run-1", WHAT, SETTINGS, [EVE, replace(ANA, source="other.zip")]) == [done, BEN, EVE]
+    assert sink.save_users("run-1", ME, [done])
+    assert begun(sink, "run-1", EVE, replace(ANA, source="other.zip")) == [done, BEN, EVE]
 
 
 @pytest.mark.parametrize("state", get_args(UserState))
 def test_how_far_a_user_is_comes_back_as_it_was_saved(sink: Sink, state: UserState) -> None:
-    sink.open_run("run-1", WHAT, SETTINGS, [ANA, BEN])
-    saved = replace(ANA, state=state, attempts=2, version='"é" 7', error="é 日本 \U0001f600 ' \" \\ \n", counts=COUNTS)
-    sink.save_user("run-1", saved)
+    begun(sink, "run-1", ANA, BEN)
+    saved = RunUser("ana", "new.zip", state, 2, '"é" 7', "é 日本 \U0001f600 ' \" \\ \n", COUNTS)
+    assert sink.save_users("run-1", ME, [saved])
     assert sink.run_users("run-1") == [saved, BEN]
-    sink.save_user("run-1", ANA)
-    assert sink.run_users("run-1") == [ANA, BEN]
+    assert sink.save_users("run-1", ME, [ANA, ended(BEN)])
+    assert sink.run_users("run-1") == [ANA, ended(BEN)]
+    assert sink.save_users("run-1", ME, [])
 
 
 def test_a_user_is_saved_in_one_run_and_nowhere_else(sink: Sink) -> None:
     for run_id in ("run-1", "run-2"):
-        sink.open_run(run_id, WHAT, SETTINGS, [ANA])
-    sink.save_user("run-2", ended(ANA))
-    sink.save_user("run-1", ended(EVE))
-    sink.save_user("run-3", ended(ANA))
+        begun(sink, run_id, ANA)
+    assert sink.save_users("run-2", ME, [ended(ANA)])
+    assert sink.save_users("run-1", ME, [ended(EVE)])
+    assert not sink.save_users("run-3", ME, [ended(ANA)])
     assert [sink.run_users(f"run-{i}") for i in (1, 2, 3)] == [[ANA], [ended(ANA)], []]
 
 
-@pytest.mark.parametrize("status", get_args(RunStatus))
-def test_the_last_run_is_told_with_how_it_ended(sink: Sink, status: RunStatus) -> None:
+@pytest.mark.parametrize("other", [RunOf("x", SETTINGS), RunOf(WHAT, "settings-2"), RunOf(WHAT, SETTINGS, force=True)])
+def test_the_last_run_that_did_the_same_is_interrupted_until_it_is_complete(sink: Sink, other: RunOf) -> None:
     for run_id in ("run-2", "run-1"):
-        sink.open_run(run_id, WHAT, SETTINGS, [ANA])
-    sink.close_run("run-1", status)
-    assert sink.last_run(WHAT, SETTINGS) == ("run-1", status)
-    assert sink.last_run("other.jsonl", SETTINGS) is None
-    assert sink.last_run(WHAT, "settings-2") is None
-
-
-def test_a_run_that_goes_on_runs_again_and_is_not_a_later_one(sink: Sink) -> None:
-    for run_id in ("run-1", "run-2"):
-        sink.open_run(run_id, WHAT, SETTINGS, [ANA])
-        sink.close_run(run_id, "failed")
-    sink.open_run("run-1", WHAT, SETTINGS, [ANA])
-    assert sink.last_run(WHAT, SETTINGS) == ("run-2", "failed")
-    sink.open_run("run-2", WHAT, SETTINGS, [ANA])
-    assert sink.last_run(WHAT, SETTINGS) == ("run-2", "running")
+        begun(sink, run_id, ANA)
+    begun(sink, "run-3", ANA, of=other)
+    sink.let_go(ME)
+    assert (sink.interrupted_run(OF), sink.interrupted_run(other)) == ("run-1", "run-3")
+    begun(sink, "run-1", ANA)
+    sink.complete_run("run-1", ME)
+    assert (sink.interrupted_run(OF), sink.interrupted_run(other)) == (None, "run-3")
 
 
 def test_thousands_of_users_are_one_run(sink: Sink) -> None:
     users = [RunUser(f"user-{i:05}", f"supabase://exports/user-{i:05}/conversations.json") for i in range(5_000)]
-    assert sink.open_run("run-1", WHAT, SETTINGS, users) == users
+    assert begun(sink, "run-1", *users) == users
+
+
+# --- one process at a run at a time --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", [OF, RunOf(WHAT, "settings-2"), RunOf(WHAT, SETTINGS, force=True)])
+def test_while_a_process_is_at_a_run_no_other_begins_one_over_the_same_users(sink: Sink, of: RunOf) -> None:
+    begun(sink, "run-1", ANA)
+    for run_id in ("run-1", "run-2"):
+        running = sink.start_run(run_id, of, OTHER)
+        assert running is not None
+        assert (running.id, running.holder) == ("run-1", ME)
+        assert 0 <= running.silent_seconds < 60
+        assert running.started_at.endswith("Z")
+    assert sink.start_run("run-3", RunOf("other.jsonl", SETTINGS), OTHER) is None
+
+
+@pytest.mark.parametrize("how", ["let go", "complete", "silent"])
+def test_a_run_that_nobody_is_at_may_be_gone_on_with(sink: Sink, destination: DestinationUnderTest, how: str) -> None:
+    begun(sink, "run-1", ANA)
+    if how == "silent":
+        destination.silence_run("run-1", LEASE_SECONDS + 1)
+    elif how == "complete":
+        sink.complete_run("run-1", ME)
+    else:
+        sink.let_go(ME)
+    assert sink.start_run("run-1", OF, OTHER) is None
+    assert sink.start_run("run-1", OF, ME) is not None
+
+
+def test_a_sign_of_life_keeps_a_run(sink: Sink, destination: DestinationUnderTest) -> None:
+    begun(sink, "run-1", ANA)
+    destination.silence_run("run-1", LEASE_SECONDS + 1)
+    sink.beat(OTHER)
+    sink.beat(ME)
+    running = sink.start_run("run-1", OF, OTHER)
+    assert running is not None
+    assert running.silent_seconds < LEASE_SECONDS
+
+
+def test_whose_run_was_taken_over_changes_nothing_in_it(sink: Sink, destination: DestinationUnderTest) -> None:
+    begun(sink, "run-1", ANA)
+    destination.silence_run("run-1", LEASE_SECONDS + 1)
+    assert sink.start_run("run-1", OF, OTHER) is None
+    assert not sink.save_users("run-1", ME, [ended(ANA)])
+    sink.complete_run("run-1", ME)
+    sink.let_go(ME)
+    assert sink.run_users("run-1") == [ANA]
+    assert sink.interrupted_run(OF) == "run-1"
+    assert sink.save_users("run-1", OTHER, [ended(ANA)])
+
+
+def test_of_many_that_begin_at_the_same_moment_one_does(destination: DestinationUnderTest) -> None:
+    destination.open().close()
+    together = threading.Barrier(8)
+    began: list[int] = []
+
+    def start(number: int) -> None:
+        with closing(destination.open()) as sink:
+            together.wait(60)
+            if sink.start_run(f"run-{number}", OF, f"host/{number}") is None:
+                began.append(number)
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(began) == 1
+
+
+# --- who lacks something -------------------------------------------------------------------------
+
+
+def test_how_somebody_ended_last_counts_in_whichever_run(sink: Sink) -> None:
+    run_of(sink, "run-2", ended(ANA, "failed"), ended(BEN, "failed"), ended(EVE, "partial"))
+    run_of(sink, "run-1", ended(BEN), of=RunOf(WHAT, SETTINGS, force=True))
+    assert sorted(sink.lacking_users(WHAT, SETTINGS)) == ["ana", "eve"]
+    assert sink.lacking_users("other.jsonl", SETTINGS) == sink.lacking_users(WHAT, "settings-2") == []
+    run_of(sink, "run-3", ended(EVE, "skipped"), ended(BEN, "partial"))
+    assert sorted(sink.lacking_users(WHAT, SETTINGS)) == ["ana", "ben"]
+
+
+def test_who_has_not_ended_has_not_changed(sink: Sink) -> None:
+    run_of(sink, "run-1", ended(ANA, "failed"), ended(BEN))
+    run_of(sink, "run-2", ended(ANA, "running"), ended(BEN, "pending"), EVE)
+    assert sink.lacking_users(WHAT, SETTINGS) == ["ana"]
 
 
 # --- versions ------------------------------------------------------------------------------------
@@ -124,20 +213,20 @@ def test_what_is_not_in_as_a_whole_does_not_count(sink: Sink, state: UserState) 
 
 def test_what_was_imported_with_other_settings_does_not_count(sink: Sink) -> None:
     run_of(sink, "run-1", ended(ANA))
-    run_of(sink, "run-2", ended(ANA, version="v2"), settings_hash="settings-2")
+    run_of(sink, "run-2", ended(ANA, version="v2"), of=RunOf(WHAT, "settings-2"))
     assert sink.versions(SETTINGS) == {"ana": ("ana.zip", "v1")}
     assert sink.versions("settings-2") == {"ana": ("ana.zip", "v2")}
 
 
 def test_a_run_that_was_interrupted_counts_as_far_as_it_came(sink: Sink) -> None:
-    sink.open_run("run-1", WHAT, SETTINGS, [ANA, BEN])
-    sink.save_user("run-1", ended(ANA))
+    begun(sink, "run-1", ANA, BEN)
+    assert sink.save_users("run-1", ME, [ended(ANA)])
     assert sink.versions(SETTINGS) == {"ana": ("ana.zip", "v1")}
 
 
 # --- users of a table ----------------------------------------------------------------------------
 
-SOME, OTHER = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "7f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+SOME, ANOTHER = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "7f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 
 
 def of_a_service(database: Database, kind: str, rows: str) -> None:
@@ -156,8 +245,8 @@ def test_a_table_tells_whose_exports_there_are(sink: Sink, destination: Destinat
         assert caught.value.hint
         return
     nobody = f"('{SOME[:-1]}0', NULL), ('{SOME[:-1]}1', ''), (NULL, 'c.zip')"
-    of_a_service(destination.database, kind, f"('{OTHER}', 'b.zip'), ('{SOME}', 'a.zip'), {nobody}")
-    assert sink.users_of("user profiles", "export path") == [(SOME, "a.zip"), (OTHER, "b.zip")]
+    of_a_service(destination.database, kind, f"('{ANOTHER}', 'b.zip'), ('{SOME}', 'a.zip'), {nobody}")
+    assert sink.users_of("user profiles", "export path") == [(SOME, "a.zip"), (ANOTHER, "b.zip")]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +259,7 @@ def test_a_table_that_is_not_there_or_lacks_a_column_is_an_error(sink: Sink, tab
 
 
 def test_a_table_is_asked_by_name_and_by_nothing_else(sink: Sink, destination: DestinationUnderTest) -> None:
-    sink.open_run("run-1", WHAT, SETTINGS, [ANA])
+    begun(sink, "run-1", ANA)
     for name in ('import_runs"; DROP TABLE public.import_runs; --', "x'; DROP TABLE public.import_runs; --"):
         for table, column in ((name, "id"), ("import_runs", name)):
             with pytest.raises((ConfigError, SinkError)):

@@ -348,7 +348,8 @@ def test_an_import_that_has_ended_stays_as_it_ended(sink: Sink) -> None:
     assert sink.update_job("import-1", COUNTS, "complete")
     before = sink.jobs()
     assert not sink.update_job("import-1", {})
-    assert not sink.beat("import-1")
+    sink.beat(HOLDER)
+    sink.let_go(HOLDER)
     assert sink.jobs() == before
 
 
@@ -409,7 +410,7 @@ def test_while_an_import_of_a_user_is_alive_no_other_of_that_user_begins(
 def test_a_sign_of_life_keeps_an_import_alive(sink: Sink, destination: DestinationUnderTest) -> None:
     sink.start_job(import_of(1), "x", HOLDER)
     destination.silence_job("import-1", LEASE_SECONDS - 20)
-    assert sink.beat("import-1")
+    sink.beat(HOLDER)
     destination.silence_job("import-1", LEASE_SECONDS - 20)
     assert sink.start_job(import_of(2), "x", HOLDER) is not None
 
@@ -418,9 +419,23 @@ def test_an_import_whose_place_was_taken_is_told_so(sink: Sink, destination: Des
     sink.start_job(import_of(1), "x", HOLDER)
     destination.silence_job("import-1", 3600)
     assert sink.start_job(import_of(2), "x", "other/2") is None
-    assert not sink.beat("import-1")
     assert not sink.update_job("import-1", COUNTS, "complete")
-    assert sink.beat("import-2")
+    sink.let_go(HOLDER)
+    assert sink.update_job("import-2", COUNTS)
+
+
+def test_a_process_lets_go_of_what_it_holds_and_of_nothing_else(sink: Sink) -> None:
+    for number in (1, 2, 3):
+        sink.start_job(import_of(number, f"u{number}"), "x", HOLDER if number < 3 else "other/2")
+    sink.update_job("import-1", COUNTS)
+    sink.update_job("import-2", COUNTS, "partial")
+    sink.let_go(HOLDER)
+    assert [(job.id, job.status, job.error, job.finished_at is None) for job in sink.jobs()] == [
+        ("import-3", "running", None, True),
+        ("import-2", "partial", None, False),
+        ("import-1", "failed", "interrupted", False),
+    ]
+    assert sink.start_job(import_of(4, "u1"), "x", "other/2") is None
 
 
 def test_of_many_that_begin_at_the_same_moment_one_does(destination: DestinationUnderTest) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
-from ray_import.sink.port import Replaced, RunUser
+from ray_import.sink.port import Replaced, RunOf, RunUser
 from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
 from tests.contract.destinations import SETTINGS, SqliteFile, import_of, reject_of, rows_for
 
@@ -266,7 +266,8 @@ def test_a_file_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_it_ho
         assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
         sink.mark_seen(import_of(1), [], ["a"])
         users = [RunUser("u1", "a.zip")]
-        assert sink.open_run("run-1", "users.jsonl", SETTINGS, users) == users
+        assert sink.start_run("run-1", RunOf("users.jsonl", SETTINGS), "host/1") is None
+        assert sink.add_users("run-1", users) == users
     new = file.beside("new")
     new.open().close()
     tables = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name"

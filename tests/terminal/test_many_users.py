@@ -1,14 +1,23 @@
 """`ray-import reimport` as far as it goes without Ray: what cannot be meant, and dry runs."""
 
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ray_import.bulk.which import WhichUsers
+from ray_import.cluster.environment import JOB_CONFIG
+from ray_import.errors import ConfigError
+from ray_import.settings import ImportSettings
+from ray_import.sink.migrations import LATEST_SQLITE, migrations
+from ray_import.sink.sqlite import APPLICATION_ID
+from ray_import.terminal.reimport import reimport
 from tests.gateway import faults
 from tests.gateway.server import Gateway, gateway
 from tests.terminal.commands import Ended, ray_import, started
@@ -68,6 +77,38 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_made(
     assert what in result.err
     assert "secret" not in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_has_to_name_its_manifest_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(JOB_CONFIG, "{}")
+    which = WhichUsers(manifest=Path("users.csv"))
+    with pytest.raises(ConfigError, match=r"users\.csv is relative"):
+        reimport(which, f"sqlite:///{tmp_path}/chunks.db", ImportSettings(), None, None, force=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", [0, LATEST_SQLITE - 1, LATEST_SQLITE])
+def test_a_dry_run_leaves_the_database_as_it_is(tmp_path: Path, version: int) -> None:
+    source = tmp_path / "ana.json"
+    source.write_text("[]")
+    (tmp_path / "users.csv").write_text(f"user_id,source\nana,{source}\n")
+    database = tmp_path / "chunks.db"
+    with closing(sqlite3.connect(database)) as db:
+        for migration in migrations("sqlite")[:version]:
+            db.executescript(migration.sql)
+        db.executescript(f"PRAGMA application_id = {APPLICATION_ID if version else 0}; PRAGMA user_version = {version}")
+    if not version:
+        database.unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = ray_import(
+        tmp_path, "reimport", "--users", "users.csv", "--to", f"sqlite:///{database}", "--dry-run", "--json"
+    )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    if version in (0, LATEST_SQLITE):
+        assert (result.code, result.json["totals"]) == (0, {"all": 1, "read": 1}), result
+    else:
+        assert result.code == 3, result
+        assert "ray-import migrate" in result.err
 
 
 def test_a_dry_run_tells_who_from_where_how_much_and_what_was_passed_over(project: Gateway, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_program_is_told_all_that_lack_something() -> None:
         "seconds": 2.0,
         "workers": 4,
         "failed": [
-            {"user_id": "ben", "source": "ben.zip", "attempts": 3, "error": "The server is away."},
-            {"user_id": "eve", "source": "eve.zip", "attempts": 1, "error": None},
+            {"user_id": "ben", "source": "ben.zip", "state": "failed", "attempts": 3, "error": "The server is away."},
+            {"user_id": "eve", "source": "eve.zip", "state": "partial", "attempts": 1, "error": None},
         ],
     }

@@ -15,10 +15,11 @@ from ray_import.bulk.users import UserSource
 from ray_import.cluster.reading import read_export
 from ray_import.errors import ClusterError, ImporterError, PayloadLost
 from ray_import.importing.batching import split_batch
+from ray_import.importing.lease import begin_run, lost, this_process
 from ray_import.importing.work import Work, import_batch
 from ray_import.records import Batch, BatchResult, Frame
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import RunUser
+from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.source.address import address_of, label_of
 
@@ -171,10 +172,10 @@ class LedgerSink(SqliteSink):
         super().__init__(path)
         self.saved: list[RunUser] = []
 
-    def save_user(self, run_id: str, user: RunUser) -> None:
-        """See `RunLedger.save_user`."""
-        self.saved.append(user)
-        super().save_user(run_id, user)
+    def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
+        """See `RunLedger.save_users`."""
+        self.saved.extend(users)
+        return super().save_users(run_id, holder, users)
 
     @property
     def ended(self) -> list[str]:
@@ -245,17 +246,24 @@ class Users:
             settings_hash = self.settings.rows_hash
             in_run = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]
             order = list(self.sources)
-            opened = sorted(sink.open_run(run_id, WHAT, settings_hash, in_run), key=lambda u: order.index(u.user_id))
+            begin_run(sink, run_id, RunOf(WHAT, settings_hash, force))
+            opened = sorted(sink.add_users(run_id, in_run), key=lambda user: order.index(user.user_id))
             readers = InlineReaders(self.settings, dials, {source: user for user, source in self.sources.items()})
             workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds), Shown(at)
             named = {user_id: UserSource(user_id, source) for user_id, source in self.sources.items()}
             imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), force)
-            run = Run(run_id, opened, imports, workers, sink, reporter, most_active, clock=clock)
+
+            def save(some: Sequence[RunUser]) -> None:
+                if not sink.save_users(run_id, this_process(), some):
+                    raise lost()
+
+            run = Run(opened, imports, workers, save, reporter, most_active, clock=clock)
             try:
                 run.to_the_end()
-                sink.close_run(run_id, "complete")
+                sink.complete_run(run_id, this_process())
             except KeyboardInterrupt as interrupt:
                 error = interrupt
+                sink.let_go(this_process())
             saved = {user.user_id: user for user in sink.run_users(run_id)}
             users = {user.user_id: user for user in run.users}
             assert readers.open == 0, "somebody still reads"

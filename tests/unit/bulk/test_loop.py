@@ -11,10 +11,10 @@ import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
 from ray_import.chunks.rows import Import
-from ray_import.errors import ImporterError, SinkBusy, SourceRefused, SourceUnavailable
+from ray_import.errors import ImporterError, LeaseLost, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.work import Work
-from ray_import.sink.port import Job, JobStatus
+from ray_import.sink.port import Job, JobStatus, RunOf
 from ray_import.sink.sqlite import SqliteSink
 from tests.unit.bulk.inline import WHAT, Clock, Dials, LedgerSink, Users
 from tests.unit.importing.runs import STARTED_AT, Database, batches_of_bytes
@@ -339,7 +339,7 @@ def test_who_lacks_something_is_not_skipped(tmp_path: Path, database: Database, 
 def test_whenever_it_is_interrupted_the_same_run_goes_on_to_the_same_end(
     tmp_path: Path, users: Users, undisturbed: Database
 ) -> None:
-    expected, interruptions = undisturbed.content(), 0
+    expected, interruptions, of = undisturbed.content(), 0, RunOf(WHAT, users.settings.rows_hash)
     for moment in range(1, len(users.run(tick_seconds=1).shown)):
         database = Database(tmp_path / f"{moment}.db")
         users.database = database.path
@@ -347,15 +347,15 @@ def test_whenever_it_is_interrupted_the_same_run_goes_on_to_the_same_end(
         interruptions += 1
         assert {job.status for job in jobs(database)} <= {"complete", "failed"}
         assert {job.error for job in jobs(database) if job.status == "failed"} <= {"interrupted"}
-        assert set(first.states.values()) <= {"complete", "pending"}
+        assert set(first.states.values()) <= {"complete", "running", "pending"}
         with closing(SqliteSink(database.path)) as sink:
-            assert sink.last_run(WHAT, users.settings.rows_hash) == ("run-1", "running")
+            assert sink.interrupted_run(of) == "run-1"
         second = users.run()
         assert second.states == dict.fromkeys(users.sources, "complete")
-        assert second.readers.begun.keys() == {name for name, state in first.states.items() if state == "pending"}
+        assert second.readers.begun.keys() == {name for name, state in first.states.items() if state != "complete"}
         assert database.content() == expected
         with closing(SqliteSink(database.path)) as sink:
-            assert sink.last_run(WHAT, users.settings.rows_hash) == ("run-1", "complete")
+            assert sink.interrupted_run(of) is None
     assert interruptions > 5
 
 
@@ -369,20 +369,33 @@ def interruption(at: int) -> Callable[[int], None]:
     return interrupt
 
 
-def test_where_the_destination_is_away_an_interruption_is_told_to_it_once(users: Users) -> None:
-    told = []
+def test_who_is_being_imported_is_running_in_the_destination_with_this_attempt(users: Users) -> None:
+    seen: list[dict[str, tuple[str, int]]] = []
 
-    class Away(LedgerSink):
-        def update_job(
-            self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
-        ) -> bool:
-            if error == "interrupted":
-                told.append(import_id)
-                raise SinkBusy("away")
-            return super().update_job(import_id, counts, status, error)
+    def looks(_: Work) -> None:
+        with closing(SqliteSink(users.database)) as sink:
+            seen.append({user.user_id: (user.state, user.attempts) for user in sink.run_users("run-1")})
 
-    users.run(tick_seconds=1, most_active=3, at=interruption(3), interrupted=True, make_sink=Away)
-    assert len(told) == 1
+    first = users.run(
+        dials=Dials(after_batch=looks), tick_seconds=1, most_active=1, at=interruption(5), interrupted=True
+    )
+    assert seen[0] == {"ana": ("running", 1), "ben": ("pending", 0), "eve": ("pending", 0)}
+    (at_work,) = [name for name, state in first.states.items() if state == "running"]
+    assert {progress.states["running"] for progress in first.shown} == {1}
+    second = users.run()
+    assert second.shown[0].states["running"] <= 2
+    assert second.saved[at_work].attempts == 2
+
+
+def test_a_run_that_another_process_has_taken_over_ends_and_changes_nothing_more(users: Users) -> None:
+    def takes_over(_: Work) -> None:
+        with closing(SqliteSink(users.database)) as sink:
+            sink._db.execute("UPDATE import_runs SET holder = 'other/boot/pids/1/1'")
+
+    with pytest.raises(LeaseLost):
+        users.run(dials=Dials(after_batch=takes_over))
+    with closing(SqliteSink(users.database)) as sink:
+        assert "complete" not in {user.state for user in sink.run_users("run-1")}
 
 
 def test_telling_many_jobs_how_far_they_are_takes_a_tenth_of_the_time_and_forgets_none(

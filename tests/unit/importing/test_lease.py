@@ -24,6 +24,7 @@ from ray_import.sink.sqlite import SqliteSink
 from tests.unit.importing.runs import SETTINGS, Recorded
 from tests.unit.source.exports import conversation, exported, written
 
+HERE = this_process().rsplit("/", 2)[0]
 FIRST, SECOND = Import("import-1", "u1", 1_790_000_000.0), Import("import-2", "u1", 1_790_000_060.0)
 
 
@@ -31,21 +32,27 @@ def dead_process() -> str:
     """A process that was here."""
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         process.wait()
-    return f"{this_process().rpartition('/')[0]}/{process.pid}"
+    return f"{HERE}/{process.pid}/1"
 
 
 def test_a_process_that_lives_or_cannot_be_seen_is_not_dead() -> None:
-    here = this_process().rpartition("/")[0]
-    for holder in (this_process(), f"{here}/{os.getppid()}", "another-host//1", "", "x", f"{here}/"):
+    for holder in (this_process(), "another-host/boot/pids/1/1", "", "x", "/", "//", HERE, f"{HERE}/x/1"):
         assert not is_dead(holder)
     assert is_dead(dead_process())
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="without /proc nobody knows when a process began")
+def test_another_process_that_has_the_same_number_now_is_another() -> None:
+    here, number, began = this_process().rsplit("/", 2)
+    assert is_dead(f"{here}/{number}/{int(began) - 1}")
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="without /proc its parent has to have heard of its end")
 def test_a_process_whose_parent_has_not_heard_of_its_end_is_dead() -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert is_dead(f"{this_process().rpartition('/')[0]}/{process.pid}")
+        began = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()[19]
+        assert is_dead(f"{HERE}/{process.pid}/{began}")
 
 
 def test_a_second_import_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
@@ -107,13 +114,12 @@ class Beaten:
         self.closed = 0
         self.done = threading.Event()
 
-    def beat(self, import_id: str) -> bool:
-        self.beats.append(import_id)
+    def beat(self, holder: str) -> None:
+        self.beats.append(holder)
         if len(self.beats) <= 2:
             raise SinkBusy("away")
         if len(self.beats) == 4:
             self.done.set()
-        return True
 
     def close(self) -> None:
         self.closed += 1
@@ -127,9 +133,9 @@ def test_signs_of_life_are_given_again_after_a_failure_and_each_connection_is_cl
         opened.append(sink)
         return sink  # type: ignore[return-value]
 
-    with Heartbeat(open_sink, lambda: ["import-1"], every_seconds=0.001):
+    with Heartbeat(open_sink, every_seconds=0.001):
         assert sink.done.wait(30)
-    assert sink.beats[:4] == ["import-1"] * 4
+    assert sink.beats[:4] == [this_process()] * 4
     assert sink.closed == len(opened) >= 3
 
 
@@ -137,5 +143,5 @@ def test_an_import_that_ends_before_the_first_sign_of_life_opens_nothing() -> No
     def open_sink() -> Sink:
         raise AssertionError
 
-    with Heartbeat(open_sink, lambda: ["import-1"], every_seconds=3600):
+    with Heartbeat(open_sink, every_seconds=3600):
         pass

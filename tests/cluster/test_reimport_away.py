@@ -1,0 +1,84 @@
+"""A run whose destination is away when it is told to stop, and two runs over the same users."""
+
+import os
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from benchmarks.user_exports import Users, write_users
+from ray_import.cluster.session import Session
+from ray_import.sink.database import DatabaseSink
+from ray_import.sink.postgres import PostgresDatabase
+from tests.cluster.reimports import ended, reimport, started, wait_until
+from tests.gateway import faults
+from tests.gateway.calls import Call
+from tests.gateway.postgres import Database
+from tests.gateway.server import Gateway
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Users:
+    return write_users(tmp_path / "users", [300.0, 40.0, 40.0, 40.0], seed=7)
+
+
+def statuses(database: Database) -> tuple[set[str], set[str]]:
+    """Of the runs and of the imports."""
+    with database.connected() as db:
+        runs = db.execute("SELECT status FROM import_runs").fetchall()
+        jobs = db.execute("SELECT status FROM import_jobs").fetchall()
+    return {status for (status,) in runs}, {status for (status,) in jobs}
+
+
+def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at_once(
+    session: Session, migrated_database: Database, migrated_supabase: Gateway, users: Users
+) -> None:
+    refused: list[str] = []
+
+    def away(call: Call) -> faults.Fault | None:
+        if not refused and not call.path.endswith("ray_import_write"):
+            return None
+        refused.append(call.path)
+        return faults.RESET_BEFORE
+
+    migrated_supabase.faults.decide = away
+    keys = {"SUPABASE_URL": migrated_supabase.url, "SUPABASE_SERVICE_KEY": migrated_supabase.secret_key}
+    with patch.dict(os.environ, keys):
+        with started(users.manifest, "supabase") as process:
+            wait_until(lambda: any(path.endswith(("update", "run_tell")) for path in refused), process)
+            process.send_signal(signal.SIGTERM)
+            asked = time.monotonic()
+            stopped = ended(process)
+            took = time.monotonic() - asked
+        assert (stopped.code, took < 10) == (3, True), (took, stopped.said)
+        assert "interrupted" in stopped.report["error"]
+        assert statuses(migrated_database)[0] == {"running"}
+
+        migrated_supabase.faults.clear()
+        done = reimport(users.manifest, "supabase")
+    assert (done.code, done.report["users"]) == (0, {"all": 4, "complete": 4}), done.said
+    runs, jobs = statuses(migrated_database)
+    assert (runs, jobs) == ({"complete"}, {"complete", "failed"})
+
+
+def test_a_second_run_over_the_same_users_is_refused_while_the_first_goes_on(
+    session: Session, migrated_database: Database, users: Users
+) -> None:
+    to = migrated_database.dsn
+    with closing(PostgresDatabase(to)) as lock, started(users.manifest, to) as process:
+        with lock._transaction() as held:  # nobody can write while the second one asks
+            held.execute("LOCK TABLE conversation_chunks IN ACCESS EXCLUSIVE MODE")
+            wait_until(lambda: statuses(migrated_database)[1] == {"running"}, process)
+            for options in ((), ("--force",), ("--only", "user-00001")):
+                second = reimport(users.manifest, to, *options)
+                assert second.code == 2, second.said
+                assert "A run over these users is running" in second.report["error"]
+        first = ended(process)
+    assert (first.code, first.report["users"]) == (0, {"all": 4, "complete": 4}), first.said
+    with closing(DatabaseSink(PostgresDatabase(to))) as sink:
+        assert len(sink.jobs()) == 4

@@ -1,0 +1,221 @@
+"""Which run is opened, over whom and how far they are; who may be at it, and what it leaves."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from ray_import.bulk.opened import OpenedRun, opened_run
+from ray_import.bulk.which import WhichUsers
+from ray_import.errors import ImportRunning, LeaseLost
+from ray_import.importing.lease import this_process
+from ray_import.settings import ImportSettings
+from ray_import.sink.destination import SqliteDestination
+from ray_import.sink.port import RunOf, RunUser, UserState
+from ray_import.sink.sqlite import SqliteSink
+from ray_import.source.version import version_and_size
+
+NAMES = ("ana", "ben", "eve")
+SETTINGS = ImportSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Three users with their exports and a manifest, and the database that they are imported into."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Of all that have an export."""
+        return self.folder / "users.csv"
+
+    def source(self, name: str) -> Path:
+        """Where the export of a user is."""
+        return self.folder / f"{name}.json"
+
+    def writes(self, *names: str, text: str = "[]") -> None:
+        """Users, and exports of theirs that are other than before."""
+        for name in names:
+            self.source(name).write_text(text)
+        rows = (f"{path.stem},{path}\n" for path in sorted(self.folder.glob("*.json")))
+        self.manifest.write_text("user_id,source\n" + "".join(rows))
+
+    @contextmanager
+    def opened(self, *only: str, failed: bool = False, force: bool = False) -> Iterator[OpenedRun]:
+        """A run as the command opens it."""
+        path = self.folder / "chunks.db"
+        which = WhichUsers(self.manifest, only=only, failed=failed)
+        with closing(SqliteSink(path)) as sink:
+            found = which.found(sink, SETTINGS)
+            with opened_run(which, found, SETTINGS, SqliteDestination("", path), sink, force=force) as opened:
+                yield opened
+
+    def run(self, *only: str, failed: bool = False, force: bool = False, **ends: UserState) -> list[str]:
+        """A run in which users end so, as `complete` where it is not said; gives who was not done when it began."""
+        with self.opened(*only, failed=failed, force=force) as opened:
+            todo = [user for user in opened.users if user.state in ("pending", "running")]
+            opened.save([self.ended(user, ends.get(user.user_id, "complete")) for user in todo])
+            opened.ended()
+        return [user.user_id for user in todo]
+
+    def is_interrupted(self, *done: str, force: bool = False, **ends: UserState) -> str:
+        """A run that is interrupted when these have ended; gives its id."""
+        with suppress(KeyboardInterrupt), self.opened(force=force) as opened:
+            some = [user for user in opened.users if user.user_id in {*done, *ends}]
+            opened.save([self.ended(user, ends.get(user.user_id, "complete")) for user in some])
+            raise KeyboardInterrupt
+        return opened.id
+
+    def ended(self, user: RunUser, state: UserState) -> RunUser:
+        """How a user of these has ended."""
+        return replace(user, state=state, attempts=1, version=version_and_size(self.source(user.user_id))[0])
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    made = Service(tmp_path)
+    made.writes(*NAMES)
+    return made
+
+
+# --- which run -----------------------------------------------------------------------------------
+
+
+def test_a_run_that_was_interrupted_goes_on(service: Service) -> None:
+    interrupted = service.is_interrupted("ben")
+    with service.opened() as opened:
+        assert opened.id == interrupted
+        assert {user.user_id: user.state for user in opened.users} == {
+            "ana": "pending", "ben": "complete", "eve": "pending",
+        }  # fmt: skip
+    assert service.run() == ["ana", "eve"]
+    with service.opened() as opened:
+        assert opened.id != interrupted
+
+
+def test_a_part_of_an_interrupted_run_leaves_the_others_to_it(service: Service) -> None:
+    interrupted = service.is_interrupted("ben")
+    assert service.run("ana") == ["ana"]
+    with service.opened() as opened:
+        assert opened.id == interrupted
+    assert service.run() == ["eve"]
+    assert service.run() == list(NAMES)
+
+
+def test_who_is_no_longer_listed_keeps_no_run_open(service: Service) -> None:
+    interrupted = service.is_interrupted("ben")
+    service.source("eve").unlink()
+    service.writes("ana", "ben")
+    assert service.run("ana") == ["ana"]
+    with service.opened() as opened:
+        assert opened.id != interrupted
+
+
+def test_who_joins_is_taken_into_the_run_that_goes_on(service: Service) -> None:
+    service.is_interrupted("ana", "ben")
+    service.writes("zoe")
+    assert service.run() == ["eve", "zoe"]
+
+
+def test_a_forced_run_is_another_one_and_goes_on_by_itself(service: Service) -> None:
+    plain = service.is_interrupted("ana")
+    forced = service.is_interrupted("ben", force=True)
+    assert plain != forced
+    assert service.run(force=True) == ["ana", "eve"]
+    assert service.run() == ["ben", "eve"]
+
+
+# --- who is looked at again ----------------------------------------------------------------------
+
+
+def test_whose_export_has_changed_since_is_looked_at_again(service: Service) -> None:
+    service.is_interrupted("ana", "ben", eve="failed")
+    service.writes("ben", "eve", text="[ ]")
+    assert service.run() == ["ben", "eve"]
+
+
+def test_whose_export_is_elsewhere_now_is_looked_at_again_there(service: Service) -> None:
+    service.is_interrupted("ana", "ben")
+    moved = service.folder / "moved"
+    moved.mkdir()
+    service.source("ben").rename(moved / "ben.json")
+    service.manifest.write_text(service.manifest.read_text().replace("/ben.json", "/moved/ben.json"))
+    with service.opened() as opened:
+        assert {user.user_id for user in opened.users if user.state == "pending"} == {"ben", "eve"}
+        assert [user.source for user in opened.users if user.user_id == "ben"] == [str(moved / "ben.json")]
+
+
+def test_whose_export_is_gone_is_done_as_before(service: Service) -> None:
+    service.is_interrupted("ana", "ben")
+    service.source("ben").unlink()
+    assert service.run() == ["eve"]
+
+
+def test_who_is_asked_for_by_name_is_looked_at_again(service: Service) -> None:
+    service.is_interrupted("ana", "ben")
+    assert service.run("ana", "eve") == ["ana", "eve"]
+
+
+# --- who failed ----------------------------------------------------------------------------------
+
+
+def test_who_failed_is_known_until_they_end_otherwise(service: Service) -> None:
+    service.run(ana="failed", eve="partial")
+    assert service.run("ben", "eve") == ["ben", "eve"]
+    assert service.run(failed=True, ana="failed") == ["ana"]
+    assert service.run(failed=True) == ["ana"]
+    assert service.run(failed=True) == []
+
+
+def test_who_failed_in_an_interrupted_run_is_tried_again_in_it(service: Service) -> None:
+    interrupted = service.is_interrupted("ben", ana="failed")
+    assert service.run(failed=True) == ["ana"]
+    with service.opened() as opened:
+        assert opened.id == interrupted
+        assert [user.user_id for user in opened.users if user.state == "pending"] == ["eve"]
+
+
+# --- who is at it --------------------------------------------------------------------------------
+
+
+def dead_process() -> str:
+    """A process that was here."""
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        process.wait()
+    return f"{this_process().rsplit('/', 2)[0]}/{process.pid}/1"
+
+
+def others_are_at(service: Service, run_id: str, holder: str = "other/boot/pids/1/1") -> None:
+    """Another process begins the run, or goes on with it."""
+    with closing(SqliteSink(service.folder / "chunks.db")) as sink:
+        sink.let_go(this_process())
+        assert sink.start_run(run_id, RunOf(str(service.manifest), SETTINGS.rows_hash), holder) is None
+
+
+def test_a_run_that_another_process_is_at_is_refused_and_named(service: Service) -> None:
+    others_are_at(service, "theirs")
+    with pytest.raises(ImportRunning) as caught, service.opened():
+        pass
+    assert "A run over these users is running: theirs" in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_a_run_whose_process_is_dead_goes_on_at_once(service: Service) -> None:
+    others_are_at(service, "theirs", dead_process())
+    with service.opened() as opened:
+        assert opened.id == "theirs"
+
+
+@pytest.mark.parametrize("how", [lambda run: run.save(run.users), lambda run: run.ended()])
+def test_a_run_that_was_taken_over_is_left_to_the_other(service: Service, how: Callable[[OpenedRun], None]) -> None:
+    with suppress(LeaseLost), service.opened() as opened:
+        others_are_at(service, opened.id)
+        how(opened)
+    with pytest.raises(ImportRunning) as caught, service.opened():
+        pass
+    assert opened.id in caught.value.message
