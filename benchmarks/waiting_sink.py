@@ -66,6 +66,11 @@ class Watched:
         """See `Workers.workers`."""
         return self.pool.workers
 
+    @property
+    def budget_bytes(self) -> int:
+        """See `Workers.budget_bytes`."""
+        return self.pool.budget_bytes
+
     def has_room(self, size_bytes: int) -> bool:
         """See `Workers.has_room`."""
         return self.pool.has_room(size_bytes)

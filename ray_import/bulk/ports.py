@@ -64,24 +64,18 @@ class Readers(Protocol):
         """Reads `source`, unless it is of the version that is known."""
 
 
-class Done(Protocol):
-    """A batch, or a part of one that was split, that is done with: its result, or the error that it ended with."""
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A batch, or a part of one that was split, that is done with: its `result`, or the `error` that it ended with.
 
-    @property
-    def work(self) -> Work:
-        """Whose it was."""
+    `conversations` and `size_bytes` are its own: those of a batch's parts add up to the batch's.
+    """
 
-    @property
-    def conversations(self) -> int:
-        """How many were in it."""
-
-    @property
-    def result(self) -> BatchResult | None:
-        """What came of it."""
-
-    @property
-    def error(self) -> ImporterError | None:
-        """Why nothing came of it."""
+    work: Work
+    conversations: int
+    size_bytes: int
+    result: BatchResult | None = None
+    error: ImporterError | None = None
 
 
 class Workers(Protocol):
@@ -90,6 +84,10 @@ class Workers(Protocol):
     @property
     def workers(self) -> int:
         """How many there are."""
+
+    @property
+    def budget_bytes(self) -> int:
+        """How much may be in flight in all; a batch beyond that is taken where nothing else is."""
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether a batch of that size may be submitted now."""

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ray_import.bulk.ports import Done
 from ray_import.cluster.failures import LOST, payload_lost, to_ours
 from ray_import.cluster.metrics import PoolTotals
 from ray_import.cluster.payloads import put_payload
@@ -34,16 +35,6 @@ class Recycling:
 
     after_batches: int = 1_000_000
     from_bytes: int = 1024 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A batch, or a half of one, that is done with: `result`, or the `error` that it ended with."""
-
-    work: Work
-    conversations: int
-    result: BatchResult | None
-    error: ImporterError | None
 
 
 @dataclass(slots=True)
@@ -133,6 +124,11 @@ class WorkerPool:
         """Where the workers' time went, and what was tried again."""
         return self._totals
 
+    @property
+    def budget_bytes(self) -> int:
+        """How much may be in flight in all."""
+        return self._dispatch.budget_bytes
+
     def has_room(self, size_bytes: int) -> bool:
         """Whether a batch of that size may be submitted now; always true when nothing is in flight."""
         return self._dispatch.has_room(size_bytes)
@@ -157,7 +153,7 @@ class WorkerPool:
         self._lanes[lane] = _Lane(self._make_actor(lane))
         self._ask_whether_up(lane)
 
-    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Finished]:
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
         """Waits until something is done, or one of `also` is ready, at most so long; gives what is done."""
         refs = [*self._calls, *also]
         if not refs:
@@ -166,7 +162,7 @@ class WorkerPool:
         done, _ = ray.wait(refs, num_returns=1, timeout=timeout_seconds, fetch_local=False)
         if done and self._calls:
             done, _ = ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0, fetch_local=False)
-        finished: list[Finished] = []
+        finished: list[Done] = []
         for ref in done:
             call = self._calls.pop(ref, None)  # None: its worker died by another call of this turn, or it is no call
             if call is not None:
@@ -226,7 +222,7 @@ class WorkerPool:
             held.sent += 1
             self._calls[call] = _Call(lane, held)
 
-    def _settle(self, ref: Any, call: _Call) -> list[Finished]:
+    def _settle(self, ref: Any, call: _Call) -> list[Done]:
         try:
             answer = ray.get(ref)
         except ray.exceptions.RayTaskError as error:  # raised in the worker, which is well
@@ -244,9 +240,9 @@ class WorkerPool:
         self._totals.add(result)
         self._let_go(call.lane, call.held)
         self._recycle(call.lane, held_bytes)
-        return [_finished(call.held, result, None)]
+        return [_done(call.held, result, None)]
 
-    def _failed(self, call: _Call, error: ImporterError) -> list[Finished]:
+    def _failed(self, call: _Call, error: ImporterError) -> list[Done]:
         if call.held is None:
             # A destination that was there is waited for; one that never was is no use waiting for.
             if not isinstance(error, SinkBusy) or not self._has_been_up:
@@ -258,7 +254,7 @@ class WorkerPool:
             self._dispatch.again(call.lane, call.held.load)
             return []
         self._let_go(call.lane, call.held)
-        return [_finished(call.held, None, error)]
+        return [_done(call.held, None, error)]
 
     def _let_go(self, lane: int, held: _Held) -> None:
         self._dispatch.done(lane, held.load)
@@ -275,7 +271,7 @@ class WorkerPool:
             ray.kill(worker.actor)
             self._start(lane)
 
-    def _lost(self, lane: int, *, died: bool) -> list[Finished]:
+    def _lost(self, lane: int, *, died: bool) -> list[Done]:
         """The worker of `lane` is gone: forgets its calls, decides about its batches, asks for it again."""
         self._calls = {ref: call for ref, call in self._calls.items() if call.lane != lane}
         verdict = self._dispatch.lane_lost(lane)
@@ -285,20 +281,20 @@ class WorkerPool:
         finished = [one for load in verdict.to_split for one in self._split(self._held_by_number.pop(load.number))]
         return finished + [self._reject(self._held_by_number.pop(load.number)) for load in verdict.to_reject]
 
-    def _split(self, held: _Held) -> list[Finished]:
+    def _split(self, held: _Held) -> list[Done]:
         batch = self._batch(held)
         if batch is None:
-            return [_finished(held, None, payload_lost())]
+            return [_done(held, None, payload_lost())]
         for half in split_batch(batch, 0):
             self._hold(put_payload(half.payload), len(half.payload), half.frames, held.work, suspect=True)
         return []
 
-    def _reject(self, held: _Held) -> Finished:
+    def _reject(self, held: _Held) -> Done:
         batch = self._batch(held)
         if batch is None:
-            return _finished(held, None, payload_lost())
+            return _done(held, None, payload_lost())
         rejected = reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", held.work, self._sink)
-        return _finished(held, rejected, None)
+        return _done(held, rejected, None)
 
     def _batch(self, held: _Held) -> Batch | None:
         try:
@@ -307,8 +303,8 @@ class WorkerPool:
             return None
 
 
-def _finished(held: _Held, result: BatchResult | None, error: ImporterError | None) -> Finished:
-    return Finished(held.work, len(held.frames), result, error)
+def _done(held: _Held, result: BatchResult | None, error: ImporterError | None) -> Done:
+    return Done(held.work, len(held.frames), held.load.size_bytes, result, error)
 
 
 def _actor_factory(session: Session, destination: Destination, cpus: float) -> Callable[[int], Any]:

@@ -50,7 +50,7 @@ class Dispatch:
     def __init__(self, lanes: int, per_lane: int, budget_bytes: int) -> None:
         self._lanes = [_Lane() for _ in range(lanes)]
         self._per_lane = per_lane
-        self._budget_bytes = budget_bytes
+        self.budget_bytes = budget_bytes
         self._fresh: deque[Load] = deque()
         self._suspects: deque[Load] = deque()
         self.bytes_in_flight = 0
@@ -61,7 +61,7 @@ class Dispatch:
         if not self.in_flight:
             return True
         slots = sum(lane.up for lane in self._lanes) * self._per_lane
-        return self.in_flight < slots and self.bytes_in_flight + size_bytes <= self._budget_bytes
+        return self.in_flight < slots and self.bytes_in_flight + size_bytes <= self.budget_bytes
 
     def add(self, load: Load) -> None:
         """Takes a batch; `suspect` ones wait for a worker of their own."""
@@ -124,7 +124,7 @@ class Dispatch:
     def add_lane(self, more_budget_bytes: int) -> int:
         """One more worker, not up yet, and its share of the budget; gives its number."""
         self._lanes.append(_Lane())
-        self._budget_bytes += more_budget_bytes
+        self.budget_bytes += more_budget_bytes
         return len(self._lanes) - 1
 
     def retire(self, lane: int) -> None:

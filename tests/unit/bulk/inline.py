@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ray_import.bulk.loop import Run
-from ray_import.bulk.ports import Ended, Opened, Part
+from ray_import.bulk.ports import Done, Ended, Opened, Part
 from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
@@ -17,7 +17,7 @@ from ray_import.errors import ClusterError, ImporterError, PayloadLost
 from ray_import.importing.batching import split_batch
 from ray_import.importing.lease import begin_run, lost, this_process
 from ray_import.importing.work import Work, import_batch
-from ray_import.records import Batch, BatchResult, Frame
+from ray_import.records import Batch, Frame
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import SqliteSink
@@ -104,16 +104,6 @@ class InlineReaders:
         self.open -= 1
 
 
-@dataclass(frozen=True, slots=True)
-class InlineDone:
-    """See `Done`."""
-
-    work: Work
-    conversations: int
-    result: BatchResult | None
-    error: ImporterError | None = None
-
-
 @dataclass(slots=True)
 class InlineWorkers:
     """See `Workers`: one that takes `room` batches and works on one of them, or on half of it, whenever somebody waits.
@@ -127,6 +117,7 @@ class InlineWorkers:
     room: int
     tick_seconds: float
     workers: int = 1
+    budget_bytes: int = 1024 * 1024 * 1024
     most_held: int = 0
     worked_for: list[str] = field(default_factory=list)
     _held: deque[tuple[Batch, Work]] = field(default_factory=deque)
@@ -144,7 +135,7 @@ class InlineWorkers:
         self._held.append((Batch(0, bytes(payload), frames), work))
         self.most_held = max(self.most_held, len(self._held))
 
-    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[InlineDone]:
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
         """See `Workers.wait`."""
         self.clock.now += self.tick_seconds if self._held or also else max(timeout_seconds, self.tick_seconds)
         if not self._held:
@@ -155,14 +146,14 @@ class InlineWorkers:
             self._held.appendleft((rest, work))
         return [self._done(batch, work)]
 
-    def _done(self, batch: Batch, work: Work) -> InlineDone:
+    def _done(self, batch: Batch, work: Work) -> Done:
         self.worked_for.append(work.of.user_id)
         if self.dials.lost_batches[work.of.user_id]:
             self.dials.lost_batches[work.of.user_id] -= 1
-            return InlineDone(work, len(batch.frames), None, PayloadLost("A machine was lost."))
+            return Done(work, len(batch.frames), len(batch.payload), error=PayloadLost("A machine was lost."))
         result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
         self.dials.after_batch(work)
-        return InlineDone(work, len(batch.frames), result)
+        return Done(work, len(batch.frames), len(batch.payload), result)
 
 
 class LedgerSink(SqliteSink):
