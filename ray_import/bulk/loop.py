@@ -131,11 +131,15 @@ class Run:
             self._active[one.work.of.id] = one
 
     def _go_on(self) -> bool:
-        """Who has least in flight goes first, then who has waited longest: a large export takes what others leave."""
+        """Who has least in flight goes first, then who has waited longest: a large export takes what others leave.
+
+        Those who have something for the workers have an equal share each of the bytes that may be in flight.
+        """
         moved = False
         self._turns += 1
-        for one in sorted(self._active.values(), key=lambda one: (one.in_flight, one.last_turn)):
-            moved |= one.go_on(self._workers, self._turns)
+        share = self._workers.budget_bytes // max(1, sum(one.takes_room for one in self._active.values()))
+        for one in sorted(self._active.values(), key=lambda one: (one.bytes_in_flight, one.last_turn)):
+            moved |= one.go_on(self._workers, share, self._turns)
             if one.has_begun and self._users[one.user.user_id].state == "pending":
                 self._is_now(one.user)
         return moved

@@ -26,6 +26,7 @@ class UserImport:
         self.user = replace(user, attempts=user.attempts + 1, state="running", error=None)
         self.work = work
         self.in_flight = 0  # conversations: what was handed out as one batch may come back in parts
+        self.bytes_in_flight = 0
         self.last_turn = 0  # in which something was handed out
         self.told_at = 0.0  # when the job's row was brought up to date
         self.bytes_read = 0
@@ -53,10 +54,16 @@ class UserImport:
     def _is_read(self) -> bool:
         return self._end is not None or self._skipped or self.error is not None
 
-    def go_on(self, workers: Workers, turn: int) -> bool:
-        """Hands out one batch, if one was read and there is room for it. Whether anything moved."""
+    @property
+    def takes_room(self) -> bool:
+        """Whether it has something with the workers, or for them."""
+        return self.in_flight > 0 or self._part is not None
+
+    def go_on(self, workers: Workers, most_bytes: int, turn: int) -> bool:
+        """Hands out one batch, if one was read and there is room for it: so that no more than `most_bytes` are in
+        flight, or that batch alone. Whether anything moved."""
         try:
-            return self._hand_out(workers, turn) if self._part is not None else self._read_on()
+            return self._hand_out(workers, most_bytes, turn) if self._part is not None else self._read_on()
         except ImporterError as error:
             self.error = error
             return True
@@ -86,19 +93,23 @@ class UserImport:
         begin(self._sink, self.work.of, self.user.source)
         self.has_begun = True
 
-    def _hand_out(self, workers: Workers, turn: int) -> bool:
+    def _hand_out(self, workers: Workers, most_bytes: int, turn: int) -> bool:
         part = self._part
         if part is None or not workers.has_room(part.size_bytes):
+            return False
+        if self.in_flight and self.bytes_in_flight + part.size_bytes > most_bytes:
             return False
         self._part = None
         workers.submit(part.payload, part.size_bytes, part.frames, self.work)
         self.in_flight += len(part.frames)
+        self.bytes_in_flight += part.size_bytes
         self.last_turn = turn
         return True
 
     def take(self, done: Done) -> None:
         """A batch, or a part of one, is done with."""
         self.in_flight -= done.conversations
+        self.bytes_in_flight -= done.size_bytes
         if done.error is not None:
             self.error = self.error or done.error
         if done.result is not None:

@@ -46,6 +46,8 @@ class Dials:
     refused_batches: Counter[str] = field(default_factory=Counter)
     halves: bool = False
     """Whether every batch of several conversations is worked on in halves, as after the death of a worker."""
+    slow: bool = False
+    """Whether workers take as long as others have something to do."""
     after_batch: Callable[[Work], None] = lambda _: None
 
 
@@ -116,10 +118,12 @@ class InlineWorkers:
     dials: Dials
     room: int
     tick_seconds: float
+    budget_bytes: int
     workers: int = 1
-    budget_bytes: int = 1024 * 1024 * 1024
     most_held: int = 0
     worked_for: list[str] = field(default_factory=list)
+    shares: list[Counter[str]] = field(default_factory=list)
+    """Bytes by user, whenever a batch was taken."""
     _held: deque[tuple[Batch, Work]] = field(default_factory=deque)
 
     def has_room(self, size_bytes: int) -> bool:  # noqa: ARG002 - the port's
@@ -134,11 +138,14 @@ class InlineWorkers:
             raise ClusterError("There is nowhere to put it.")
         self._held.append((Batch(0, bytes(payload), frames), work))
         self.most_held = max(self.most_held, len(self._held))
+        self.shares.append(Counter())
+        for held, whose in self._held:
+            self.shares[-1][whose.of.user_id] += len(held.payload)
 
     def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
         """See `Workers.wait`."""
         self.clock.now += self.tick_seconds if self._held or also else max(timeout_seconds, self.tick_seconds)
-        if not self._held:
+        if not self._held or (self.dials.slow and not timeout_seconds):
             return []
         batch, work = self._held.popleft()
         if self.dials.halves and len(batch.frames) > 1:
@@ -222,6 +229,7 @@ class Users:
         dials: Dials | None = None,
         *,
         room: int = 2,
+        budget_bytes: int = 1024 * 1024,
         most_active: int = 2,
         tick_seconds: float = 0.01,
         at: Callable[[int], None] = lambda _: None,
@@ -240,7 +248,7 @@ class Users:
             begin_run(sink, run_id, RunOf(WHAT, settings_hash, force))
             opened = sorted(sink.add_users(run_id, in_run), key=lambda user: order.index(user.user_id))
             readers = InlineReaders(self.settings, dials, {source: user for user, source in self.sources.items()})
-            workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds), Shown(at)
+            workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds, budget_bytes), Shown(at)
             named = {user_id: UserSource(user_id, source) for user_id, source in self.sources.items()}
             imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), force)
 

@@ -128,6 +128,25 @@ def test_whoever_is_read_has_their_turn(tmp_path: Path, database: Database) -> N
         assert max(shares) - min(shares) <= 2
 
 
+def test_of_the_bytes_in_flight_nobody_has_more_than_their_share(tmp_path: Path, database: Database) -> None:
+    size = Path(export(tmp_path / "one" / "x.json", 1)).stat().st_size
+    sizes = {"ana": 30, "ben": 60}
+    users = users_of(database, **{name: export(tmp_path / name / "x.json", many) for name, many in sizes.items()})
+    shares = users.run(dials=Dials(slow=True), room=99, budget_bytes=8 * size).workers.shares
+    together = [held for held in shares if len(held) == 2]
+    assert max(max(held.values()) for held in together) <= 4 * size
+    assert max(held.total() for held in together) > 6 * size
+    alone = [held for held in shares if len(held) == 1]
+    assert 6 * size < max(held.total() for held in alone) <= 8 * size
+
+
+def test_a_batch_that_is_larger_than_a_share_is_taken_alone(tmp_path: Path, database: Database) -> None:
+    users = users_of(database, **{name: export(tmp_path / name / "x.json", 9) for name in ("ana", "ben")})
+    outcome = users.run(dials=Dials(slow=True), room=99, budget_bytes=1)
+    assert set(outcome.states.values()) == {"complete"}
+    assert outcome.workers.most_held == 2
+
+
 def test_the_table_of_users_has_no_counts_and_the_destination_has(users: Users) -> None:
     assert "complete" in users.run(tick_seconds=1, at=interruption(9), interrupted=True).states.values()
     outcome = users.run()
