@@ -96,18 +96,23 @@ class Site:
         return False
 
     def left(self) -> dict[str, list[str]]:
-        """Every table, but for times and the ids of imports and runs."""
+        """Every table, but for times and the ids of imports and runs: of each user how they ended last, whether that
+        export was read in that run or before."""
         with self.database.connected() as db:
 
             def fetch(query: str) -> list[tuple[Any, ...]]:
                 return db.execute(query.encode()).fetchall()
 
-            users = fetch("SELECT user_id, source, state, version, error FROM import_run_users ORDER BY user_id")
-            running = fetch("SELECT user_id FROM import_jobs WHERE status = 'running'")
+            users = fetch(
+                "SELECT DISTINCT ON (user_id) user_id, source, replace(state, 'skipped', 'complete'), version, error"
+                " FROM import_run_users ORDER BY user_id, updated_at DESC"
+            )
+            jobs = fetch("SELECT user_id FROM import_jobs WHERE status = 'running'")
+            runs = fetch("SELECT what FROM import_runs WHERE status = 'running'")
             return rows_left(fetch) | {
                 "import_run_users": [repr(row) for row in users],
-                "import_jobs": [repr(row) for row in running],
-                "import_runs": [repr(row) for row in fetch("SELECT status FROM import_runs")],
+                "import_jobs": [repr(row) for row in jobs],
+                "import_runs": [repr(row) for row in runs],
             }
 
     def clear(self) -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def users(tmp_path: Path) -> Users:
-    return write_users(tmp_path / "users", [300.0, 40.0, 40.0, 40.0], seed=7)
+    return write_users(tmp_path, [300.0, 40.0, 40.0, 40.0], seed=7)
 
 
 def statuses(database: Database) -> tuple[set[str], set[str]]:
