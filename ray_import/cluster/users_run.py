@@ -9,9 +9,10 @@ from ray_import.bulk.loop import Run
 from ray_import.bulk.opened import OpenedRun
 from ray_import.bulk.progress import AllOf, RunReport, RunReporter
 from ray_import.cluster.job_metadata import JobMetadata
+from ray_import.cluster.lane import Recycling
 from ray_import.cluster.machines import Machines
 from ray_import.cluster.metrics import MetricsReporter
-from ray_import.cluster.pool import Recycling, WorkerPool
+from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.importing.lease import Heartbeat
@@ -38,17 +39,31 @@ def import_users(
         most = session.lanes if opened.destination.on_this_machine else session.lanes_anywhere
         return min(most(workers), max_connections or sys.maxsize)
 
+    def make_pool(first: int) -> WorkerPool:
+        recycling, flow = Recycling(RECYCLE_AFTER_BATCHES), opened.settings.flow
+        return WorkerPool(
+            session,
+            first,
+            flow,
+            opened.destination,
+            opened.sink,
+            recycling,
+            WORKER_CPUS,
+            machines.patience,
+            tell,
+        )
+
     if machines.have_to_come:
         tell("waiting for a machine …")
-    with machines.asked_for(), closing(_pool(session, opened, lanes(), machines.start_seconds)) as pool:
+    with machines.asked_for(), closing(make_pool(lanes())) as pool:
         told = AllOf((*reporters, MetricsReporter(pool, readers), JobMetadata(opened.id)))
 
-        def grow() -> int:
-            pool.grow_to(lanes())
+        def resize() -> int:
+            pool.resize(lanes())
             return ACTIVE_PER_WORKER * pool.workers
 
         began = time.monotonic()
-        run = Run(opened.id, opened.users, opened.imports(readers), pool, opened.sink, told, grow(), grow)
+        run = Run(opened.id, opened.users, opened.imports(readers), pool, opened.sink, told, resize(), resize)
         with Heartbeat(lambda: opened.destination.open(create=False), run.running):
             run.to_the_end()
         seconds = time.monotonic() - began
@@ -61,11 +76,4 @@ def import_users(
         seconds,
         pool.workers,
         opened.passed_over,
-    )
-
-
-def _pool(session: Session, opened: OpenedRun, workers: int, start_seconds: float) -> WorkerPool:
-    recycling = Recycling(RECYCLE_AFTER_BATCHES)
-    return WorkerPool(
-        session, workers, opened.settings.flow, opened.destination, opened.sink, recycling, WORKER_CPUS, start_seconds
     )
