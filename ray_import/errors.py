@@ -15,7 +15,7 @@
     ├─ ImportRunning             exit code 2: another import of the same user is running
     ├─ LeaseLost                 another import has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
-    │  └─ PayloadLost            what was read is gone with its machine: worth reading again
+    │  └─ PayloadLost            what was read is gone, or found no room: worth reading again
     └─ Interrupted               somebody asked to stop
 
 An error carries ids and places, never the words of a conversation. It is made of positional

@@ -25,14 +25,14 @@ JOB_ROW_EVERY_SECONDS = 2.0
 TELLING_SHARE = 0.1
 """Of the time, so much may go into telling jobs how far they are: with a thousand of them, or a destination that is
 far away, it would be all of it."""
-GROW_EVERY_SECONDS = 3.0
+RESIZE_EVERY_SECONDS = 3.0
 
 
 class Run:
     """All users of a run. `most_active` of them are read at a time. `clock` gives seconds that only grow.
 
-    `save` remembers how far users are; what it raises ends the run. `grow` is called every few seconds: it takes on
-    workers where machines have joined, and tells the new `most_active`.
+    `save` remembers how far users are; what it raises ends the run. `resize` is called every few
+    seconds: it fits the workers to the machines, and tells the new `most_active`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Run:
         save: Callable[[Sequence[RunUser]], None],
         reporter: RunReporter,
         most_active: int,
-        grow: Callable[[], int] | None = None,
+        resize: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._users = {user.user_id: replace(user, state=_state_now(user), counts={}) for user in users}
@@ -58,12 +58,12 @@ class Run:
         self._save = save
         self._reporter = reporter
         self._most_active = most_active
-        self._grow = grow
+        self._resize = resize
         self._turns = 0
         self._bytes_read = 0
         self._done = Counter[str]()
         self._clock = clock
-        self._began = self._told = self._may_tell_job = self._grown = clock()
+        self._began = self._told = self._may_tell_job = self._resized = clock()
 
     @property
     def users(self) -> tuple[RunUser, ...]:
@@ -96,9 +96,9 @@ class Run:
             self._finish(one)
         self._save_all()
         now = self._clock()
-        if self._grow is not None and now - self._grown >= GROW_EVERY_SECONDS:
-            self._grown = now
-            self._most_active = self._grow()
+        if self._resize is not None and now - self._resized >= RESIZE_EVERY_SECONDS:
+            self._resized = now
+            self._most_active = self._resize()
         self._tell_jobs()
         if now - self._told >= TURN_SECONDS:
             self._tell()

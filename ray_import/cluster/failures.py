@@ -6,6 +6,7 @@ RayError
 ├─ OutOfMemoryError          killed by Ray's memory monitor: lost
 ├─ WorkerCrashedError, NodeDiedError, LocalRayletDiedError                lost
 ├─ ObjectLostError …         a payload is gone with the node that had read it
+├─ ObjectStoreFullError, OutOfDiskError    a payload finds no room: for the moment
 └─ RaySystemError            the import ends
 """
 
@@ -22,6 +23,8 @@ LOST = (
 )
 """The worker is gone, whatever it was doing; what it was doing may be in, or not."""
 
+NO_ROOM = (of_ray.ObjectStoreFullError, of_ray.OutOfDiskError)
+
 
 def to_ours(error: of_ray.RayError) -> ImporterError:
     """The error of ours that ends the import. Names types and no texts: these may hold a user's words."""
@@ -29,12 +32,26 @@ def to_ours(error: of_ray.RayError) -> ImporterError:
         cause = error.cause
         if isinstance(cause, ImporterError):
             return cause
-        if isinstance(cause, (*LOST, of_ray.ObjectLostError)):  # what became of the payload, not of the worker
-            return payload_lost()
-        return ClusterError(f"A worker failed with {type(cause).__name__}.", "This is a fault in ray-import.")
-    if isinstance(error, (*LOST, of_ray.ObjectLostError)):
-        return payload_lost()
-    return ClusterError(f"Ray failed with {type(error).__name__}.", "Its logs are in /tmp/ray/session_latest/logs.")
+        # These tell what became of the payload, not of the worker.
+        return _of_payload(cause) or ClusterError(
+            f"A worker failed with {type(cause).__name__}.", "This is a fault in ray-import."
+        )
+    return _of_payload(error) or ClusterError(
+        f"Ray failed with {type(error).__name__}.", "Its logs are in /tmp/ray/session_latest/logs."
+    )
+
+
+def cannot_be_made(error: of_ray.RayError) -> ClusterError | None:
+    """Why a worker that was lost never was there: where it was to be, it could not even be unpacked."""
+    if not getattr(error, "actor_init_failed", False):
+        return None
+    return ClusterError("A worker could not be made.", "Is ray-import installed on all machines, in one version?")
+
+
+def _of_payload(error: BaseException) -> PayloadLost | None:
+    if isinstance(error, NO_ROOM):
+        return PayloadLost("A machine's object store, and its disk, had no room for this export.", "Run it again.")
+    return payload_lost() if isinstance(error, (*LOST, of_ray.ObjectLostError)) else None
 
 
 def payload_lost() -> PayloadLost:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import ray
 from ray.autoscaler.sdk import request_resources
 
-from ray_import.cluster.pool import START_TIMEOUT_SECONDS
+from ray_import.cluster.lane import START_TIMEOUT_SECONDS, Patience
 from ray_import.cluster.session import Session, cluster_cpus
 from ray_import.sink.port import Destination
 
@@ -21,6 +21,7 @@ class Machines:
 
     workers: int
     have_to_come: bool
+    come_and_go: bool
 
     @classmethod
     def of(
@@ -28,14 +29,17 @@ class Machines:
     ) -> "Machines":
         """Only for workers that may be anywhere, and only where their number was said."""
         if session.local or destination.on_this_machine:
-            return cls(0, have_to_come=False)
+            return cls(0, have_to_come=False, come_and_go=False)
         wanted = min(workers or 0, max_connections or workers or 0)
-        return cls(wanted, have_to_come=cluster_cpus() == 0)
+        return cls(wanted, have_to_come=cluster_cpus() == 0, come_and_go=True)
 
     @property
-    def start_seconds(self) -> float:
-        """How long the first worker is waited for."""
-        return MACHINE_SECONDS if self.workers or self.have_to_come else START_TIMEOUT_SECONDS
+    def patience(self) -> Patience:
+        """How long a worker is waited for, where one may need a machine that is not there yet, or not any more."""
+        return Patience(
+            MACHINE_SECONDS if self.workers or self.have_to_come else START_TIMEOUT_SECONDS,
+            MACHINE_SECONDS if self.come_and_go else START_TIMEOUT_SECONDS,
+        )
 
     @contextmanager
     def asked_for(self) -> Iterator[None]:

@@ -10,9 +10,10 @@ from ray_import.bulk.loop import Run
 from ray_import.bulk.opened import OpenedRun
 from ray_import.bulk.progress import AllOf, RunReport, RunReporter
 from ray_import.cluster.job_metadata import JobMetadata
+from ray_import.cluster.lane import Recycling
 from ray_import.cluster.machines import Machines
 from ray_import.cluster.metrics import MetricsReporter
-from ray_import.cluster.pool import Recycling, WorkerPool
+from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
 
@@ -41,17 +42,31 @@ def import_users(
         most = session.lanes if opened.destination.on_this_machine else session.lanes_anywhere
         return min(most(workers), max_connections or sys.maxsize)
 
+    def make_pool(first: int) -> WorkerPool:
+        recycling, flow = Recycling(RECYCLE_AFTER_BATCHES), opened.settings.flow
+        return WorkerPool(
+            session,
+            first,
+            flow,
+            opened.destination,
+            opened.sink,
+            recycling,
+            WORKER_CPUS,
+            machines.patience,
+            tell,
+        )
+
     if machines.have_to_come:
         tell("waiting for a machine …")
-    with machines.asked_for(), closing(_pool(session, opened, lanes(), machines.start_seconds)) as pool:
+    with machines.asked_for(), closing(make_pool(lanes())) as pool:
         told = AllOf((*reporters, MetricsReporter(pool, readers), JobMetadata(opened.id)))
 
-        def grow() -> int:
-            pool.grow_to(lanes())
+        def resize() -> int:
+            pool.resize(lanes())
             return min(ACTIVE_PER_WORKER * pool.workers, most_here)
 
         began = time.monotonic()
-        run = Run(opened.users, opened.imports(readers), pool, opened.save, told, grow(), grow)
+        run = Run(opened.users, opened.imports(readers), pool, opened.save, told, resize(), resize)
         run.to_the_end()
         seconds = time.monotonic() - began
     return RunReport(
@@ -63,11 +78,4 @@ def import_users(
         seconds,
         pool.workers,
         opened.passed_over,
-    )
-
-
-def _pool(session: Session, opened: OpenedRun, workers: int, start_seconds: float) -> WorkerPool:
-    recycling = Recycling(RECYCLE_AFTER_BATCHES)
-    return WorkerPool(
-        session, workers, opened.settings.flow, opened.destination, opened.sink, recycling, WORKER_CPUS, start_seconds
     )

@@ -1,13 +1,13 @@
 """The actor: opens the destination once, then works on batch after batch."""
 
 import gc
-import os
 import resource
 import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from ray_import.cluster.deaths import WorkerProcess
 from ray_import.importing.work import Work, import_batch
 from ray_import.records import BatchResult, Frame
 from ray_import.sink.port import Destination, Sink
@@ -30,12 +30,12 @@ class ImportWorker:
     def __repr__(self) -> str:
         return f"ImportWorker({self._number})"
 
-    def ready(self) -> int:
-        """Answers, with the process id, once the worker can work. Raises SinkError where it cannot."""
+    def ready(self) -> WorkerProcess:
+        """Answers once the worker can work, and tells where it lives. Raises SinkError where it cannot."""
         self._sink.known("", "", [])
         gc.freeze()  # what Ray and the imports hold stays for good: no collection need go through it again
         gc.disable()
-        return os.getpid()
+        return WorkerProcess.of_this()
 
     def import_batch(
         self, payload: Any, number: int, frames: Sequence[Frame], replay: bool, work: Work

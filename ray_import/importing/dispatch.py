@@ -9,20 +9,45 @@ retries are unlimited, never ends.)
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum
 
 ALONE_BEFORE_SPLIT = 2
 ALONE_BEFORE_REJECT = 3
+MOST_EXCUSED = 10
+EXCUSED_FOR_MEMORY = 6
+
+
+class Death(Enum):
+    """What a worker died of."""
+
+    CRASH = "crash"
+    MEMORY = "memory"
+    """Killed because its machine had too little, which others may have taken."""
+    MACHINE = "machine"
+    """Lost with its machine, or given up: no fault of what it worked on."""
 
 
 @dataclass(slots=True)
 class Load:
-    """One batch as the dispatch knows it."""
+    """One batch as the dispatch knows it. Of deaths alone, some are its own, and some are `excused`."""
 
     number: int
     size_bytes: int
     conversations: int
     deaths_alone: int = 0
+    excused: int = 0
     suspect: bool = False
+
+    def blame(self, death: Death) -> None:
+        """Counts a death alone.
+
+        Want of memory passes within some tries, if it is the machine's: from then on it is the batch's, or a
+        conversation that takes too much each time would never be found.
+        """
+        if death is Death.CRASH or (death is Death.MEMORY and self.excused >= EXCUSED_FOR_MEMORY):
+            self.deaths_alone += 1
+        else:
+            self.excused += 1
 
 
 @dataclass(slots=True)
@@ -36,12 +61,21 @@ class _Lane:
         return self.up and not self.loads
 
 
+class Fate(Enum):
+    """What becomes of a batch that is not tried once more."""
+
+    SPLIT = "split"
+    REJECT = "reject"
+    LOST = "lost"
+    """It was tried too often, and the deaths were not its own: its user may be tried again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a death has shown: which batches to halve, and which to reject."""
+    """What a death has shown of the batch that was alone on the worker."""
 
-    to_split: tuple[Load, ...]
-    to_reject: tuple[Load, ...]
+    load: Load
+    fate: Fate
 
 
 class Dispatch:
@@ -50,9 +84,9 @@ class Dispatch:
     def __init__(self, lanes: int, per_lane: int, budget_bytes: int) -> None:
         self._lanes = [_Lane() for _ in range(lanes)]
         self._per_lane = per_lane
-        self.budget_bytes = budget_bytes
         self._fresh: deque[Load] = deque()
         self._suspects: deque[Load] = deque()
+        self.budget_bytes = budget_bytes
         self.bytes_in_flight = 0
         self.in_flight = 0
 
@@ -99,32 +133,35 @@ class Dispatch:
         self._lanes[lane].loads.remove(load)
         (self._suspects if load.suspect else self._fresh).append(load)
 
-    def lane_lost(self, lane: int) -> Verdict:
-        """The worker died: all that was on it is suspect, or, if it was alone there, to blame."""
+    def lane_lost(self, lane: int) -> None:
+        """The worker died: all that was on it is suspect and waits, but who was alone there until it is known why."""
+        known = self._lanes[lane]
+        known.up = False
+        if not any(load.suspect for load in known.loads):
+            loads, known.loads = known.loads, []
+            for load in loads:
+                load.suspect = True
+            self._suspects.extend(loads)
+
+    def lane_died_of(self, lane: int, death: Death) -> Verdict | None:
+        """Why the worker that was lost has died. None where nothing was alone on it, or that is tried once more."""
         loads, self._lanes[lane].loads = self._lanes[lane].loads, []
-        self._lanes[lane].up = False
-        to_split, to_reject = [], []
-        for load in loads:
-            load.deaths_alone += load.suspect
-            load.suspect = True
-            if load.conversations > 1 and load.deaths_alone >= ALONE_BEFORE_SPLIT:
-                to_split.append(load)
-            elif load.deaths_alone >= ALONE_BEFORE_REJECT:
-                to_reject.append(load)
-            else:
-                self._suspects.append(load)
-        for load in (*to_split, *to_reject):
-            self._forget(load)
-        return Verdict(tuple(to_split), tuple(to_reject))
+        for load in loads:  # one at most
+            load.blame(death)
+            fate = _fate(load)
+            if fate is not None:
+                self._forget(load)
+                return Verdict(load, fate)
+            self._suspects.append(load)
+        return None
 
     def lane_up(self, lane: int) -> None:
         """The worker has answered: it may be sent batches."""
         self._lanes[lane].up = True
 
-    def add_lane(self, more_budget_bytes: int) -> int:
-        """One more worker, not up yet, and its share of the budget; gives its number."""
+    def add_lane(self) -> int:
+        """One more worker, not up yet; gives its number."""
         self._lanes.append(_Lane())
-        self.budget_bytes += more_budget_bytes
         return len(self._lanes) - 1
 
     def retire(self, lane: int) -> None:
@@ -138,3 +175,11 @@ class Dispatch:
     def _forget(self, load: Load) -> None:
         self.bytes_in_flight -= load.size_bytes
         self.in_flight -= 1
+
+
+def _fate(load: Load) -> Fate | None:
+    if load.conversations > 1 and load.deaths_alone >= ALONE_BEFORE_SPLIT:
+        return Fate.SPLIT
+    if load.deaths_alone >= ALONE_BEFORE_REJECT:
+        return Fate.REJECT
+    return Fate.LOST if load.excused >= MOST_EXCUSED else None

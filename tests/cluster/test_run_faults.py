@@ -15,7 +15,8 @@ from ray_import.bulk.loop import Run
 from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import UserImport
 from ray_import.chunks.rows import Import
-from ray_import.cluster.pool import Recycling, WorkerPool
+from ray_import.cluster.lane import Recycling
+from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.errors import SinkBusy

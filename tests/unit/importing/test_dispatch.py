@@ -7,7 +7,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ray_import.importing.dispatch import Dispatch, Load, Verdict
+from ray_import.importing.dispatch import (
+    ALONE_BEFORE_REJECT,
+    ALONE_BEFORE_SPLIT,
+    EXCUSED_FOR_MEMORY,
+    MOST_EXCUSED,
+    Death,
+    Dispatch,
+    Fate,
+    Load,
+    Verdict,
+)
 
 
 def pool(lanes: int = 2, per_lane: int = 2, budget_bytes: int = 1000, up: int | None = None) -> Dispatch:
@@ -152,11 +162,21 @@ def test_a_suspect_that_failed_for_a_reason_that_passes_is_still_sent_alone() ->
 # --- deaths --------------------------------------------------------------------------------------
 
 
-def dies(dispatch: Dispatch, lane: int) -> Verdict:
+def dies(dispatch: Dispatch, lane: int, death: Death = Death.CRASH) -> Verdict | None:
     """The worker of `lane` dies and comes up again."""
-    verdict = dispatch.lane_lost(lane)
+    dispatch.lane_lost(lane)
+    verdict = dispatch.lane_died_of(lane, death)
     dispatch.lane_up(lane)
     return verdict
+
+
+def fate_after(dispatch: Dispatch, death: Death) -> tuple[int, Fate]:
+    """How often the only batch is tried, where each try ends so, and what then becomes of it."""
+    for tries in range(1, 100):
+        assert len(placed(dispatch)) == 1
+        if (verdict := dies(dispatch, 0, death)) is not None:
+            return tries, verdict.fate
+    raise AssertionError("it is tried without end")
 
 
 def test_a_death_makes_suspects_of_all_that_was_on_the_lane_and_of_nothing_else() -> None:
@@ -164,7 +184,7 @@ def test_a_death_makes_suspects_of_all_that_was_on_the_lane_and_of_nothing_else(
     loads = [load(i) for i in range(4)]
     add(dispatch, *loads)
     lanes = {number: lane for lane, number in placed(dispatch)}
-    assert dispatch.lane_lost(0) == Verdict((), ())
+    assert dies(dispatch, 0) is None
     assert [each.suspect for each in loads] == [lanes[each.number] == 0 for each in loads]
     assert dispatch.in_flight == 4
 
@@ -181,7 +201,7 @@ def test_a_lane_that_is_lost_is_sent_nothing_until_it_answers() -> None:
 
 def test_the_death_of_an_idle_worker_blames_nobody() -> None:
     dispatch = pool(lanes=1)
-    assert dispatch.lane_lost(0) == Verdict((), ())
+    assert dies(dispatch, 0) is None
     assert dispatch.in_flight == 0
 
 
@@ -190,7 +210,7 @@ def test_a_death_among_others_is_not_a_batchs_own() -> None:
     first, second = load(0), load(1)
     add(dispatch, first, second)
     placed(dispatch)
-    dispatch.lane_lost(0)
+    dies(dispatch, 0)
     assert (first.deaths_alone, second.deaths_alone) == (0, 0)
 
 
@@ -198,15 +218,7 @@ def test_one_conversation_is_rejected_after_three_deaths_alone_and_not_before() 
     dispatch = pool(lanes=1, per_lane=1)
     guilty = load(0, 70)
     add(dispatch, guilty)
-    deaths = 0
-    while True:
-        assert placed(dispatch) == [(0, 0)]
-        deaths += 1
-        verdict = dies(dispatch, 0)
-        if verdict != Verdict((), ()):
-            break
-    assert verdict == Verdict((), (guilty,))
-    assert deaths == 1 + 3  # the first time it was not known to be alone
+    assert fate_after(dispatch, Death.CRASH) == (1 + 3, Fate.REJECT)  # the first time it was not known to be alone
     assert (dispatch.in_flight, dispatch.bytes_in_flight) == (0, 0)
 
 
@@ -214,12 +226,56 @@ def test_several_conversations_are_split_after_two_deaths_alone_and_not_before()
     dispatch = pool(lanes=1, per_lane=1)
     guilty = load(0, 70, conversations=5)
     add(dispatch, guilty)
-    verdicts = []
-    for _ in range(1 + 2):
-        assert placed(dispatch) == [(0, 0)]
-        verdicts.append(dies(dispatch, 0))
-    assert verdicts == [Verdict((), ()), Verdict((), ()), Verdict((guilty,), ())]
+    assert fate_after(dispatch, Death.CRASH) == (1 + 2, Fate.SPLIT)
     assert (dispatch.in_flight, dispatch.bytes_in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize("conversations", [1, 5])
+def test_who_is_lost_with_one_machine_after_the_other_is_never_to_blame_and_not_tried_for_ever(
+    conversations: int,
+) -> None:
+    dispatch = pool(lanes=1, per_lane=1)
+    innocent = load(0, 70, conversations)
+    add(dispatch, innocent)
+    assert fate_after(dispatch, Death.MACHINE) == (1 + MOST_EXCUSED, Fate.LOST)
+    assert innocent.deaths_alone == 0
+    assert (dispatch.in_flight, dispatch.bytes_in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("conversations", "own", "fate"), [(1, ALONE_BEFORE_REJECT, Fate.REJECT), (5, ALONE_BEFORE_SPLIT, Fate.SPLIT)]
+)
+def test_want_of_memory_is_a_batchs_own_only_when_it_does_not_pass(conversations: int, own: int, fate: Fate) -> None:
+    dispatch = pool(lanes=1, per_lane=1)
+    add(dispatch, load(0, 70, conversations))
+    assert fate_after(dispatch, Death.MEMORY) == (1 + EXCUSED_FOR_MEMORY + own, fate)
+    assert (dispatch.in_flight, dispatch.bytes_in_flight) == (0, 0)
+
+
+def test_lost_machines_do_not_acquit_who_kills_its_worker() -> None:
+    dispatch = pool(lanes=1, per_lane=1)
+    add(dispatch, load(0, suspect=True))
+    verdicts = []
+    for death in (Death.MACHINE, Death.CRASH) * 3:
+        assert placed(dispatch) == [(0, 0)]
+        verdicts.append(dies(dispatch, 0, death))
+    assert verdicts[:-1] == [None] * 5
+    assert verdicts[-1] is not None
+    assert verdicts[-1].fate is Fate.REJECT
+
+
+def test_a_suspect_waits_until_it_is_known_why_its_worker_died_and_others_go_on() -> None:
+    dispatch = pool(lanes=2, per_lane=1)
+    add(dispatch, load(0, suspect=True))
+    assert placed(dispatch) == [(0, 0)]
+    dispatch.lane_lost(0)
+    dispatch.lane_lost(0)  # asked whether it is up, it is lost once more
+    add(dispatch, load(1))
+    assert placed(dispatch) == [(1, 1)]
+    assert not dispatch.is_idle(0)
+    dispatch.lane_died_of(0, Death.MACHINE)
+    dispatch.lane_up(0)
+    assert placed(dispatch) == [(0, 0)]
 
 
 def test_a_neighbour_of_the_guilty_one_is_done_and_never_blamed() -> None:
@@ -228,18 +284,17 @@ def test_a_neighbour_of_the_guilty_one_is_done_and_never_blamed() -> None:
     add(dispatch, guilty, neighbour)
     placed(dispatch)
     dies(dispatch, 0)
-    rejected: list[Load] = []
-    done = []
+    verdicts, done = [], []
     for _ in range(20):
         found = dispatch.place()
         if found is None:
             break
         if found[1] is guilty:
-            rejected.extend(dies(dispatch, 0).to_reject)
+            verdicts.append(dies(dispatch, 0))
         else:
             done.append(found[1])
             dispatch.done(*found)
-    assert (rejected, done) == ([guilty], [neighbour])
+    assert (verdicts, done) == ([None, None, Verdict(guilty, Fate.REJECT)], [neighbour])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8])
@@ -253,10 +308,13 @@ def test_if_every_conversation_kills_it_ends_with_all_of_them_rejected(count: in
         deaths += 1
         assert deaths < 20 * count
         verdict = dies(dispatch, 0)
-        rejected += sum(each.conversations for each in verdict.to_reject)
-        for each in verdict.to_split:
-            half = each.conversations // 2
-            for part in (half, each.conversations - half):
+        if verdict is None:
+            continue
+        if verdict.fate is Fate.REJECT:
+            rejected += verdict.load.conversations
+        else:
+            half = verdict.load.conversations // 2
+            for part in (half, verdict.load.conversations - half):
                 number -= 1
                 add(dispatch, load(number, part, conversations=part, suspect=True))
     assert rejected == count
@@ -264,8 +322,11 @@ def test_if_every_conversation_kills_it_ends_with_all_of_them_rejected(count: in
 
 # --- every order of events -----------------------------------------------------------------------
 
-INNOCENT_DEATHS = 2
-"""Workers also die for other reasons (memory, a node): that often, it may not cost a conversation."""
+CRASHES = 2
+"""Workers also crash for other reasons: that often, it may not cost a conversation."""
+LOST_MACHINES = 7
+"""So often, that costs nothing: no batch is lost with all of them and excused for too long."""
+KILLED_FOR_MEMORY = 2
 
 
 class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
@@ -290,10 +351,15 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         self.held: dict[int, tuple[Load, list[int]]] = {}
         self.lanes: list[list[int]] = [[] for _ in range(lanes)]
         self.up = [False] * lanes
+        self.died_of = [Death.MACHINE] * lanes
         self.done: list[int] = []
         self.rejected: list[int] = []
         self.submitted, self.parts = 0, 0
-        self.innocent_deaths = INNOCENT_DEATHS
+        self.innocent_deaths = {
+            Death.CRASH: CRASHES,
+            Death.MACHINE: LOST_MACHINES,
+            Death.MEMORY: KILLED_FOR_MEMORY,
+        }
         self.passing_failures = 3
 
     def hold(self, number: int, conversations: list[int], *, suspect: bool) -> None:
@@ -320,17 +386,27 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         self.done.extend(conversations)
         self.dispatch.done(lane, each)
 
-    def lose(self, lane: int) -> None:
+    def lose(self, lane: int, death: Death = Death.CRASH) -> None:
+        """Why it died is known when it answers."""
         self.lanes[lane], self.up[lane] = [], False
-        verdict = self.dispatch.lane_lost(lane)
-        for each in verdict.to_reject:
-            self.rejected.extend(self.held.pop(each.number)[1])
-        for each in verdict.to_split:
-            _, conversations = self.held.pop(each.number)
+        self.died_of[lane] = death
+        self.dispatch.lane_lost(lane)
+
+    def answers(self, lane: int) -> None:
+        self.up[lane] = True
+        verdict = self.dispatch.lane_died_of(lane, self.died_of[lane])
+        self.dispatch.lane_up(lane)
+        if verdict is None:
+            return
+        _, conversations = self.held.pop(verdict.load.number)
+        if verdict.fate is Fate.SPLIT:
             half = len(conversations) // 2
             for part in (conversations[:half], conversations[half:]):
                 self.parts -= 1
                 self.hold(self.parts, part, suspect=True)
+        else:
+            assert verdict.fate is Fate.REJECT
+            self.rejected.extend(conversations)
 
     @rule()
     def batches_come(self) -> None:
@@ -341,8 +417,7 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
     def a_worker_answers(self, data: st.DataObject) -> None:
         lane = data.draw(st.integers(0, len(self.lanes) - 1))
         if not self.up[lane]:
-            self.up[lane] = True
-            self.dispatch.lane_up(lane)
+            self.answers(lane)
             self.send()
 
     @precondition(lambda self: any(self.lanes))
@@ -361,11 +436,12 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         self.lose(next(lane for lane in range(len(self.lanes)) if self.dangerous(lane)))
         self.send()
 
-    @precondition(lambda self: self.innocent_deaths and any(self.up))
+    @precondition(lambda self: any(self.innocent_deaths.values()) and any(self.up))
     @rule(data=st.data())
     def a_worker_dies_for_no_fault_of_its_batches(self, data: st.DataObject) -> None:
-        self.innocent_deaths -= 1
-        self.lose(data.draw(st.sampled_from([i for i, up in enumerate(self.up) if up])))
+        death = data.draw(st.sampled_from([death for death, left in self.innocent_deaths.items() if left]))
+        self.innocent_deaths[death] -= 1
+        self.lose(data.draw(st.sampled_from([i for i, up in enumerate(self.up) if up])), death)
         self.send()
 
     @precondition(lambda self: self.passing_failures and any(self.lanes))
@@ -401,8 +477,7 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
             assert turns < 1000, "it does not end"
             for lane, up in enumerate(self.up):
                 if not up:
-                    self.up[lane] = True
-                    self.dispatch.lane_up(lane)
+                    self.answers(lane)
             self.submit()
             self.send()
             for lane, queued in enumerate(self.lanes):

@@ -1,0 +1,201 @@
+"""The workers of a pool: started, asked whether they are up, replaced, given up."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from ray_import.cluster.deaths import WorkerProcess, cause_of_death
+from ray_import.cluster.failures import LOST, cannot_be_made, to_ours
+from ray_import.cluster.lane import Lane, Patience, Recycling
+from ray_import.errors import ClusterError, ImporterError, SinkBusy
+from ray_import.importing.dispatch import Death, Dispatch, Verdict
+
+REST_SECONDS = 300.0
+"""Until a worker is tried again that could not begin where it was: one machine with a wrong setting, say."""
+
+
+class Lanes:
+    """The workers by number, and what the dispatch is told of them. One that was given up leaves its number to who is
+    started next."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        make_actor: Callable[[int], Any],
+        recycling: Recycling,
+        patience: Patience,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._dispatch = dispatch
+        self._make_actor = make_actor
+        self._recycling = recycling
+        self._patience = patience
+        self._tell = tell
+        self._told = set[str]()
+        self._lanes: list[Lane] = []
+        self._verdicts: list[Verdict] = []
+        self._has_been_up = False
+        self.asked: dict[Any, int] = {}  # which lane each call asks whether it is up
+
+    @property
+    def wanted(self) -> int:
+        """How many there are, or are to come up, and are to stay."""
+        return sum(lane.is_wanted for lane in self._lanes)
+
+    def actor(self, lane: int) -> Any:
+        """The worker itself."""
+        return self._lanes[lane].actor
+
+    def take_verdicts(self) -> list[Verdict]:
+        """What deaths have shown since this was asked before."""
+        verdicts, self._verdicts = self._verdicts, []
+        return verdicts
+
+    def wait_for_first(self) -> None:
+        """Until one has answered, whatever it says. Raises ClusterError."""
+        seconds = self._patience.first
+        done, _ = ray.wait(list(self.asked), num_returns=1, timeout=seconds, fetch_local=False)
+        if not done:
+            raise ClusterError(
+                f"No worker came up in {seconds:.0f} s.",
+                "The cluster has no free CPU for it: wait for other jobs, or ask for fewer --workers.",
+            )
+        self.settle(done[0])
+
+    def resize(self, workers: int) -> None:
+        """Starts workers, or ends some, until there are so many; who works on something is ended after that.
+
+        Too many are not let be: they would take the CPUs that readers need, and both wait for ever. And at once: a
+        machine is only missed after a while, and one that is back has its workers in a second.
+        """
+        for lane in self._lacking(workers):
+            if lane == len(self._lanes):
+                self._lanes.append(Lane(given_up=True))
+                self._dispatch.add_lane()
+            self._start(lane)
+        for lane in self._too_many(workers):
+            if self._lanes[lane].silent:
+                self._give_up(lane)
+            else:
+                self._lanes[lane].leaving = True
+                self._dispatch.retire(lane)
+                self.end_if_idle(lane)
+
+    def _lacking(self, workers: int) -> list[int]:
+        """Those that rest are not: who took their place would come to the same machine."""
+        now = time.monotonic()
+        missing = max(0, workers - sum(lane.is_wanted or lane.rests_until > now for lane in self._lanes))
+        free = [i for i, lane in enumerate(self._lanes) if lane.given_up and lane.rests_until <= now]
+        return [*free, *range(len(self._lanes), len(self._lanes) + missing)][:missing]
+
+    def _too_many(self, workers: int) -> list[int]:
+        """First those that are not up, and may wait for the CPU of a machine that is gone."""
+        wanted = [i for i, lane in enumerate(self._lanes) if lane.is_wanted]
+        wanted.sort(key=lambda i: not self._lanes[i].silent)
+        return wanted[: max(0, len(wanted) - workers)]
+
+    def settle(self, call: Any) -> None:
+        """A worker was asked whether it is up, and this is what came of it."""
+        lane = self.asked.pop(call)
+        try:
+            process = ray.get(call)
+        except LOST as error:
+            self.lost(lane, error)
+        except ray.exceptions.RayError as error:
+            self._cannot_begin(lane, to_ours(error))
+        else:
+            self._is_up(lane, process)
+
+    def _is_up(self, lane: int, process: WorkerProcess) -> None:
+        self._has_been_up = True
+        before = self._lanes[lane].answered(process)
+        if not self._dispatch.is_idle(lane):  # who was alone there, when it died
+            self._judge(lane, Death.MACHINE if before is None else cause_of_death(before))
+        self._dispatch.lane_up(lane)
+
+    def _cannot_begin(self, lane: int, error: ImporterError) -> None:
+        """A destination that was there is waited for; one that never was is no use waiting for.
+
+        Whatever else it is may be the machine's fault as long as others have begun: these go on without it.
+        """
+        if not self._has_been_up or (self.wanted == 1 and not isinstance(error, SinkBusy)):
+            raise error
+        if isinstance(error, SinkBusy):
+            self._ask(lane)
+            return
+        self._give_up(lane, REST_SECONDS)
+        if error.message not in self._told:
+            self._told.add(error.message)
+            self._tell(f"a worker that cannot begin is left out: {error.message}")
+
+    def lost(self, lane: int, error: ray.exceptions.RayError) -> None:
+        """The worker is gone: asks for it again, or for another one."""
+        self._dispatch.lane_lost(lane)
+        known = self._lanes[lane]
+        if known.leaving:
+            self._give_up(lane)
+        elif (refused := cannot_be_made(error)) is not None:
+            self._cannot_begin(lane, refused)
+        else:
+            is_dead = isinstance(error, ray.exceptions.ActorDiedError)  # otherwise Ray starts it again
+            actor = self._make_actor(lane) if is_dead else known.actor
+            self._lanes[lane] = Lane(actor, known.process, known.silent, known.silent_since)
+            self._ask(lane)
+
+    def _ask(self, lane: int) -> None:
+        """A worker that (re)starts fails what it is sent at once: nothing goes there before it answers.
+
+        One that does not come back, since its machine is gone, say, and the others have no room, is given up while
+        there are others; the last one is waited for as long as a machine may take to come.
+        """
+        known = self._lanes[lane]
+        if known.is_silent and self.wanted > 1:
+            self._give_up(lane)
+            return
+        if known.is_silent and known.silent_seconds > self._patience.none_left:
+            raise ClusterError(f"No worker has come up again in {known.silent_seconds:.0f} s.")
+        self.asked[known.ask()] = lane
+
+    def recycle(self, lane: int, held_bytes: int) -> None:
+        """A worker has done a batch, and has held so much: one that has done, or held, enough is to be replaced."""
+        known = self._lanes[lane]
+        known.batches += 1
+        if known.batches >= self._recycling.after_batches or held_bytes >= self._recycling.from_bytes:
+            known.retiring = True
+            self._dispatch.retire(lane)
+
+    def end_if_idle(self, lane: int) -> None:
+        """Who is to be replaced, or ended, is as soon as nothing is queued on it."""
+        if not self._dispatch.is_idle(lane):
+            return
+        if self._lanes[lane].leaving:
+            self._give_up(lane)
+        elif self._lanes[lane].retiring:
+            self._start(lane)
+
+    def _start(self, lane: int) -> None:
+        """A fresh worker, in the place of one that may be there."""
+        if not self._lanes[lane].given_up:
+            ray.kill(self._lanes[lane].actor)
+        self._lanes[lane] = Lane(self._make_actor(lane))
+        self._ask(lane)
+
+    def _give_up(self, lane: int, rest_seconds: float = 0.0) -> None:
+        ray.kill(self._lanes[lane].actor)
+        self._lanes[lane] = Lane(given_up=True, rests_until=time.monotonic() + rest_seconds)
+        self.asked = {call: asked for call, asked in self.asked.items() if asked != lane}
+        self._dispatch.retire(lane)
+        self._judge(lane, Death.MACHINE)
+
+    def _judge(self, lane: int, death: Death) -> None:
+        verdict = self._dispatch.lane_died_of(lane, death)
+        if verdict is not None:
+            self._verdicts.append(verdict)
+
+    def close(self) -> None:
+        """Ends all of them at once."""
+        for lane in self._lanes:
+            if not lane.given_up:
+                ray.kill(lane.actor)
