@@ -135,7 +135,8 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_seconds):
-            with suppress(ImporterError), closing(self._open_sink()) as sink:
+            # Whatever goes wrong: an import that works must not lose its place by it.
+            with suppress(Exception), closing(self._open_sink()) as sink:
                 self._beat_on(sink)
 
     def _beat_on(self, sink: Sink) -> None:
