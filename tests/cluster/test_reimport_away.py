@@ -13,7 +13,7 @@ from benchmarks.user_exports import Users, write_users
 from ray_import.cluster.session import Session
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.postgres import PostgresDatabase
-from tests.cluster.reimports import ended, reimport, started, wait_until
+from tests.cluster.reimports import ended, of_own_ray, reimport, started, wait_until
 from tests.gateway import faults
 from tests.gateway.calls import Call
 from tests.gateway.postgres import Database
@@ -36,7 +36,7 @@ def statuses(database: Database) -> tuple[set[str], set[str]]:
 
 
 def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at_once(
-    session: Session, migrated_database: Database, migrated_supabase: Gateway, users: Users
+    migrated_database: Database, migrated_supabase: Gateway, users: Users
 ) -> None:
     refused: list[str] = []
 
@@ -49,7 +49,7 @@ def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at
     migrated_supabase.faults.decide = away
     keys = {"SUPABASE_URL": migrated_supabase.url, "SUPABASE_SERVICE_KEY": migrated_supabase.secret_key}
     with patch.dict(os.environ, keys):
-        with started(users.manifest, "supabase") as process:
+        with started(users.manifest, "supabase", environment=of_own_ray()) as process:
             wait_until(lambda: any(path.endswith(("update", "run_tell")) for path in refused), process)
             process.send_signal(signal.SIGTERM)
             asked = time.monotonic()
@@ -60,7 +60,7 @@ def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at
         assert statuses(migrated_database)[0] == {"running"}
 
         migrated_supabase.faults.clear()
-        done = reimport(users.manifest, "supabase")
+        done = reimport(users.manifest, "supabase", environment=of_own_ray())
     assert (done.code, done.report["users"]) == (0, {"all": 4, "complete": 4}), done.said
     runs, jobs = statuses(migrated_database)
     assert (runs, jobs) == ({"complete"}, {"complete", "failed"})
