@@ -42,23 +42,24 @@ def import_users(
         most = session.lanes if opened.destination.on_this_machine else session.lanes_anywhere
         return min(most(workers), max_connections or sys.maxsize)
 
-    def make_pool(first: int) -> WorkerPool:
-        recycling, flow = Recycling(RECYCLE_AFTER_BATCHES), opened.settings.flow
-        return WorkerPool(
-            session,
-            first,
-            flow,
-            opened.destination,
-            opened.sink,
-            recycling,
-            WORKER_CPUS,
-            machines.patience,
-            tell,
-        )
-
     if machines.have_to_come:
         tell("waiting for a machine …")
-    with machines.asked_for(), closing(make_pool(lanes())) as pool:
+    with (
+        machines.asked_for(),
+        closing(
+            WorkerPool(
+                session,
+                lanes(),
+                opened.settings.flow,
+                opened.destination,
+                opened.sink,
+                Recycling(RECYCLE_AFTER_BATCHES),
+                WORKER_CPUS,
+                machines.patience,
+                tell,
+            )
+        ) as pool,
+    ):
         told = AllOf((*reporters, MetricsReporter(pool, readers), JobMetadata(opened.id)))
 
         def resize() -> int:

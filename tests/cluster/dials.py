@@ -4,12 +4,12 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.errors import SinkBusy
+from ray_import.errors import ConfigError, SinkBusy
 from ray_import.records import Reject
 from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import Replaced, Sink
@@ -26,6 +26,8 @@ class Dials:
     seconds_per_write: float = 0.0
     busy_at_opening: tuple[int, ...] = ()
     """At which of the workers' openings, from 0, the destination is away."""
+    misconfigured_at_opening: Container[int] = ()
+    """At which of them the worker's machine has a wrong setting."""
 
 
 class DialledSink(SqliteSink):
@@ -57,8 +59,11 @@ class DialledDestination(SqliteDestination):
     dials: Dials = Dials()
 
     def open(self, *, create: bool = True) -> Sink:
-        if not create and self.dials.busy_at_opening and self._opened_before() in self.dials.busy_at_opening:
+        opened_before = -1 if create else self._opened_before()
+        if opened_before in self.dials.busy_at_opening:
             raise SinkBusy("The database is away.")
+        if opened_before in self.dials.misconfigured_at_opening:
+            raise ConfigError("A setting is wrong.")
         sink = DialledSink(self.path, create=create)
         sink.dials = self.dials
         return sink

@@ -80,6 +80,7 @@ def wait_until(holds: Callable[[], bool], process: "subprocess.Popen[bytes]", ev
     until = time.monotonic() + DEADLINE_SECONDS
     while not holds():
         if process.poll() is not None or time.monotonic() > until:
+            process.kill()
             raise AssertionError(f"it did not come to that: {process.communicate()[1].decode()}")
         time.sleep(every_seconds)  # between two looks, not instead of one
 

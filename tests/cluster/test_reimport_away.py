@@ -5,6 +5,7 @@ import signal
 import time
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from unittest.mock import patch
 
 import pytest
@@ -38,19 +39,21 @@ def statuses(database: Database) -> tuple[set[str], set[str]]:
 def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at_once(
     migrated_database: Database, migrated_supabase: Gateway, users: Users
 ) -> None:
-    refused: list[str] = []
+    written, refused = Event(), Event()
 
     def away(call: Call) -> faults.Fault | None:
-        if not refused and not call.path.endswith("ray_import_write"):
-            return None
-        refused.append(call.path)
-        return faults.RESET_BEFORE
+        """From the first that the driver has to tell of what is written."""
+        if call.path.endswith("ray_import_write"):
+            written.set()
+        elif written.is_set() and call.path.endswith(("ray_import_update", "ray_import_run_tell")):
+            refused.set()
+        return faults.RESET_BEFORE if refused.is_set() else None
 
     migrated_supabase.faults.decide = away
     keys = {"SUPABASE_URL": migrated_supabase.url, "SUPABASE_SERVICE_KEY": migrated_supabase.secret_key}
     with patch.dict(os.environ, keys):
         with started(users.manifest, "supabase", environment=of_own_ray()) as process:
-            wait_until(lambda: any(path.endswith(("update", "run_tell")) for path in refused), process)
+            wait_until(refused.is_set, process)
             process.send_signal(signal.SIGTERM)
             asked = time.monotonic()
             stopped = ended(process)

@@ -19,7 +19,7 @@ from ray_import.cluster.lane import Recycling
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
-from ray_import.errors import SinkBusy
+from ray_import.errors import ConfigError, SinkBusy
 from ray_import.importing.work import Work
 from ray_import.settings import FlowLimits, ImportSettings
 from ray_import.sink.port import Destination, RunUser
@@ -68,6 +68,7 @@ def run(
     watching: Watching,
     after_batches: int = 1_000_000,
     batch_bytes: int = 16 * 1024,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, tuple[str, int]]:
     """State and attempts of each user after a run in small batches."""
     settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes))
@@ -79,8 +80,9 @@ def run(
             return UserImport(user, work, readers.read(users.sources[user.user_id], ""), "", sink)
 
         named = [RunUser(user_id, source) for user_id, source in users.sources.items()]
+        recycling = Recycling(after_batches)
         with closing(
-            WorkerPool(session, 2, settings.flow, destination, sink, Recycling(after_batches), WORKER_CPUS)
+            WorkerPool(session, 2, settings.flow, destination, sink, recycling, WORKER_CPUS, tell=tell)
         ) as pool:
             one = Run(named, make_import, pool, lambda _: None, watching, 4)
             one.to_the_end()
@@ -181,6 +183,22 @@ def test_a_destination_that_no_worker_reaches_ends_the_run_at_once(
     destination = DialledDestination(f"sqlite:///{database}", database, Dials(busy_at_opening=(0, 1)))
     with pytest.raises(SinkBusy):
         run(session, users, destination, nothing_happens())
+
+
+def test_workers_that_cannot_begin_any_more_are_told_of_once_and_the_run_ends_with_the_last(
+    session: Session, users: Users, tmp_path: Path
+) -> None:
+    """Two begin; each that takes the place of one has a wrong setting: the first is left out, the second is the last.
+
+    Until then it goes on: it takes the last one a few batches to be replaced.
+    """
+    database = tmp_path / "chunks.db"
+    told: list[str] = []
+    dials = Dials(misconfigured_at_opening=range(2, 1000))
+    destination = DialledDestination(f"sqlite:///{database}", database, dials)
+    with pytest.raises(ConfigError, match="A setting is wrong"):
+        run(session, users, destination, nothing_happens(), after_batches=3, tell=told.append)
+    assert told == ["a worker that cannot begin is left out: A setting is wrong."]
 
 
 def test_an_object_store_that_others_have_filled_costs_time_alone(

@@ -1,0 +1,193 @@
+"""Workers of a pool that are too many, too few, or left out; what they work on is done all the same."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from benchmarks.generate import write_export
+from ray_import.bulk.ports import Done
+from ray_import.chunks.rows import Import
+from ray_import.cluster import lane, lanes
+from ray_import.cluster.lane import FOR_WHAT_IS_THERE, Patience
+from ray_import.cluster.lanes import REST_SECONDS
+from ray_import.cluster.payloads import put_payload
+from ray_import.cluster.pool import WorkerPool
+from ray_import.cluster.session import Session
+from ray_import.errors import ClusterError
+from ray_import.importing.batching import batches_of
+from ray_import.importing.sources import open_sources
+from ray_import.importing.work import Work
+from ray_import.records import Batch
+from ray_import.settings import FlowLimits, ImportSettings
+from tests.cluster.dials import DialledDestination, Dials
+from tests.cluster.imports import STARTED_AT
+from tests.cluster.reimports import processes
+
+pytestmark = pytest.mark.ray
+
+SETTINGS = ImportSettings(flow=FlowLimits(batch_bytes=16 * 1024))
+WORK = Work(Import("import", "ada", STARTED_AT), SETTINGS)
+SLOW = Dials(seconds_per_write=0.2)
+CPUS = 0.8
+TURNS = 600
+"""Of a tenth of a second, or less."""
+
+
+@pytest.fixture(scope="module")
+def batches(tmp_path_factory: pytest.TempPathFactory) -> list[Batch]:
+    """Some 30."""
+    export = tmp_path_factory.mktemp("export") / "conversations.json"
+    write_export(export, 0.5, seed=7)
+    return list(batches_of(open_sources([export], SETTINGS.read).conversations(), SETTINGS.flow.batch_bytes))
+
+
+@dataclass(slots=True)
+class Pooled:
+    """A pool, and what has become of what was handed to it."""
+
+    pool: WorkerPool
+    done: list[Done] = field(default_factory=list)
+
+    def submit(self, batch: Batch) -> None:
+        """Hands it in, room or no room."""
+        self.pool.submit(put_payload(batch.payload), len(batch.payload), batch.frames, WORK)
+
+    def wait_until(self, holds: Callable[[], Any]) -> None:
+        """As the loop over many users waits."""
+        for _ in range(TURNS):
+            if holds():
+                return
+            self.done.extend(self.pool.wait(0.1))
+        raise AssertionError("it did not come to that")
+
+
+@contextmanager
+def pooled(
+    session: Session,
+    path: Path,
+    workers: int,
+    patience: Patience = FOR_WHAT_IS_THERE,
+    cpus: float = CPUS,
+    dials: Dials = SLOW,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Pooled]:
+    destination = DialledDestination(f"sqlite:///{path}", path, dials)
+    with (
+        closing(destination.open()) as sink,
+        closing(
+            WorkerPool(
+                session, workers, SETTINGS.flow, destination, sink, cpus_per_worker=cpus, patience=patience, tell=tell
+            )
+        ) as pool,
+    ):
+        yield Pooled(pool)
+
+
+def workers_up() -> list[psutil.Process]:
+    return processes(psutil.Process().pid, "ImportWorker", "import_batch")
+
+
+@ray.remote
+def idle() -> None:
+    """Needs a CPU, and nothing else."""
+
+
+@ray.remote
+def takes_cpus(until: str) -> None:
+    """Until there is that file."""
+    while not os.path.exists(until):  # noqa: PTH110 - pickled by value
+        time.sleep(0.05)
+
+
+def test_workers_beyond_the_cpus_are_ended_so_that_readers_find_room(
+    session: Session, batches: list[Batch], tmp_path: Path
+) -> None:
+    with pooled(session, tmp_path / "chunks.db", workers=2) as one:
+        one.wait_until(lambda: len(workers_up()) == 2)
+        one.pool.resize(3)  # the third waits for a CPU
+        assert (one.pool.workers, one.pool.budget_bytes) == (3, 3 * SETTINGS.flow.bytes_per_worker)
+        for batch in batches:
+            one.submit(batch)
+        reader = idle.options(num_cpus=1).remote()
+        one.wait_until(lambda: one.done)
+        one.pool.resize(1)
+        assert (one.pool.workers, one.pool.budget_bytes) == (1, SETTINGS.flow.bytes_per_worker)
+        one.wait_until(lambda: ray.wait([reader], timeout=0)[0])
+        assert one.pool.in_flight, "it only found room when all was done"
+        one.pool.resize(2)
+        one.wait_until(lambda: len(workers_up()) == 2)
+        one.wait_until(lambda: not one.pool.in_flight)
+    assert sum(done.conversations for done in one.done) == sum(len(batch.frames) for batch in batches)
+    assert sum(done.size_bytes for done in one.done) == sum(len(batch.payload) for batch in batches)
+    assert {done.error for done in one.done} == {None}
+
+
+def test_a_machine_that_lets_no_worker_begin_is_left_alone_for_a_while_and_then_tried_again(
+    session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    dials = Dials(misconfigured_at_opening=(1, 2))
+    opened = tmp_path / "chunks.opened"
+    with pooled(session, tmp_path / "chunks.db", workers=1, dials=dials, tell=told.append) as one:
+        one.pool.resize(2)
+        one.wait_until(lambda: one.pool.workers == 1)
+        one.pool.resize(2)
+        one.submit(batches[0])
+        one.wait_until(lambda: one.done)
+        assert (one.pool.workers, len(list(opened.iterdir()))) == (1, 2)
+        monkeypatch.setattr(lanes, "REST_SECONDS", 0.0)
+        later = time.monotonic() + REST_SECONDS
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "monotonic", lambda: later)
+            one.pool.resize(2)
+        one.wait_until(lambda: one.pool.workers == 1)  # in vain once more
+        one.pool.resize(2)
+        one.wait_until(lambda: len(list(opened.iterdir())) == 4)
+        assert one.pool.workers == 2
+    assert told == ["a worker that cannot begin is left out: A setting is wrong."]
+
+
+@contextmanager
+def last_worker_lost(
+    session: Session, batch: Batch, folder: Path, none_left_seconds: float
+) -> Iterator[tuple[Pooled, Path]]:
+    """It works on `batch`, and its CPUs are another's until there is a file, as if its machine was lost."""
+    go_on = folder / "go on"
+    with pooled(session, folder / "chunks.db", 1, Patience(none_left=none_left_seconds), session.cpus) as one:
+        one.wait_until(workers_up)
+        other = takes_cpus.options(num_cpus=session.cpus).remote(str(go_on))
+        workers_up()[0].kill()
+        one.submit(batch)
+        yield one, go_on
+        go_on.touch()
+        ray.get(other)
+
+
+def test_the_last_worker_is_not_waited_for_without_end(
+    session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "MAX_SILENT", 2)
+    with (
+        last_worker_lost(session, batches[0], tmp_path, none_left_seconds=0) as (one, _),
+        pytest.raises(ClusterError, match="come up again"),
+    ):
+        one.wait_until(lambda: one.done)
+
+
+def test_the_last_worker_is_waited_for_as_long_as_a_machine_may_take_to_come(
+    session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "MAX_SILENT", 2)
+    with last_worker_lost(session, batches[0], tmp_path, none_left_seconds=600) as (one, go_on):
+        one.wait_until(lambda: one.pool._lanes._lanes[0].silent > 4)
+        go_on.touch()
+        one.wait_until(lambda: one.done)
+    assert [(done.conversations, done.error) for done in one.done] == [(len(batches[0].frames), None)]
