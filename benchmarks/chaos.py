@@ -107,7 +107,7 @@ def differences(calm: Mapping[str, list[str]], wild: Mapping[str, list[str]]) ->
 
 def _part_of(users: Users, rng: random.Random) -> tuple[str, ...]:
     """The options of a run over some of the users, or none, which is over all."""
-    some = rng.sample(sorted(users.sources), 20)
+    some = rng.sample(sorted(users.sources), min(20, len(users.sources)))
     named = tuple(f"--only={user}" for user in some)
     return rng.choice([(), named, ("--limit", str(len(users.sources) // 4)), ("--failed",)])
 
@@ -131,10 +131,10 @@ def _ends_by_itself(
     dies_at = began + rng.uniform(*RUN_LIVES_S)
     machine_at = began + rng.uniform(*MACHINE_LIVES_S)
     worker_at = began + rng.uniform(*WORKER_LIVES_S)
-    while process.poll() is None and time.monotonic() - began < HUNG_AFTER_S:
+    while (now := time.monotonic()) - began < HUNG_AFTER_S:
         with suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_EVERY_S)
-        now = time.monotonic()
+            break
         if now >= dies_at and storm.runs_killed < strength.runs:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
