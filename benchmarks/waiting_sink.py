@@ -62,11 +62,6 @@ class Watched:
         self.done_at: list[float] = []
 
     @property
-    def workers(self) -> int:
-        """See `Workers.workers`."""
-        return self.pool.workers
-
-    @property
     def budget_bytes(self) -> int:
         """See `Workers.budget_bytes`."""
         return self.pool.budget_bytes

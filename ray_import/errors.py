@@ -12,8 +12,8 @@
     │  ├─ SinkBusy               it is taken, or away, for the moment: worth another try
     │  ├─ SinkOverloaded         what it was given is too much at once: worth another try in smaller parts
     │  └─ RowsRefused            it refuses what is in the rows: the conversation to blame becomes a reject
-    ├─ ImportRunning             exit code 2: another import of the same user is running
-    ├─ LeaseLost                 another import has taken this one's place
+    ├─ ImportRunning             exit code 2: another import of the same user, or run over the same, is at it
+    ├─ LeaseLost                 another import, or run, has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
     │  └─ PayloadLost            what was read is gone, or found no room: worth reading again
     └─ Interrupted               somebody asked to stop

@@ -48,7 +48,7 @@ class Run:
     ) -> None:
         self._users = {user.user_id: replace(user, state=_state_now(user), counts={}) for user in users}
         self._waiting = deque(user for user in self._users.values() if user.state == "pending")
-        self._unsaved: list[RunUser] = []
+        self._unsaved: dict[str, RunUser] = {}
         self._not_before: dict[str, float] = {}
         self._failures = Counter[tuple[str, bool]]()
         self._first_refused: dict[str, float] = {}
@@ -174,13 +174,13 @@ class Run:
     def _is_now(self, user: RunUser) -> None:
         """Counts are for the destination alone: of ten thousand users they would be tens of MB."""
         self._users[user.user_id] = replace(user, counts={})
-        self._unsaved.append(user)
+        self._unsaved[user.user_id] = user
 
     def _save_all(self) -> None:
         """What has become of users in a turn, in one call: the destination may be far away."""
         if self._unsaved:
-            self._save(self._unsaved)
-            self._unsaved = []
+            self._save(tuple(self._unsaved.values()))
+            self._unsaved.clear()
 
     def _has_patience(self, user_id: str) -> bool:
         now = self._clock()

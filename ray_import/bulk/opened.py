@@ -44,7 +44,7 @@ class OpenedRun:
     def save(self, users: Sequence[RunUser]) -> None:
         """Remembers how far these users are. Raises LeaseLost where another process is at the run by now."""
         if not self.sink.save_users(self.id, this_process(), users):
-            raise lost()
+            raise lost("run")
 
     def ended(self) -> None:
         """All `users` are done."""

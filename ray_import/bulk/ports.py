@@ -82,10 +82,6 @@ class Workers(Protocol):
     """The pool: see `ray_import.cluster.pool.WorkerPool`."""
 
     @property
-    def workers(self) -> int:
-        """How many there are."""
-
-    @property
     def budget_bytes(self) -> int:
         """How much may be in flight in all; a batch beyond that is taken where nothing else is."""
 

@@ -62,6 +62,8 @@ class UserImport:
     def go_on(self, workers: Workers, most_bytes: int, turn: int) -> bool:
         """Hands out one batch, if one was read and there is room for it: so that no more than `most_bytes` are in
         flight, or that batch alone. Whether anything moved."""
+        if self.error is not None:
+            return False
         try:
             return self._hand_out(workers, most_bytes, turn) if self._part is not None else self._read_on()
         except ImporterError as error:

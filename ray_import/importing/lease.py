@@ -5,11 +5,12 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from typing import Self
 
 from ray_import.chunks.rows import Import
-from ray_import.errors import ImporterError, ImportRunning, LeaseLost
+from ray_import.errors import ImportRunning, LeaseLost
 from ray_import.sink.port import LEASE_SECONDS, Running, RunOf, Sink
 
 BEAT_EVERY_SECONDS = 5.0
@@ -59,7 +60,7 @@ def let_go(open_sink: Callable[[], Sink]) -> None:
     """
 
     def tell() -> None:
-        with suppress(ImporterError), closing(open_sink()) as sink:
+        with suppress(Exception), closing(open_sink()) as sink:  # the leases run out, too
             sink.let_go(this_process())
 
     thread = threading.Thread(target=tell, name="let-go", daemon=True)
@@ -67,17 +68,23 @@ def let_go(open_sink: Callable[[], Sink]) -> None:
     thread.join(PATIENCE_AT_THE_END_SECONDS)
 
 
-def lost() -> LeaseLost:
-    """What to raise when a job turns out to be another's."""
+def lost(what: str = "import") -> LeaseLost:
+    """What to raise when a job, or a run, turns out to be another's."""
     return LeaseLost(
-        f"This import gave no sign of life for {LEASE_SECONDS} s, and another one has taken its place.",
+        f"This {what} gave no sign of life for {LEASE_SECONDS} s, and another one has taken its place.",
         "What was in stays.",
     )
 
 
 def this_process() -> str:
     """The process by its host, its number there, and when it began: numbers are used again."""
-    return f"{_here()}/{os.getpid()}/{_state_and_begin(os.getpid())[1]}"
+    return _named(os.getpid())
+
+
+@cache
+def _named(number: int) -> str:
+    """Looked up once: under another name a process would lose all that it holds."""
+    return f"{_here()}/{number}/{_state_and_begin(number)[1]}"
 
 
 def is_dead(holder: str) -> bool:
@@ -92,7 +99,7 @@ def is_dead(holder: str) -> bool:
         except ProcessLookupError:
             return True
     state, its_begin = _state_and_begin(int(number))
-    return state == "Z" or its_begin != began
+    return state == "Z" or its_begin not in ("", began)  # of other people's processes it may be hidden
 
 
 def _here() -> str:
@@ -100,6 +107,7 @@ def _here() -> str:
     boot = name_space = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with suppress(OSError):
         name_space = str(Path("/proc/self/ns/pid").readlink())
     return f"{socket.gethostname()}/{boot}/{name_space}"
 

@@ -5,7 +5,7 @@ from typing import Any
 from ray_import.chunks.rows import Import, iso_time
 from ray_import.errors import ConfigError, RowsRefused
 from ray_import.sink.database_calls import DatabaseCalls
-from ray_import.sink.database_rows import our_time
+from ray_import.sink.database_rows import our_running, our_time
 from ray_import.sink.port import LEASE_SECONDS, Job, JobStatus, Running
 
 
@@ -27,7 +27,7 @@ class DatabaseJobs(DatabaseCalls):
         except RowsRefused as error:
             what = f"{of.user_id} is no user id that the database's tables can hold ({error.code})."
             raise ConfigError(what, "Where their user_id is a uuid, name one with --user-id.") from None
-        return None if found is None else Running(**{**found, "started_at": our_time(found["started_at"])})
+        return None if found is None else our_running(found)
 
     def beat(self, holder: str) -> None:
         """See `Sink.beat`."""

@@ -10,7 +10,7 @@ import orjson
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
-from ray_import.sink.port import Replaced
+from ray_import.sink.port import Replaced, Running
 
 
 def batch_of(
@@ -74,6 +74,11 @@ def replaced_of(fate: dict[str, Any]) -> Replaced:
 def our_time(time: str | None) -> Any:
     """A time as Postgres writes it in JSON, written as ours."""
     return None if time is None else iso_time(datetime.fromisoformat(time).timestamp())
+
+
+def our_running(found: dict[str, Any]) -> Running:
+    """What ray_import_start and ray_import_run_start tell of another one that is running."""
+    return Running(found["id"], found["holder"], our_time(found["started_at"]), found["silent_seconds"])
 
 
 def chunk_object(chunk: ChunkRow) -> dict[str, Any]:

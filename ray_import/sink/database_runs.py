@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database_calls import DatabaseCalls
-from ray_import.sink.database_rows import our_time
+from ray_import.sink.database_rows import our_running
 from ray_import.sink.port import LEASE_SECONDS, Running, RunOf, RunUser
 
 
@@ -20,7 +20,7 @@ class DatabaseRuns(DatabaseCalls):
     def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
         """See `RunLedger.start_run`."""
         found = self._call("run_start", p_run_id=run_id, p_holder=holder, p_lease_seconds=LEASE_SECONDS, **_named(of))
-        return None if found is None else Running(**{**found, "started_at": our_time(found["started_at"])})
+        return None if found is None else our_running(found)
 
     def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
         """See `RunLedger.add_users`."""

@@ -11,7 +11,8 @@ JobStatus = Literal["running", "complete", "partial", "failed"]
 
 UserState = Literal["pending", "running", "complete", "partial", "failed", "skipped"]
 LACKING_STATES: tuple[UserState, ...] = ("failed", "partial")
-DONE_STATES: tuple[UserState, ...] = ("complete", "skipped", *LACKING_STATES)
+WHOLE_STATES: tuple[UserState, ...] = ("complete", "skipped")
+DONE_STATES: tuple[UserState, ...] = (*WHOLE_STATES, *LACKING_STATES)
 
 NEWEST_CHUNK = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
 
@@ -76,7 +77,6 @@ class Running:
     holder: str
     started_at: str
     silent_seconds: float
-    counts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,10 @@ class RunLedger(Protocol):
 
     def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
         """Begins a run, or goes on with it, unless a process other than `holder` is at one over the same users: then
-        tells of that. One that has given no sign of life for LEASE_SECONDS is not."""
+        tells of that. One that has given no sign of life for LEASE_SECONDS is not, and does not hold its run any more.
+
+        Runs over the same users with other settings are not gone on with afterwards: their rows are replaced.
+        """
 
     def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
         """Adds the users that are not in the run yet, with nothing done. Gives all of its users."""
@@ -145,10 +148,12 @@ class RunLedger(Protocol):
         """The run has come to its end, unless it is held by another by now."""
 
     def lacking_users(self, what: str, settings_hash: str) -> list[str]:
-        """The ids of those of whom something was missing when they last ended in a run over `what`."""
+        """The ids of those of whom something was missing when they were last at work in a run over `what`: all that
+        were interrupted, too."""
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
-        """By user the source, and its version, that was last imported as a whole with these settings."""
+        """By user the source, and its version, that was imported as a whole with these settings; not of those who were
+        imported since, by whatever run or by themselves: what they have now may be another's."""
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
         """User ids and sources of a table of the service. Raises ConfigError where there are none."""

@@ -24,7 +24,7 @@ class SqliteJobs(SqliteConnection):
                 (of.user_id, iso_time(now - LEASE_SECONDS)),
             )
             running = self._db.execute(
-                "SELECT id, holder, started_at, updated_at, counts FROM import_jobs"
+                "SELECT id, holder, started_at, updated_at FROM import_jobs"
                 " WHERE user_id = ? AND status = 'running' AND id <> ?",
                 (of.user_id, of.id),
             ).fetchone()
@@ -35,9 +35,9 @@ class SqliteJobs(SqliteConnection):
                     (of.id, of.user_id, source, iso_time(of.started_at), iso_time(now), holder),
                 )
                 return None
-        id_, its_holder, started_at, updated_at, counts = running
+        id_, its_holder, started_at, updated_at = running
         silent_seconds = now - datetime.fromisoformat(updated_at).timestamp()
-        return Running(id_, its_holder or "", started_at, silent_seconds, orjson.loads(counts))
+        return Running(id_, its_holder or "", started_at, silent_seconds)
 
     def beat(self, holder: str) -> None:
         """See `Sink.beat`."""

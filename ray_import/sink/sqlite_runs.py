@@ -8,7 +8,7 @@ import orjson
 
 from ray_import.chunks.rows import iso_time
 from ray_import.errors import ConfigError
-from ray_import.sink.port import LACKING_STATES, LEASE_SECONDS, Running, RunOf, RunUser
+from ray_import.sink.port import LEASE_SECONDS, WHOLE_STATES, Running, RunOf, RunUser
 from ray_import.sink.sqlite_file import SqliteConnection
 
 
@@ -41,9 +41,15 @@ class SqliteRuns(SqliteConnection):
                     " ON CONFLICT (id) DO UPDATE SET status = 'running', holder = ?5, updated_at = ?6",
                     (run_id, of.what, of.settings_hash, of.force, holder, iso_time(now)),
                 )
+                self._db.execute(
+                    "UPDATE import_runs SET holder = NULL,"
+                    " status = CASE WHEN settings_hash = ? THEN status ELSE 'failed' END"
+                    " WHERE what = ? AND status = 'running' AND id <> ?",
+                    (of.settings_hash, of.what, run_id),
+                )
                 return None
         id_, its_holder, started_at, updated_at = running
-        return Running(id_, its_holder, started_at, now - datetime.fromisoformat(updated_at).timestamp(), {})
+        return Running(id_, its_holder, started_at, now - datetime.fromisoformat(updated_at).timestamp())
 
     def run_users(self, run_id: str) -> list[RunUser]:
         """See `RunLedger.run_users`."""
@@ -98,22 +104,26 @@ class SqliteRuns(SqliteConnection):
         with self._translated():
             found = self._db.execute(
                 "SELECT u.user_id, u.state FROM import_run_users u JOIN import_runs r ON r.id = u.run_id"
-                " WHERE r.what = ? AND r.settings_hash = ? AND u.state NOT IN ('pending', 'running')"
+                " WHERE r.what = ? AND r.settings_hash = ? AND (u.state <> 'pending' OR u.attempts > 0)"
                 " ORDER BY u.updated_at, u.rowid",
                 (what, settings_hash),
             )
             last = dict(found)
-        return [user_id for user_id, state in last.items() if state in LACKING_STATES]
+        return [user_id for user_id, state in last.items() if state not in WHOLE_STATES]
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
         """See `RunLedger.versions`."""
         with self._translated():
             found = self._db.execute(
-                "SELECT u.user_id, u.source, u.version FROM import_run_users u JOIN import_runs r ON r.id = u.run_id"
-                " WHERE r.settings_hash = ? AND u.state IN ('complete', 'skipped') ORDER BY u.updated_at, u.rowid",
+                "SELECT u.user_id, u.source, u.version, u.state IN ('complete', 'skipped') AND r.settings_hash = ?"
+                " AND u.updated_at >= coalesce(j.updated_at, '')"
+                " FROM import_run_users u JOIN import_runs r ON r.id = u.run_id LEFT JOIN"
+                " (SELECT user_id, max(updated_at) AS updated_at FROM import_jobs GROUP BY user_id) j USING (user_id)"
+                " WHERE u.state <> 'pending' OR u.attempts > 0 ORDER BY u.updated_at, u.rowid",
                 (settings_hash,),
             )
-            return {user_id: (source, version) for user_id, source, version in found}
+            last = {user_id: (source, version, is_in) for user_id, source, version, is_in in found}
+        return {user_id: (source, version) for user_id, (source, version, is_in) in last.items() if is_in}
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:  # noqa: ARG002 - the port's
         """See `RunLedger.users_of`."""

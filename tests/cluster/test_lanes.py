@@ -164,10 +164,12 @@ def last_worker_lost(
     with pooled(session, folder / "chunks.db", 1, Patience(none_left=none_left_seconds), session.cpus) as one:
         one.wait_until(workers_up)
         other = takes_cpus.options(num_cpus=session.cpus).remote(str(go_on))
-        workers_up()[0].kill()
-        one.submit(batch)
-        yield one, go_on
-        go_on.touch()
+        try:
+            workers_up()[0].kill()
+            one.submit(batch)
+            yield one, go_on
+        finally:
+            go_on.touch()
         ray.get(other)
 
 

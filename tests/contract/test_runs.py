@@ -1,12 +1,14 @@
 """What every destination remembers of runs over many users (`RunLedger` in `ray_import/sink/port.py`)."""
 
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import get_args
 
 import pytest
 
+from ray_import.chunks.rows import Import, iso_time
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.port import LEASE_SECONDS, RunOf, RunUser, Sink, UserState
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, PostgresTables
@@ -80,13 +82,12 @@ def test_how_far_a_user_is_comes_back_as_it_was_saved(sink: Sink, state: UserSta
 def test_a_user_is_saved_in_one_run_and_nowhere_else(sink: Sink) -> None:
     for run_id in ("run-1", "run-2"):
         begun(sink, run_id, ANA)
-    assert sink.save_users("run-2", ME, [ended(ANA)])
-    assert sink.save_users("run-1", ME, [ended(EVE)])
+    assert sink.save_users("run-2", ME, [ended(ANA), ended(EVE)])
     assert not sink.save_users("run-3", ME, [ended(ANA)])
     assert [sink.run_users(f"run-{i}") for i in (1, 2, 3)] == [[ANA], [ended(ANA)], []]
 
 
-@pytest.mark.parametrize("other", [RunOf("x", SETTINGS), RunOf(WHAT, "settings-2"), RunOf(WHAT, SETTINGS, force=True)])
+@pytest.mark.parametrize("other", [RunOf("x", SETTINGS), RunOf(WHAT, SETTINGS, force=True)])
 def test_the_last_run_that_did_the_same_is_interrupted_until_it_is_complete(sink: Sink, other: RunOf) -> None:
     for run_id in ("run-2", "run-1"):
         begun(sink, run_id, ANA)
@@ -96,6 +97,15 @@ def test_the_last_run_that_did_the_same_is_interrupted_until_it_is_complete(sink
     begun(sink, "run-1", ANA)
     sink.complete_run("run-1", ME)
     assert (sink.interrupted_run(OF), sink.interrupted_run(other)) == (None, "run-3")
+
+
+def test_a_run_is_over_when_one_with_other_settings_has_begun(sink: Sink) -> None:
+    begun(sink, "run-1", ANA)
+    begun(sink, "run-2", ANA, of=RunOf(WHAT, "settings-2"))
+    begun(sink, "run-3", ANA, of=RunOf("other.jsonl", "settings-3"))
+    sink.let_go(ME)
+    assert sink.interrupted_run(OF) is None
+    assert sink.interrupted_run(RunOf(WHAT, "settings-2")) == "run-2"
 
 
 def test_thousands_of_users_are_one_run(sink: Sink) -> None:
@@ -153,6 +163,20 @@ def test_whose_run_was_taken_over_changes_nothing_in_it(sink: Sink, destination:
     assert sink.save_users("run-1", OTHER, [ended(ANA)])
 
 
+@pytest.mark.parametrize("of", [OF, RunOf(WHAT, "settings-2"), RunOf(WHAT, SETTINGS, force=True)])
+def test_a_process_that_was_silent_is_at_its_run_no_more_when_another_one_has_begun(
+    sink: Sink, destination: DestinationUnderTest, of: RunOf
+) -> None:
+    begun(sink, "run-1", ANA)
+    destination.silence_run("run-1", LEASE_SECONDS + 1)
+    assert sink.start_run("run-2", of, OTHER) is None
+    sink.beat(ME)
+    assert not sink.save_users("run-1", ME, [ended(ANA)])
+    sink.complete_run("run-1", ME)
+    assert sink.run_users("run-1") == [ANA]
+    assert sink.interrupted_run(of) == "run-2"
+
+
 def test_of_many_that_begin_at_the_same_moment_one_does(destination: DestinationUnderTest) -> None:
     destination.open().close()
     together = threading.Barrier(8)
@@ -184,10 +208,17 @@ def test_how_somebody_ended_last_counts_in_whichever_run(sink: Sink) -> None:
     assert sorted(sink.lacking_users(WHAT, SETTINGS)) == ["ana", "ben"]
 
 
-def test_who_has_not_ended_has_not_changed(sink: Sink) -> None:
+def test_who_has_not_been_tried_has_not_changed(sink: Sink) -> None:
     run_of(sink, "run-1", ended(ANA, "failed"), ended(BEN))
-    run_of(sink, "run-2", ended(ANA, "running"), ended(BEN, "pending"), EVE)
+    run_of(sink, "run-2", ANA, BEN, EVE)
     assert sink.lacking_users(WHAT, SETTINGS) == ["ana"]
+
+
+def test_who_was_interrupted_lacks_something(sink: Sink) -> None:
+    run_of(sink, "run-1", ended(ANA, "failed"), ended(BEN), ended(EVE))
+    assert begun(sink, "run-1")
+    assert sink.save_users("run-1", ME, [ended(ANA, "running"), ended(BEN, "pending")])
+    assert sorted(sink.lacking_users(WHAT, SETTINGS)) == ["ana", "ben"]
 
 
 # --- versions ------------------------------------------------------------------------------------
@@ -208,14 +239,33 @@ def test_one_that_was_skipped_is_in(sink: Sink) -> None:
 def test_what_is_not_in_as_a_whole_does_not_count(sink: Sink, state: UserState) -> None:
     run_of(sink, "run-1", ended(ANA, version="v1"))
     run_of(sink, "run-2", ended(ANA, state, version="v2"), ended(BEN, state))
-    assert sink.versions(SETTINGS) == {"ana": ("ana.zip", "v1")}
+    assert sink.versions(SETTINGS) == {}
 
 
-def test_what_was_imported_with_other_settings_does_not_count(sink: Sink) -> None:
+def test_who_has_not_been_tried_since_has_what_was_in(sink: Sink) -> None:
     run_of(sink, "run-1", ended(ANA))
-    run_of(sink, "run-2", ended(ANA, version="v2"), of=RunOf(WHAT, "settings-2"))
+    run_of(sink, "run-2", ANA, BEN)
+    begun(sink, "run-3", ANA, of=RunOf(WHAT, "settings-2"))
     assert sink.versions(SETTINGS) == {"ana": ("ana.zip", "v1")}
+
+
+def test_what_was_replaced_with_other_settings_is_not_in_any_more(sink: Sink) -> None:
+    run_of(sink, "run-1", ended(ANA), ended(BEN))
+    run_of(sink, "run-2", ended(ANA, version="v2"), of=RunOf(WHAT, "settings-2"))
+    assert sink.versions(SETTINGS) == {"ben": ("ben.zip", "v1")}
     assert sink.versions("settings-2") == {"ana": ("ana.zip", "v2")}
+
+
+def test_who_was_imported_by_themselves_since_may_have_something_else_in(sink: Sink) -> None:
+    run_of(sink, "run-1", ended(ANA), ended(BEN))
+    now = iso_time(time.time())
+    while iso_time(time.time()) == now:  # times are kept to the millisecond
+        pass
+    sink.start_job(Import("import-1", "ana", 1_790_000_000.0), "ana.zip", ME)
+    sink.update_job("import-1", COUNTS, "complete")
+    assert sink.versions(SETTINGS) == {"ben": ("ben.zip", "v1")}
+    run_of(sink, "run-2", ended(ANA))
+    assert sorted(sink.versions(SETTINGS)) == ["ana", "ben"]
 
 
 def test_a_run_that_was_interrupted_counts_as_far_as_it_came(sink: Sink) -> None:

@@ -18,7 +18,7 @@ declare
     v_running jsonb;
 begin
     perform pg_advisory_xact_lock(hashtextextended('ray_import_run_start ' || p_what, 0));  -- one of two at a moment
-    select jsonb_build_object('id', id, 'holder', holder, 'counts', '{}'::jsonb, 'started_at', started_at,
+    select jsonb_build_object('id', id, 'holder', holder, 'started_at', started_at,
         'silent_seconds', extract(epoch from clock_timestamp() - updated_at))
     into v_running
     from public.import_runs
@@ -29,6 +29,10 @@ begin
         insert into public.import_runs (id, what, settings_hash, force, status, holder, updated_at)
         values (p_run_id, p_what, p_settings_hash, p_force, 'running', p_holder, clock_timestamp())
         on conflict (id) do update set status = 'running', holder = p_holder, updated_at = clock_timestamp();
+        -- Whoever was at another one is so no more; one with other settings is over, for its rows are replaced.
+        update public.import_runs
+        set holder = null, status = case when settings_hash = p_settings_hash then status else 'failed' end
+        where what = p_what and status = 'running' and id <> p_run_id;
     end if;
     return v_running;
 end $$;
@@ -73,15 +77,29 @@ returns text language sql stable set search_path = '' as $$
     where what = p_what and settings_hash = p_settings_hash and force = p_force order by started_at desc limit 1;
 $$;
 
--- [user_id] of whoever last ended as failed or partial.
+-- [user_id] of whoever last failed, lacked something, or was interrupted.
 create or replace function public.ray_import_run_lacking(p_what text, p_settings_hash text)
 returns jsonb language sql stable set search_path = '' as $$
     select coalesce(jsonb_agg(user_id), '[]') from (
         select distinct on (u.user_id) u.user_id, u.state
         from public.import_run_users u join public.import_runs r on r.id = u.run_id
-        where r.what = p_what and r.settings_hash = p_settings_hash and u.state not in ('pending', 'running')
+        where r.what = p_what and r.settings_hash = p_settings_hash and (u.state <> 'pending' or u.attempts > 0)
         order by u.user_id, u.updated_at desc) latest
-    where state in ('failed', 'partial');
+    where state not in ('complete', 'skipped');
+$$;
+
+-- {user_id: [source, version]}: what was imported as a whole with these settings, unless the user was imported since.
+create or replace function public.ray_import_run_versions(p_settings_hash text)
+returns jsonb language sql stable set search_path = '' as $$
+    select coalesce(jsonb_object_agg(user_id, jsonb_build_array(source, version)), '{}') from (
+        select distinct on (u.user_id) u.user_id, u.source, u.version, u.state, u.updated_at, r.settings_hash
+        from public.import_run_users u join public.import_runs r on r.id = u.run_id
+        where u.state <> 'pending' or u.attempts > 0
+        order by u.user_id, u.updated_at desc) latest
+    left join (select user_id::text, max(updated_at) as worked_at from public.import_jobs group by user_id) job
+        using (user_id)
+    where settings_hash = p_settings_hash and state in ('complete', 'skipped')
+        and (worked_at is null or updated_at >= worked_at);
 $$;
 
 -- A sign of life of all that a process holds.

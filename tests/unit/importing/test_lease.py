@@ -13,6 +13,7 @@ import pytest
 
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImportRunning, LeaseLost, SinkBusy
+from ray_import.importing import lease
 from ray_import.importing.executor import InlineExecutor
 from ray_import.importing.lease import Heartbeat, begin, is_dead, this_process
 from ray_import.importing.loop import run_import
@@ -45,6 +46,13 @@ def test_a_process_that_lives_or_cannot_be_seen_is_not_dead() -> None:
 def test_another_process_that_has_the_same_number_now_is_another() -> None:
     here, number, began = this_process().rsplit("/", 2)
     assert is_dead(f"{here}/{number}/{int(began) - 1}")
+
+
+def test_a_process_of_which_it_is_hidden_when_it_began_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = this_process()
+    monkeypatch.setattr(lease, "_state_and_begin", lambda _: ("", ""))  # /proc with hidepid, or no file more to open
+    assert not is_dead(me)
+    assert this_process() == me
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="without /proc its parent has to have heard of its end")
