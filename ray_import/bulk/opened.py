@@ -79,7 +79,8 @@ def opened_run(
         with Heartbeat(open_sink):
             named = [RunUser(user.user_id, label_of(user.source)) for user in found.users]
             in_run = sink.add_users(run_id, named)
-            users = which.as_far_as_they_are(found.users, in_run)
+            whole = sink.versions(settings.rows_hash)
+            users = which.as_far_as_they_are(found.users, in_run, whole)
             others_wait = any(user.state not in DONE_STATES and user.user_id in found.others for user in in_run)
             sources = {user.user_id: user for user in found.users}
             yield OpenedRun(run_id, of, users, others_wait, sources, found.passed_over, settings, destination, sink)

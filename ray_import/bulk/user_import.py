@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
 from ray_import.bulk.users import UserSource, at_a_glance
 from ray_import.chunks.rows import Import
-from ray_import.errors import ImporterError, NotAnExport
+from ray_import.errors import ImporterError, ImportRunning, NotAnExport
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.sources import found_nothing
 from ray_import.importing.summary import counts_as_dict
@@ -39,6 +39,7 @@ class UserImport:
         self._part: Part | None = None
         self._skipped = False
         self._end: Ended | None = None
+        self._may_have_begun = False
 
     @property
     def waits_on(self) -> Any | None:
@@ -92,7 +93,12 @@ class UserImport:
         if opened.version and opened.version == self._known_version:
             self._skipped = True
             return
-        begin(self._sink, self.work.of, self.user.source)
+        self._may_have_begun = True
+        try:
+            begin(self._sink, self.work.of, self.user.source)
+        except ImportRunning:
+            self._may_have_begun = False
+            raise
         self.has_begun = True
 
     def _hand_out(self, workers: Workers, most_bytes: int, turn: int) -> bool:
@@ -127,11 +133,13 @@ class UserImport:
         self.stop_reading()
         self.error = self.error or self._nothing_found()
         counts = counts_as_dict(self.counts)
-        if self.has_begun and not self._sink.update_job(
-            self.work.of.id, counts, _job_status(self._state()), self._message()
-        ):
+        if self._may_have_begun and not self._end_job(counts) and self.has_begun:
             self.error = self.error or lost()
         return replace(self.user, state=self._state(), error=self._message(), counts=counts)
+
+    def _end_job(self, counts: dict[str, Any]) -> bool:
+        """Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of."""
+        return self._sink.update_job(self.work.of.id, counts, _job_status(self._state()), self._message())
 
     def stop_reading(self) -> None:
         """Nothing more of the export is wanted."""

@@ -1,6 +1,6 @@
 """Which users a run is over, and where they are found: in a manifest, a bucket or a table."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from ray_import.bulk.bucket import FoundUsers, newest_exports
 from ray_import.bulk.users import UserSource, at_a_glance, read_manifest, selected, unique
 from ray_import.errors import ConfigError
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import DONE_STATES, LACKING_STATES, RunUser, Sink
+from ray_import.sink.port import DONE_STATES, WHOLE_STATES, RunUser, Sink
 from ray_import.source.address import label_of
 from ray_import.source.listing import StorageFolder, files_in
 
@@ -74,18 +74,21 @@ class WhichUsers:
         named = sink.users_of(self.table or "", self.source_column or "")
         return FoundUsers(unique([UserSource(user_id, source) for user_id, source in named]))
 
-    def as_far_as_they_are(self, users: Sequence[UserSource], in_run: Sequence[RunUser]) -> list[RunUser]:
+    def as_far_as_they_are(
+        self, users: Sequence[UserSource], in_run: Sequence[RunUser], whole: Collection[str]
+    ) -> list[RunUser]:
         """Those of the users, as far as they are in a run that goes on: without their counts, and without anything done
-        where they are to be looked at again."""
+        where they are to be looked at again. `whole` are those who are in as a whole (`RunLedger.versions`)."""
         named = {user.user_id: user for user in users}
-        return [self._now(named[user.user_id], user) for user in in_run if user.user_id in named]
+        return [self._now(named[user.user_id], user, whole) for user in in_run if user.user_id in named]
 
-    def _now(self, user: UserSource, before: RunUser) -> RunUser:
-        label = label_of(user.source)
-        asked_for = self.only or (self.failed and before.state in LACKING_STATES)
-        if before.state in DONE_STATES and (asked_for or before.source != label or _has_changed(user, before.version)):
-            return RunUser(user.user_id, label)
-        return replace(before, source=label, counts={})
+    def _now(self, user: UserSource, before: RunUser, whole: Collection[str]) -> RunUser:
+        now = replace(before, source=label_of(user.source), counts={})
+        if before.state not in DONE_STATES:
+            return now
+        is_in_no_more = before.state in WHOLE_STATES and user.user_id not in whole  # another import came in between
+        is_another = before.source != now.source or _has_changed(user, before.version)
+        return RunUser(user.user_id, now.source) if self.only or self.failed or is_in_no_more or is_another else now
 
 
 def _has_changed(user: UserSource, version: str) -> bool:

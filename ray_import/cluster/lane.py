@@ -1,6 +1,5 @@
 """One worker as its pool knows it, and the actor that it is."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +45,6 @@ class Lane:
     actor: Any = None
     process: WorkerProcess | None = None
     silent: int = 0
-    silent_since: float = 0.0
     batches: int = 0
     retiring: bool = False
     leaving: bool = False
@@ -59,18 +57,17 @@ class Lane:
         return not self.given_up and not self.leaving
 
     @property
+    def is_up(self) -> bool:
+        """Whether it has answered, and was not lost since."""
+        return not self.given_up and self.silent == 0
+
+    @property
     def is_silent(self) -> bool:
         """Whether it was asked in vain so often that another one had better do its work."""
         return self.silent >= MAX_SILENT
 
-    @property
-    def silent_seconds(self) -> float:
-        """For how long it has been asked in vain."""
-        return time.monotonic() - self.silent_since
-
     def ask(self) -> Any:
         """The call that answers once the worker is up."""
-        self.silent_since = self.silent_since if self.silent else time.monotonic()
         self.silent += 1
         return self.actor.ready.options(name="worker_ready").remote()
 

@@ -37,6 +37,7 @@ class Lanes:
         self._lanes: list[Lane] = []
         self._verdicts: list[Verdict] = []
         self._has_been_up = False
+        self._last_up = time.monotonic()
         self.asked: dict[Any, int] = {}  # which lane each call asks whether it is up
 
     @property
@@ -103,10 +104,23 @@ class Lanes:
             process = ray.get(call)
         except LOST as error:
             self.lost(lane, error)
+            return
         except ray.exceptions.RayError as error:
             self._cannot_begin(lane, to_ours(error))
         else:
             self._is_up(lane, process)
+        self._last_up = time.monotonic()
+
+    def refuse_to_wait_for_ever(self) -> None:
+        """Raises ClusterError where none has been up for longer than a machine may take to come.
+
+        Asked of all of them: one by one they are given up, and started anew, without end.
+        """
+        now = time.monotonic()
+        if any(lane.is_up for lane in self._lanes):
+            self._last_up = now
+        elif now - self._last_up > self._patience.none_left:
+            raise ClusterError(f"No worker has come up again in {now - self._last_up:.0f} s.")
 
     def _is_up(self, lane: int, process: WorkerProcess) -> None:
         self._has_been_up = True
@@ -134,6 +148,8 @@ class Lanes:
         """The worker is gone: asks for it again, or for another one."""
         self._dispatch.lane_lost(lane)
         known = self._lanes[lane]
+        if known.is_up:
+            self._last_up = time.monotonic()
         if known.leaving:
             self._give_up(lane)
         elif (refused := cannot_be_made(error)) is not None:
@@ -141,22 +157,20 @@ class Lanes:
         else:
             is_dead = isinstance(error, ray.exceptions.ActorDiedError)  # otherwise Ray starts it again
             actor = self._make_actor(lane) if is_dead else known.actor
-            self._lanes[lane] = Lane(actor, known.process, known.silent, known.silent_since)
+            self._lanes[lane] = Lane(actor, known.process, known.silent)
             self._ask(lane)
 
     def _ask(self, lane: int) -> None:
         """A worker that (re)starts fails what it is sent at once: nothing goes there before it answers.
 
         One that does not come back, since its machine is gone, say, and the others have no room, is given up while
-        there are others; the last one is waited for as long as a machine may take to come.
+        there are others.
         """
         known = self._lanes[lane]
         if known.is_silent and self.wanted > 1:
             self._give_up(lane)
-            return
-        if known.is_silent and known.silent_seconds > self._patience.none_left:
-            raise ClusterError(f"No worker has come up again in {known.silent_seconds:.0f} s.")
-        self.asked[known.ask()] = lane
+        else:
+            self.asked[known.ask()] = lane
 
     def recycle(self, lane: int, held_bytes: int) -> None:
         """A worker has done a batch, and has held so much: one that has done, or held, enough is to be replaced."""

@@ -111,12 +111,16 @@ class WorkerPool:
         self._dispatch.budget_bytes = min(self._most_bytes, workers * self._flow.bytes_per_worker)
 
     def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
-        """Waits until something is done, or one of `also` is ready, at most so long; gives what is done."""
+        """Waits until something is done, or one of `also` is ready, at most so long; gives what is done.
+
+        Raises ClusterError where no worker has been up for too long.
+        """
         for ref in self._ready(timeout_seconds, also):
             if ref in self._lanes.asked:
                 self._lanes.settle(ref)
             elif (call := self._calls.pop(ref, None)) is not None:  # its worker may have died by another call
                 self._settle(ref, call)
+        self._lanes.refuse_to_wait_for_ever()
         for verdict in self._lanes.take_verdicts():
             self._carry_out(verdict)
         self._send()

@@ -99,7 +99,7 @@ def is_dead(holder: str) -> bool:
         except ProcessLookupError:
             return True
     state, its_begin = _state_and_begin(int(number))
-    return state == "Z" or its_begin not in ("", began)  # of other people's processes it may be hidden
+    return state == "Z" or bool(began and its_begin and its_begin != began)  # when one began may be hidden
 
 
 def _here() -> str:

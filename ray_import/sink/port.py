@@ -142,7 +142,10 @@ class RunLedger(Protocol):
         """All users of a run."""
 
     def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
-        """Remembers how far these users are. False, and remembers nothing, where the run is held by another by now."""
+        """Remembers how far these users are. False, and remembers nothing, where the run is held by another by now.
+
+        Who is skipped has nothing new: what others import meanwhile is newer, though it was said before.
+        """
 
     def complete_run(self, run_id: str, holder: str) -> None:
         """The run has come to its end, unless it is held by another by now."""

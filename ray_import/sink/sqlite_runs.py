@@ -79,8 +79,9 @@ class SqliteRuns(SqliteConnection):
             if held.fetchone() is None:
                 return False
             self._db.executemany(
-                "UPDATE import_run_users SET source = ?, state = ?, attempts = ?, version = ?, error = ?, counts = ?,"
-                " updated_at = ? WHERE run_id = ? AND user_id = ?",
+                "UPDATE import_run_users SET source = ?1, state = ?2, attempts = ?3, version = ?4, error = ?5,"
+                " counts = ?6, updated_at = CASE ?2 WHEN 'skipped' THEN updated_at ELSE ?7 END"
+                " WHERE run_id = ?8 AND user_id = ?9",
                 (
                     (
                         user.source, user.state, user.attempts, user.version, user.error,

@@ -1,10 +1,13 @@
 """Whatever asks an import to stop, as one thing."""
 
 import signal
+import sys
 from types import FrameType
 from typing import Self
 
 from ray_import.errors import Interrupted
+
+_AGAIN_AFTER_SECONDS = 0.01
 
 
 class Interruption:
@@ -17,10 +20,15 @@ class Interruption:
 
     def __enter__(self) -> Self:
         self._before = [signal.getsignal(number) for number in self._SIGNALS]
+        self._alarm_before = signal.signal(signal.SIGALRM, self._interrupt)
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         self.listen()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.ignore()
+        sys.unraisablehook = self._hook_before
+        signal.signal(signal.SIGALRM, self._alarm_before)
         for number, handler in zip(self._SIGNALS, self._before, strict=True):
             signal.signal(number, handler)
         if kind is KeyboardInterrupt:
@@ -34,9 +42,17 @@ class Interruption:
 
     def ignore(self) -> None:
         """From here on there is nothing to interrupt."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number in self._SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         self.ignore()
         raise KeyboardInterrupt
+
+    def _unraisable(self, raised: "sys.UnraisableHookArgs") -> None:
+        """Where Python has to swallow it, in a `__del__` of Ray's, say, it is raised again a moment later."""
+        if issubclass(raised.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER_SECONDS)
+        else:
+            self._hook_before(raised)

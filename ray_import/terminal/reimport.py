@@ -65,9 +65,9 @@ def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int |
     with closing(checked_destination(to, workers).look()) as sink:
         found = _found(which, sink, settings)
         goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
-        known = which.as_far_as_they_are(found.users, sink.run_users(goes_on)) if goes_on else []
-        versions = {} if force else sink.versions(settings.rows_hash)
-        return plan_of(found, known, versions, workers or os.cpu_count() or 1, goes_on)
+        whole = sink.versions(settings.rows_hash)
+        known = which.as_far_as_they_are(found.users, sink.run_users(goes_on), whole) if goes_on else []
+        return plan_of(found, known, {} if force else whole, workers or os.cpu_count() or 1, goes_on)
 
 
 def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:

@@ -173,15 +173,21 @@ def last_worker_lost(
         ray.get(other)
 
 
-def test_the_last_worker_is_not_waited_for_without_end(
-    session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_where_no_worker_is_left_none_is_waited_for_without_end(
+    session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int
 ) -> None:
-    monkeypatch.setattr(lane, "MAX_SILENT", 2)
+    monkeypatch.setattr(lane, "MAX_SILENT", 2)  # those that wait are given up, and started anew, all the time
+
+    def is_over() -> bool:
+        one.pool.resize(wanted)
+        return bool(one.done)
+
     with (
-        last_worker_lost(session, batches[0], tmp_path, none_left_seconds=0) as (one, _),
+        last_worker_lost(session, batches[0], tmp_path, none_left_seconds=4) as (one, _),
         pytest.raises(ClusterError, match="come up again"),
     ):
-        one.wait_until(lambda: one.done)
+        one.wait_until(is_over)
 
 
 def test_the_last_worker_is_waited_for_as_long_as_a_machine_may_take_to_come(

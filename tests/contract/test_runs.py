@@ -268,6 +268,15 @@ def test_who_was_imported_by_themselves_since_may_have_something_else_in(sink: S
     assert sorted(sink.versions(SETTINGS)) == ["ana", "ben"]
 
 
+def test_who_is_skipped_has_nothing_newer_than_what_was_imported_meanwhile(sink: Sink) -> None:
+    run_of(sink, "run-1", ended(ANA), ended(BEN))
+    begun(sink, "run-2", ANA, BEN)
+    run_of(sink, "run-3", ended(ANA), of=RunOf("other.jsonl", "settings-2"))
+    assert sink.save_users("run-2", ME, [ended(ANA, "skipped"), ended(BEN, "skipped")])
+    assert sink.versions(SETTINGS) == {"ben": ("ben.zip", "v1")}
+    assert sink.versions("settings-2") == {"ana": ("ana.zip", "v1")}
+
+
 def test_a_run_that_was_interrupted_counts_as_far_as_it_came(sink: Sink) -> None:
     begun(sink, "run-1", ANA, BEN)
     assert sink.save_users("run-1", ME, [ended(ANA)])

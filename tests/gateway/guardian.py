@@ -4,6 +4,7 @@ It prints one line of JSON when the server answers, and stops the server and rem
 has a line or ends: when the tests are done, and also when their process is killed. Nothing of it stays behind then.
 """
 
+import fcntl
 import json
 import os
 import secrets
@@ -47,7 +48,9 @@ def main() -> None:
     os.chdir("/")  # as root, the server runs as another user, who may not see the current folder
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # short: sockets' paths have 107 bytes
     try:
-        server = get_server(folder, start=False, postgres_version=POSTGRES_VERSION)
+        with Path(__file__).open() as one_at_a_time:  # as root, the first one makes that user
+            fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+            server = get_server(folder, start=False, postgres_version=POSTGRES_VERSION)
         server.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as settings:
             settings.write(SETTINGS)

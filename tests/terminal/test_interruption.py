@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +25,47 @@ def test_a_signal_interrupts_once_and_what_was_set_before_is_set_again(number: s
     with pytest.raises(Interrupted), Interruption():
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
+
+
+class InterruptedAtItsEnd:
+    """Python swallows what is raised in its `__del__`."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interruption_that_python_swallows_comes_again() -> None:
+    hook, alarm = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
+
+    def waits() -> None:
+        InterruptedAtItsEnd()
+        assert threading.Event().wait(60), "it was not interrupted"
+
+    with pytest.raises(Interrupted), Interruption():
+        waits()
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGALRM)) == (hook, alarm)
+
+
+def test_after_the_last_thing_that_may_be_interrupted_nothing_comes_again() -> None:
+    with Interruption() as interruption:
+        InterruptedAtItsEnd()
+        interruption.ignore()
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+class RaisesAtItsEnd:
+    """Something else than an interruption."""
+
+    def __del__(self) -> None:
+        raise ValueError("at its end")
+
+
+def test_what_else_python_swallows_is_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda raised: told.append(raised.exc_type))
+    with Interruption():
+        RaisesAtItsEnd()
+    assert told == [ValueError]
 
 
 @pytest.mark.usefixtures("hung_up_ignored")

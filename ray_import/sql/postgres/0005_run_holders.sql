@@ -47,7 +47,7 @@ begin
     return public.ray_import_run_users(p_run_id);
 end $$;
 
--- Says how far users are. False, and nothing said, where another process has taken the run over.
+-- Says how far users are: who was skipped, since something was in before, is so since then at least. False, and nothing said, where another process has taken the run over.
 create or replace function public.ray_import_run_tell(p_run_id text, p_holder text, p_users jsonb)
 returns boolean language plpgsql set search_path = '' as $$
 begin
@@ -57,7 +57,8 @@ begin
     end if;
     update public.import_run_users
     set source = u ->> 'source', state = u ->> 'state', attempts = (u ->> 'attempts')::integer,
-        version = u ->> 'version', error = u ->> 'error', counts = u -> 'counts', updated_at = clock_timestamp()
+        version = u ->> 'version', error = u ->> 'error', counts = u -> 'counts',
+        updated_at = case u ->> 'state' when 'skipped' then updated_at else clock_timestamp() end
     from jsonb_array_elements(p_users) u
     where run_id = p_run_id and user_id = u ->> 'user_id';
     return true;

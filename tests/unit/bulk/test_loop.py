@@ -11,10 +11,10 @@ import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
 from ray_import.chunks.rows import Import
-from ray_import.errors import ImporterError, LeaseLost, SourceRefused, SourceUnavailable
+from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.work import Work
-from ray_import.sink.port import Job, JobStatus, RunOf
+from ray_import.sink.port import Job, JobStatus, Running, RunOf
 from ray_import.sink.sqlite import SqliteSink
 from tests.unit.bulk.inline import WHAT, Clock, Dials, LedgerSink, Users
 from tests.unit.importing.runs import STARTED_AT, Database, batches_of_bytes
@@ -415,6 +415,25 @@ def test_a_run_that_another_process_has_taken_over_ends_and_changes_nothing_more
         users.run(dials=Dials(after_batch=takes_over))
     with closing(SqliteSink(users.database)) as sink:
         assert "complete" not in {user.state for user in sink.run_users("run-1")}
+
+
+def test_a_job_whose_begin_was_not_answered_keeps_nobody_waiting(users: Users, database: Database) -> None:
+    unanswered = ["ben"]
+
+    class Unanswered(LedgerSink):
+        def start_job(self, of: Import, source: str, holder: str) -> Running | None:
+            running = super().start_job(of, source, holder)
+            if of.user_id in unanswered:
+                unanswered.remove(of.user_id)
+                raise SinkBusy("The answer was lost.")
+            return running
+
+    outcome = users.run(make_sink=Unanswered)
+    assert outcome.states == dict.fromkeys(users.sources, "complete")
+    assert outcome.saved["ben"].attempts == 2
+    assert sorted((job.user_id, job.status) for job in jobs(database)) == [
+        ("ana", "complete"), ("ben", "complete"), ("ben", "failed"), ("eve", "complete"),
+    ]  # fmt: skip
 
 
 def test_telling_many_jobs_how_far_they_are_takes_a_tenth_of_the_time_and_forgets_none(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import pytest
 
 from ray_import.bulk.opened import OpenedRun, opened_run
 from ray_import.bulk.which import WhichUsers
+from ray_import.chunks.rows import Import, iso_time
 from ray_import.errors import ImportRunning, LeaseLost
 from ray_import.importing.lease import this_process
 from ray_import.settings import ImportSettings
@@ -161,6 +163,24 @@ def test_who_is_asked_for_by_name_is_looked_at_again(service: Service) -> None:
     assert service.run("ana", "eve") == ["ana", "eve"]
 
 
+def imported_alone(service: Service, name: str) -> None:
+    """A user is imported by `ray-import run`, with whatever settings, after what was saved until now."""
+    now = iso_time(time.time())
+    while iso_time(time.time()) == now:  # times are kept to the millisecond
+        pass
+    with closing(SqliteSink(service.folder / "chunks.db")) as sink:
+        assert sink.start_job(Import(f"of {name}", name, time.time()), "x", this_process()) is None
+        assert sink.update_job(f"of {name}", {}, "complete")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_whom_another_import_has_replaced_since_is_looked_at_again(service: Service, force: bool) -> None:
+    service.is_interrupted("ana", "ben", force=force, eve="failed")
+    imported_alone(service, "ben")
+    imported_alone(service, "eve")
+    assert service.run(force=force) == ["ben"]
+
+
 # --- who failed ----------------------------------------------------------------------------------
 
 
@@ -178,6 +198,14 @@ def test_who_failed_in_an_interrupted_run_is_tried_again_in_it(service: Service)
     with service.opened() as opened:
         assert opened.id == interrupted
         assert [user.user_id for user in opened.users if user.state == "pending"] == ["eve"]
+
+
+def test_who_has_failed_elsewhere_since_is_tried_again_in_it(service: Service) -> None:
+    interrupted = service.is_interrupted("ana", "ben")
+    service.run("ana", force=True, ana="failed")
+    with service.opened(failed=True) as opened:
+        assert opened.id == interrupted
+        assert [(user.user_id, user.state) for user in opened.users] == [("ana", "pending")]
 
 
 # --- who is at it --------------------------------------------------------------------------------

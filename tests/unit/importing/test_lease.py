@@ -50,6 +50,7 @@ def test_another_process_that_has_the_same_number_now_is_another() -> None:
 
 def test_a_process_of_which_it_is_hidden_when_it_began_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     me = this_process()
+    assert not is_dead(me.rpartition("/")[0] + "/")
     monkeypatch.setattr(lease, "_state_and_begin", lambda _: ("", ""))  # /proc with hidepid, or no file more to open
     assert not is_dead(me)
     assert this_process() == me
