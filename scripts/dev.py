@@ -27,7 +27,8 @@ STAMP = VENV / "dev-stamp"
 
 SAMPLE = ("ray-import", "run", "examples/export", "--to", "sqlite:///chunks.db")
 FAST_TESTS = ("pytest", "-n", "2", "-m", "not ray")
-RAY_TESTS = ("pytest", "-m", "ray")  # one after the other: they share a Ray, and two would want the CPUs
+# Two at a time, each process with a Ray of its own: half of their time they wait for Ray's processes.
+RAY_TESTS = ("pytest", "-n", "2", "--dist", "worksteal", "-m", "ray")
 STATIC_CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),

@@ -101,8 +101,9 @@ def idle() -> None:
 
 
 @ray.remote
-def takes_cpus(until: str) -> None:
-    """Until there is that file."""
+def takes_cpus(until: str) -> Iterator[None]:
+    """Tells that it has them, and keeps them until there is that file."""
+    yield
     while not os.path.exists(until):  # noqa: PTH110 - pickled by value
         time.sleep(0.05)
 
@@ -163,14 +164,15 @@ def last_worker_lost(
     go_on = folder / "go on"
     with pooled(session, folder / "chunks.db", 1, Patience(none_left=none_left_seconds), session.cpus) as one:
         one.wait_until(workers_up)
-        other = takes_cpus.options(num_cpus=session.cpus).remote(str(go_on))
+        other = takes_cpus.options(num_cpus=session.cpus, num_returns="streaming").remote(str(go_on))
         try:
             workers_up()[0].kill()
+            ray.get(next(other), timeout=60)
             one.submit(batch)
             yield one, go_on
         finally:
             go_on.touch()
-        ray.get(other)
+        assert list(other) == []
 
 
 @pytest.mark.parametrize("wanted", [1, 3])
