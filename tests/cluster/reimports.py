@@ -40,7 +40,8 @@ def of_own_ray() -> dict[str, str]:
 
 
 def of_this_ray() -> dict[str, str]:
-    """The environment of a run that joins the Ray of the tests: it is up already."""
+    """The environment of a run that joins the Ray of the tests, which the fixture `session` has started."""
+    assert ray.is_initialized(), "Ray would start one that nobody ends"
     return dict(os.environ) | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
 
 

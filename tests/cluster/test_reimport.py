@@ -24,7 +24,7 @@ from tests.cluster.reimports import (
     wait_until,
 )
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("session")]
 
 
 @pytest.fixture(scope="module")
