@@ -9,7 +9,7 @@ from benchmarks.storm_site import site
 
 pytestmark = pytest.mark.ray
 
-USERS = 60
+USERS = 80
 
 
 def test_whatever_is_lost_when_the_tables_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
@@ -17,8 +17,7 @@ def test_whatever_is_lost_when_the_tables_are_those_of_an_undisturbed_run(tmp_pa
         users = place.put(tmp_path, USERS, seed=1)
         calm = in_fair_weather(place, users)
         storm, wild = through_the_storm(place, users, seed=1, strength=Strength(runs=2, machines=1))
-    assert storm.machines == 1
-    assert storm.runs_killed >= 1, "the second may have ended before its time was up"
+    assert (storm.runs_killed, storm.machines) == (2, 1)
     assert storm.workers > 1
     assert differences(calm, wild) == []
     assert len(calm["import_run_users"]) == USERS
