@@ -37,7 +37,8 @@ class OpenedRun:
         return any(path_of(user.source) is not None for user in self.sources.values())
 
     def imports(self, readers: Readers) -> Imports:
-        """What begins to read a user's export."""
+        """What begins to read a user's export, by what is in now: since the run was opened, a machine may have been
+        waited for."""
         versions = self.sink.versions(self.settings.rows_hash)
         return Imports(readers, self.sink, self.settings, self.sources, versions, self.of.force)
 

@@ -12,6 +12,8 @@ from ray_import.cluster.lane import Lane, Patience, Recycling
 from ray_import.errors import ClusterError, ImporterError, SinkBusy
 from ray_import.importing.dispatch import Death, Dispatch, Verdict
 
+LOOK_SECONDS = 5.0
+"""The longest between two looks at the workers that counts as time in which they were looked at."""
 REST_SECONDS = 300.0
 """Until a worker is tried again that could not begin where it was: one machine with a wrong setting, say."""
 
@@ -37,7 +39,8 @@ class Lanes:
         self._lanes: list[Lane] = []
         self._verdicts: list[Verdict] = []
         self._has_been_up = False
-        self._last_up = time.monotonic()
+        self._looked = time.monotonic()
+        self._none_up_seconds = 0.0
         self.asked: dict[Any, int] = {}  # which lane each call asks whether it is up
 
     @property
@@ -77,12 +80,12 @@ class Lanes:
                 self._dispatch.add_lane()
             self._start(lane)
         for lane in self._too_many(workers):
-            if self._lanes[lane].silent:
-                self._give_up(lane)
-            else:
+            if self._lanes[lane].is_up:
                 self._lanes[lane].leaving = True
                 self._dispatch.retire(lane)
                 self.end_if_idle(lane)
+            else:
+                self._give_up(lane)
 
     def _lacking(self, workers: int) -> list[int]:
         """Those that rest are not: who took their place would come to the same machine."""
@@ -94,7 +97,7 @@ class Lanes:
     def _too_many(self, workers: int) -> list[int]:
         """First those that are not up, and may wait for the CPU of a machine that is gone."""
         wanted = [i for i, lane in enumerate(self._lanes) if lane.is_wanted]
-        wanted.sort(key=lambda i: not self._lanes[i].silent)
+        wanted.sort(key=lambda i: self._lanes[i].is_up)
         return wanted[: max(0, len(wanted) - workers)]
 
     def settle(self, call: Any) -> None:
@@ -104,23 +107,22 @@ class Lanes:
             process = ray.get(call)
         except LOST as error:
             self.lost(lane, error)
-            return
         except ray.exceptions.RayError as error:
             self._cannot_begin(lane, to_ours(error))
         else:
             self._is_up(lane, process)
-        self._last_up = time.monotonic()
 
     def refuse_to_wait_for_ever(self) -> None:
         """Raises ClusterError where none has been up for longer than a machine may take to come.
 
-        Asked of all of them: one by one they are given up, and started anew, without end.
+        Asked of all of them: one by one they are given up, and started anew, without end. Only time in which somebody
+        looked counts: a driver may be held up for minutes, by its own destination, say, while workers come and go.
         """
         now = time.monotonic()
-        if any(lane.is_up for lane in self._lanes):
-            self._last_up = now
-        elif now - self._last_up > self._patience.none_left:
-            raise ClusterError(f"No worker has come up again in {now - self._last_up:.0f} s.")
+        since, self._looked = min(now - self._looked, LOOK_SECONDS), now
+        self._none_up_seconds = 0.0 if any(lane.is_up for lane in self._lanes) else self._none_up_seconds + since
+        if self._none_up_seconds > self._patience.none_left:
+            raise ClusterError(f"No worker has come up again in {self._none_up_seconds:.0f} s.")
 
     def _is_up(self, lane: int, process: WorkerProcess) -> None:
         self._has_been_up = True
@@ -137,6 +139,7 @@ class Lanes:
         if not self._has_been_up or (self.wanted == 1 and not isinstance(error, SinkBusy)):
             raise error
         if isinstance(error, SinkBusy):
+            self._none_up_seconds = 0.0
             self._ask(lane)
             return
         self._give_up(lane, REST_SECONDS)
@@ -148,8 +151,6 @@ class Lanes:
         """The worker is gone: asks for it again, or for another one."""
         self._dispatch.lane_lost(lane)
         known = self._lanes[lane]
-        if known.is_up:
-            self._last_up = time.monotonic()
         if known.leaving:
             self._give_up(lane)
         elif (refused := cannot_be_made(error)) is not None:

@@ -144,7 +144,7 @@ class RunLedger(Protocol):
     def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
         """Remembers how far these users are. False, and remembers nothing, where the run is held by another by now.
 
-        Who is skipped has nothing new: what others import meanwhile is newer, though it was said before.
+        Who waits, or is skipped, has nothing new: what others import meanwhile is newer, though it was said before.
         """
 
     def complete_run(self, run_id: str, holder: str) -> None:

@@ -80,7 +80,7 @@ class SqliteRuns(SqliteConnection):
                 return False
             self._db.executemany(
                 "UPDATE import_run_users SET source = ?1, state = ?2, attempts = ?3, version = ?4, error = ?5,"
-                " counts = ?6, updated_at = CASE ?2 WHEN 'skipped' THEN updated_at ELSE ?7 END"
+                " counts = ?6, updated_at = CASE WHEN ?2 IN ('pending', 'skipped') THEN updated_at ELSE ?7 END"
                 " WHERE run_id = ?8 AND user_id = ?9",
                 (
                     (

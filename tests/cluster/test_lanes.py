@@ -201,3 +201,17 @@ def test_the_last_worker_is_waited_for_as_long_as_a_machine_may_take_to_come(
         go_on.touch()
         one.wait_until(lambda: one.done)
     assert [(done.conversations, done.error) for done in one.done] == [(len(batches[0].frames), None)]
+
+
+def test_time_in_which_nobody_looked_is_not_taken_for_time_without_workers(
+    session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "MAX_SILENT", 2)
+    now = time.monotonic
+    with last_worker_lost(session, batches[0], tmp_path, none_left_seconds=60) as (one, go_on):
+        one.wait_until(lambda: one.pool._lanes._lanes[0].silent > 1)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 240)  # a driver that its destination held up
+        one.done.extend(one.pool.wait(0.1))
+        go_on.touch()
+        one.wait_until(lambda: one.done)
+    assert [(done.conversations, done.error) for done in one.done] == [(len(batches[0].frames), None)]

@@ -1,18 +1,18 @@
 """What every destination remembers of runs over many users (`RunLedger` in `ray_import/sink/port.py`)."""
 
 import threading
-import time
 from contextlib import closing
 from dataclasses import replace
 from typing import get_args
 
 import pytest
 
-from ray_import.chunks.rows import Import, iso_time
+from ray_import.chunks.rows import Import
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.port import LEASE_SECONDS, RunOf, RunUser, Sink, UserState
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, PostgresTables
 from tests.gateway.postgres import Database
+from tests.unit.importing.runs import a_millisecond_later
 
 WHAT = "/exports/users.jsonl"
 OF = RunOf(WHAT, SETTINGS)
@@ -258,9 +258,7 @@ def test_what_was_replaced_with_other_settings_is_not_in_any_more(sink: Sink) ->
 
 def test_who_was_imported_by_themselves_since_may_have_something_else_in(sink: Sink) -> None:
     run_of(sink, "run-1", ended(ANA), ended(BEN))
-    now = iso_time(time.time())
-    while iso_time(time.time()) == now:  # times are kept to the millisecond
-        pass
+    a_millisecond_later()
     sink.start_job(Import("import-1", "ana", 1_790_000_000.0), "ana.zip", ME)
     sink.update_job("import-1", COUNTS, "complete")
     assert sink.versions(SETTINGS) == {"ben": ("ben.zip", "v1")}
@@ -268,11 +266,16 @@ def test_who_was_imported_by_themselves_since_may_have_something_else_in(sink: S
     assert sorted(sink.versions(SETTINGS)) == ["ana", "ben"]
 
 
-def test_who_is_skipped_has_nothing_newer_than_what_was_imported_meanwhile(sink: Sink) -> None:
+@pytest.mark.parametrize("attempts", [(), ("pending",)], ids=["at once", "after a reader was lost"])
+def test_who_is_skipped_has_nothing_newer_than_what_was_imported_meanwhile(
+    sink: Sink, attempts: tuple[UserState, ...]
+) -> None:
     run_of(sink, "run-1", ended(ANA), ended(BEN))
     begun(sink, "run-2", ANA, BEN)
     run_of(sink, "run-3", ended(ANA), of=RunOf("other.jsonl", "settings-2"))
-    assert sink.save_users("run-2", ME, [ended(ANA, "skipped"), ended(BEN, "skipped")])
+    a_millisecond_later()
+    for state in (*attempts, "skipped"):
+        assert sink.save_users("run-2", ME, [ended(ANA, state), ended(BEN, state)])
     assert sink.versions(SETTINGS) == {"ben": ("ben.zip", "v1")}
     assert sink.versions("settings-2") == {"ana": ("ana.zip", "v1")}
 

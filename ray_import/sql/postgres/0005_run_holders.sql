@@ -47,7 +47,8 @@ begin
     return public.ray_import_run_users(p_run_id);
 end $$;
 
--- Says how far users are: who was skipped, since something was in before, is so since then at least. False, and nothing said, where another process has taken the run over.
+-- Says how far users are; of those who wait, or are skipped, nothing has changed since that was said before.
+-- False, and nothing said, where another process has taken the run over.
 create or replace function public.ray_import_run_tell(p_run_id text, p_holder text, p_users jsonb)
 returns boolean language plpgsql set search_path = '' as $$
 begin
@@ -58,7 +59,7 @@ begin
     update public.import_run_users
     set source = u ->> 'source', state = u ->> 'state', attempts = (u ->> 'attempts')::integer,
         version = u ->> 'version', error = u ->> 'error', counts = u -> 'counts',
-        updated_at = case u ->> 'state' when 'skipped' then updated_at else clock_timestamp() end
+        updated_at = case when u ->> 'state' in ('pending', 'skipped') then updated_at else clock_timestamp() end
     from jsonb_array_elements(p_users) u
     where run_id = p_run_id and user_id = u ->> 'user_id';
     return true;

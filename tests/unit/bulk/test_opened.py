@@ -12,7 +12,7 @@ import pytest
 
 from ray_import.bulk.opened import OpenedRun, opened_run
 from ray_import.bulk.which import WhichUsers
-from ray_import.chunks.rows import Import, iso_time
+from ray_import.chunks.rows import Import
 from ray_import.errors import ImportRunning, LeaseLost
 from ray_import.importing.lease import this_process
 from ray_import.settings import ImportSettings
@@ -20,6 +20,7 @@ from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import RunOf, RunUser, UserState
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.source.version import version_and_size
+from tests.unit.importing.runs import a_millisecond_later
 
 NAMES = ("ana", "ben", "eve")
 SETTINGS = ImportSettings()
@@ -165,9 +166,7 @@ def test_who_is_asked_for_by_name_is_looked_at_again(service: Service) -> None:
 
 def imported_alone(service: Service, name: str) -> None:
     """A user is imported by `ray-import run`, with whatever settings, after what was saved until now."""
-    now = iso_time(time.time())
-    while iso_time(time.time()) == now:  # times are kept to the millisecond
-        pass
+    a_millisecond_later()
     with closing(SqliteSink(service.folder / "chunks.db")) as sink:
         assert sink.start_job(Import(f"of {name}", name, time.time()), "x", this_process()) is None
         assert sink.update_job(f"of {name}", {}, "complete")

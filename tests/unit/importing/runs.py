@@ -1,13 +1,14 @@
 """Imports as the tests run them: in this process, into a real SQLite file."""
 
 import sqlite3
+import time
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import Import, iso_time
 from ray_import.importing.executor import InlineExecutor
 from ray_import.importing.loop import run_import
 from ray_import.importing.progress import Progress
@@ -25,6 +26,13 @@ OF_ONE_RUN = {"import_id", "seen_in", "imported_at", "is_recent"}
 """Columns that say by which import, and when, a row was made."""
 
 Row = dict[str, Any]
+
+
+def a_millisecond_later() -> None:
+    """Times in the database are kept to the millisecond: what is said from here on is later than what was."""
+    now = iso_time(time.time())
+    while iso_time(time.time()) == now:
+        pass
 
 
 def batches_of_bytes(batch_bytes: int, settings: ImportSettings = SETTINGS) -> ImportSettings:
