@@ -31,7 +31,6 @@ from tests.cluster.reimports import started  # noqa: E402
 LOOK_EVERY_S = 0.05
 WORKER_LIVES_S = (1.0, 4.0)
 MACHINE_LIVES_S = (5.0, 12.0)
-RUN_LIVES_S = (4.0, 12.0)
 HUNG_AFTER_S = 600
 
 
@@ -49,7 +48,7 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """How much is lost at the most.
+    """How much is lost at the most, and for how many seconds a run lives that is lost.
 
     Workers are not without end: a conversation that is there whenever one is lost is rejected after three times, and
     who loses them faster than they start gets nowhere.
@@ -59,6 +58,7 @@ class Strength:
     machines: int = 3
     workers: int = 20
     runs_over_a_part: int = 2
+    run_lives_s: tuple[float, float] = (4.0, 12.0)
 
 
 def in_fair_weather(place: Site, users: Users) -> dict[str, list[str]]:
@@ -128,7 +128,7 @@ def _ends_by_itself(
     process: "subprocess.Popen[bytes]", place: Site, rng: random.Random, storm: Storm, strength: Strength
 ) -> bool:
     began = time.monotonic()
-    dies_at = began + rng.uniform(*RUN_LIVES_S)
+    dies_at = began + rng.uniform(*strength.run_lives_s)
     machine_at = began + rng.uniform(*MACHINE_LIVES_S)
     worker_at = began + rng.uniform(*WORKER_LIVES_S)
     while (now := time.monotonic()) - began < HUNG_AFTER_S:
