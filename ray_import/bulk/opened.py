@@ -12,7 +12,7 @@ from ray_import.bulk.users import UserSource
 from ray_import.bulk.which import WhichUsers
 from ray_import.importing.lease import Heartbeat, begin_run, let_go, lost, this_process
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import DONE_STATES, Destination, RunOf, RunUser, Sink
+from ray_import.sink.port import DONE_STATES, WHOLE_STATES, Destination, RunOf, RunUser, Sink
 from ray_import.source.address import label_of, path_of
 
 
@@ -80,7 +80,8 @@ def opened_run(
         with Heartbeat(open_sink):
             named = [RunUser(user.user_id, label_of(user.source)) for user in found.users]
             in_run = sink.add_users(run_id, named)
-            whole = sink.versions(settings.rows_hash)
+            any_whole = any(user.state in WHOLE_STATES for user in in_run)
+            whole = sink.versions(settings.rows_hash) if any_whole else {}
             users = which.as_far_as_they_are(found.users, in_run, whole)
             others_wait = any(user.state not in DONE_STATES and user.user_id in found.others for user in in_run)
             sources = {user.user_id: user for user in found.users}

@@ -1,6 +1,6 @@
 """Which users a run is over, and where they are found: in a manifest, a bucket or a table."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,18 +75,20 @@ class WhichUsers:
         return FoundUsers(unique([UserSource(user_id, source) for user_id, source in named]))
 
     def as_far_as_they_are(
-        self, users: Sequence[UserSource], in_run: Sequence[RunUser], whole: Collection[str]
+        self, users: Sequence[UserSource], in_run: Sequence[RunUser], whole: Mapping[str, tuple[str, str]]
     ) -> list[RunUser]:
         """Those of the users, as far as they are in a run that goes on: without their counts, and without anything done
-        where they are to be looked at again. `whole` are those who are in as a whole (`RunLedger.versions`)."""
+        where they are to be looked at again. `whole` tells who is in as a whole, and from what (`RunLedger.versions`).
+        """
         named = {user.user_id: user for user in users}
         return [self._now(named[user.user_id], user, whole) for user in in_run if user.user_id in named]
 
-    def _now(self, user: UserSource, before: RunUser, whole: Collection[str]) -> RunUser:
+    def _now(self, user: UserSource, before: RunUser, whole: Mapping[str, tuple[str, str]]) -> RunUser:
         now = replace(before, source=label_of(user.source), counts={})
         if before.state not in DONE_STATES:
             return now
-        is_in_no_more = before.state in WHOLE_STATES and user.user_id not in whole  # another import came in between
+        # Another import came in between.
+        is_in_no_more = before.state in WHOLE_STATES and whole.get(user.user_id) != (before.source, before.version)
         is_another = before.source != now.source or _has_changed(user, before.version)
         return RunUser(user.user_id, now.source) if self.only or self.failed or is_in_no_more or is_another else now
 

@@ -12,7 +12,6 @@ from ray_import.cluster.session import Session
 from ray_import.cluster.worker import ImportWorker
 from ray_import.sink.port import Destination
 
-START_TIMEOUT_SECONDS = 120
 MAX_SILENT = 30
 """Tries of about two seconds each in which a worker that died has not come back, or of ten in which its destination
 was away."""
@@ -26,16 +25,7 @@ class Recycling:
     from_bytes: int = 1024 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """For how many seconds a worker is waited for: the first of all, and the next where none is left."""
-
-    first: float = START_TIMEOUT_SECONDS
-    none_left: float = START_TIMEOUT_SECONDS
-
-
 SELDOM_RECYCLED = Recycling()
-FOR_WHAT_IS_THERE = Patience()
 
 
 @dataclass(slots=True)

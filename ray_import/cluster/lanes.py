@@ -8,12 +8,11 @@ import ray
 
 from ray_import.cluster.deaths import WorkerProcess, cause_of_death
 from ray_import.cluster.failures import LOST, cannot_be_made, to_ours
-from ray_import.cluster.lane import Lane, Patience, Recycling
+from ray_import.cluster.lane import Lane, Recycling
+from ray_import.cluster.patience import NoneUp, Patience
 from ray_import.errors import ClusterError, ImporterError, SinkBusy
 from ray_import.importing.dispatch import Death, Dispatch, Verdict
 
-LOOK_SECONDS = 5.0
-"""The longest between two looks at the workers that counts as time in which they were looked at."""
 REST_SECONDS = 300.0
 """Until a worker is tried again that could not begin where it was: one machine with a wrong setting, say."""
 
@@ -39,8 +38,7 @@ class Lanes:
         self._lanes: list[Lane] = []
         self._verdicts: list[Verdict] = []
         self._has_been_up = False
-        self._looked = time.monotonic()
-        self._none_up_seconds = 0.0
+        self._none_up = NoneUp(patience, time.monotonic())
         self.asked: dict[Any, int] = {}  # which lane each call asks whether it is up
 
     @property
@@ -113,16 +111,9 @@ class Lanes:
             self._is_up(lane, process)
 
     def refuse_to_wait_for_ever(self) -> None:
-        """Raises ClusterError where none has been up for longer than a machine may take to come.
-
-        Asked of all of them: one by one they are given up, and started anew, without end. Only time in which somebody
-        looked counts: a driver may be held up for minutes, by its own destination, say, while workers come and go.
-        """
-        now = time.monotonic()
-        since, self._looked = min(now - self._looked, LOOK_SECONDS), now
-        self._none_up_seconds = 0.0 if any(lane.is_up for lane in self._lanes) else self._none_up_seconds + since
-        if self._none_up_seconds > self._patience.none_left:
-            raise ClusterError(f"No worker has come up again in {self._none_up_seconds:.0f} s.")
+        """Raises ClusterError where none has been up for longer than a machine may take to come, and SinkBusy where
+        those that came have missed their destination for too long."""
+        self._none_up.look(time.monotonic(), up=any(lane.is_up for lane in self._lanes))
 
     def _is_up(self, lane: int, process: WorkerProcess) -> None:
         self._has_been_up = True
@@ -139,7 +130,7 @@ class Lanes:
         if not self._has_been_up or (self.wanted == 1 and not isinstance(error, SinkBusy)):
             raise error
         if isinstance(error, SinkBusy):
-            self._none_up_seconds = 0.0
+            self._none_up.answered(error)
             self._ask(lane)
             return
         self._give_up(lane, REST_SECONDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import ray
 from ray.autoscaler.sdk import request_resources
 
-from ray_import.cluster.lane import START_TIMEOUT_SECONDS, Patience
+from ray_import.cluster.patience import START_TIMEOUT_SECONDS, Patience
 from ray_import.cluster.session import Session, cluster_cpus
 from ray_import.sink.port import Destination
 

@@ -10,9 +10,10 @@ import ray
 from ray_import.bulk.ports import Done
 from ray_import.cluster.failures import LOST, to_ours
 from ray_import.cluster.held import Held, in_halves, rejected
-from ray_import.cluster.lane import FOR_WHAT_IS_THERE, SELDOM_RECYCLED, Patience, Recycling, actor_factory
+from ray_import.cluster.lane import SELDOM_RECYCLED, Recycling, actor_factory
 from ray_import.cluster.lanes import Lanes
 from ray_import.cluster.metrics import PoolTotals
+from ray_import.cluster.patience import FOR_WHAT_IS_THERE, Patience
 from ray_import.cluster.session import Session
 from ray_import.errors import ImporterError, PayloadLost, SinkBusy
 from ray_import.importing.dispatch import Dispatch, Fate, Load, Verdict
@@ -113,7 +114,7 @@ class WorkerPool:
     def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
         """Waits until something is done, or one of `also` is ready, at most so long; gives what is done.
 
-        Raises ClusterError where no worker has been up for too long.
+        Raises ClusterError or SinkBusy where no worker has been up for too long.
         """
         for ref in self._ready(timeout_seconds, also):
             if ref in self._lanes.asked:

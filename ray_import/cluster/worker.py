@@ -31,8 +31,11 @@ class ImportWorker:
         return f"ImportWorker({self._number})"
 
     def ready(self) -> WorkerProcess:
-        """Answers once the worker can work, and tells where it lives. Raises SinkError where it cannot."""
-        self._sink.known("", "", [])
+        """Answers once the worker can work, and tells where it lives. Raises SinkError where it cannot.
+
+        Within the patience of an opening: while it is asked, nobody knows that it is there.
+        """
+        _ = self._sink
         gc.freeze()  # what Ray and the imports hold stays for good: no collection need go through it again
         gc.disable()
         return WorkerProcess.of_this()

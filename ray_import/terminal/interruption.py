@@ -21,6 +21,7 @@ class Interruption:
     def __enter__(self) -> Self:
         self._before = [signal.getsignal(number) for number in self._SIGNALS]
         self._alarm_before = signal.signal(signal.SIGALRM, self._interrupt)
+        self._comes_again = False
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         self.listen()
         return self
@@ -42,7 +43,9 @@ class Interruption:
 
     def ignore(self) -> None:
         """From here on there is nothing to interrupt."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._comes_again:  # the timer may be another's
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._comes_again = False
         for number in self._SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
@@ -53,6 +56,7 @@ class Interruption:
     def _unraisable(self, raised: "sys.UnraisableHookArgs") -> None:
         """Where Python has to swallow it, in a `__del__` of Ray's, say, it is raised again a moment later."""
         if issubclass(raised.exc_type, KeyboardInterrupt):
+            self._comes_again = True
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_AFTER_SECONDS)
         else:
             self._hook_before(raised)

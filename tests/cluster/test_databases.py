@@ -13,10 +13,12 @@ from typing import Any
 import orjson
 import psutil
 import pytest
+import ray
 from pydantic import SecretStr
 
 from ray_import.chunks.rows import Import
 from ray_import.cluster.session import Session
+from ray_import.cluster.worker import ImportWorker
 from ray_import.credentials import SupabaseAccess
 from ray_import.importing.executor import InlineExecutor
 from ray_import.importing.loop import run_import
@@ -25,6 +27,7 @@ from ray_import.importing.sources import open_sources
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
 from ray_import.sink.database import DatabaseSink
+from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
 from ray_import.sink.port import Sink
 from ray_import.sink.supabase import SupabaseDatabase
@@ -101,6 +104,19 @@ def on_the_ray_of_the_tests(folder: Path, *arguments: str) -> Ended:
         cwd=folder, env=of_this_ray() | PLAIN, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     return ended(process)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("session")
+def test_a_worker_is_up_once_its_destination_has_answered(migrated_database: Database) -> None:
+    """While it is asked whether it is, it waits for nothing that may take minutes."""
+    worker = ray.remote(ImportWorker).remote(0, parse_destination(migrated_database.dsn))
+    try:
+        with migrated_database.connected() as db, db.transaction():
+            db.execute("LOCK TABLE imported_conversations")
+            assert ray.get(worker.ready.remote(), timeout=DEADLINE_SECONDS)
+    finally:
+        ray.kill(worker)
 
 
 @pytest.mark.ray

@@ -16,13 +16,16 @@ from benchmarks.generate import write_export
 from ray_import.bulk.ports import Done
 from ray_import.chunks.rows import Import
 from ray_import.cluster import lane, lanes
-from ray_import.cluster.lane import FOR_WHAT_IS_THERE, Patience
-from ray_import.cluster.lanes import REST_SECONDS
+from ray_import.cluster.deaths import WorkerProcess
+from ray_import.cluster.lane import SELDOM_RECYCLED
+from ray_import.cluster.lanes import REST_SECONDS, Lanes
+from ray_import.cluster.patience import FOR_WHAT_IS_THERE, LOOK_SECONDS, Patience
 from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
-from ray_import.errors import ClusterError
+from ray_import.errors import ClusterError, ConfigError
 from ray_import.importing.batching import batches_of
+from ray_import.importing.dispatch import Dispatch
 from ray_import.importing.sources import open_sources
 from ray_import.importing.work import Work
 from ray_import.records import Batch
@@ -106,6 +109,16 @@ def takes_cpus(until: str) -> Iterator[None]:
     yield
     while not os.path.exists(until):  # noqa: PTH110 - pickled by value
         time.sleep(0.05)
+
+
+class Begins:
+    def ready(self) -> WorkerProcess:
+        return WorkerProcess.of_this()
+
+
+class CannotBegin:
+    def ready(self) -> WorkerProcess:
+        raise ConfigError("A setting is wrong.")
 
 
 def test_workers_beyond_the_cpus_are_ended_so_that_readers_find_room(
@@ -215,3 +228,40 @@ def test_time_in_which_nobody_looked_is_not_taken_for_time_without_workers(
         go_on.touch()
         one.wait_until(lambda: one.done)
     assert [(done.conversations, done.error) for done in one.done] == [(len(batches[0].frames), None)]
+
+
+def test_workers_that_cannot_begin_do_not_put_off_the_end_of_a_pool_in_which_none_is_up(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was up has lost its machine, and the machine that is left lets none begin."""
+    monkeypatch.setattr(lanes, "REST_SECONDS", 0.0)
+    made: list[int] = []
+    later = 0.0
+
+    def make(lane: int) -> Any:
+        made.append(lane)
+        kind, cpus = (CannotBegin, 0) if lane == 1 else (Begins, 0 if made == [0] else 10 * session.cpus)
+        return ray.remote(kind).options(num_cpus=cpus).remote()
+
+    def look_again_and_again() -> None:
+        nonlocal later
+        while later < 600:
+            later += LOOK_SECONDS
+            workers.resize(2)
+            [answered], _ = ray.wait([call for call, lane in workers.asked.items() if lane == 1], timeout=60)
+            workers.settle(answered)
+            workers.refuse_to_wait_for_ever()
+
+    with closing(Lanes(Dispatch(0, 1, 0), make, SELDOM_RECYCLED, Patience(none_left=60), lambda _: None)) as workers:
+        workers.resize(1)
+        workers.wait_for_first()
+        ray.kill(workers.actor(0))
+        with pytest.raises(ray.exceptions.ActorDiedError) as death:
+            ray.get(workers.actor(0).ready.remote())
+        workers.lost(0, death.value)
+        now = time.monotonic
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "monotonic", lambda: now() + later)
+            with pytest.raises(ClusterError, match="come up again in 6"):
+                look_again_and_again()
+    assert made == [0, 0, *[1] * 13]

@@ -78,12 +78,21 @@ def watched(folder: Path, arguments: list[str], keys: dict[str, str], *, typed: 
     texts = {name: (folder / name).read_text(errors="replace") for name in ("out", "err")}
     texts["process list"] = "\n".join(command for command in seen if not typed or typed not in command.split("\0"))
     for session in set(RAYS_FOLDER.glob("session_2*")) - before:
-        for file in session.rglob("*"):
-            if file.is_file() and not file.is_symlink():
-                texts[str(file)] = file.read_text(errors="replace")
+        texts |= texts_in(session)
     assert len(seen) > 3
     assert len(texts) > 10
     return Run(process.returncode, texts)
+
+
+def texts_in(folder: Path) -> dict[str, str]:
+    """Of all files by their paths; other tests' Rays come and go, and files with them."""
+    texts: dict[str, str] = {}
+    for root, _, names in os.walk(folder):
+        for file in (Path(root, name) for name in names):
+            with suppress(FileNotFoundError):
+                if file.is_file() and not file.is_symlink():
+                    texts[str(file)] = file.read_text(errors="replace")
+    return texts
 
 
 @pytest.fixture
@@ -224,9 +233,7 @@ def test_what_ray_knows_of_a_job_has_no_key(migrated_supabase: Gateway) -> None:
             texts = {"job": str(job), "log": log_of(up, job_id)}
             for path in ("/api/jobs/", "/api/v0/actors?detail=1", "/api/v0/tasks?detail=1", "/api/v0/workers?detail=1"):
                 texts[path] = httpx.get(f"{up.dashboard}{path}", timeout=30).text
-            for file in up.folder.rglob("*"):
-                if file.is_file() and not file.is_symlink():
-                    texts[str(file)] = file.read_text(errors="replace")
+            texts |= texts_in(up.folder)
     assert job["driver_exit_code"] == 3, texts["log"]
     assert any(call.path.endswith("ray_import_write") for call in calls)
     assert Run(3, texts).places_of(project.secret_key) == []

@@ -25,7 +25,7 @@ from tests.gateway.server import Gateway
 
 WRITE = "/rpc/ray_import_write"
 OF = import_of(1)
-TIMEOUT = httpx.Timeout(0.5)
+OUT_OF_TIME_SECONDS = 0.5
 PASSES = (
     faults.rate_limited(3),
     faults.BAD_GATEWAY,
@@ -62,7 +62,7 @@ class Opened:
 
 def opened(project: Gateway, key: str | None = None) -> Opened:
     access = SupabaseAccess(project.url, SecretStr(key or project.secret_key))
-    return Opened(SupabaseDatabase(access, TIMEOUT))
+    return Opened(SupabaseDatabase(access, httpx.Timeout(OUT_OF_TIME_SECONDS)))
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_one_conversation_that_is_too_large_alone_is_refused_and_the_others_are_
 def test_what_does_not_pass_fails_in_words_after_a_while(
     fault: faults.Fault, told: str, migrated_supabase: Gateway, migrated_database: Database
 ) -> None:
-    with closing(opened(migrated_supabase).sink(patience_seconds=0.3)) as sink:
+    with closing(opened(migrated_supabase).sink(patience_seconds=2 * OUT_OF_TIME_SECONDS)) as sink:
         migrated_supabase.faults.add(fault, path=WRITE)
         with pytest.raises(SinkBusy) as caught:
             sink.write(OF, SETTINGS, [rows_for("a", text="my garden")], [])

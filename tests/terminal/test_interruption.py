@@ -53,6 +53,16 @@ def test_after_the_last_thing_that_may_be_interrupted_nothing_comes_again() -> N
         assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+def test_a_timer_of_somebody_else_runs_on() -> None:
+    before = signal.setitimer(signal.ITIMER_REAL, 500.0)
+    try:
+        with Interruption() as interruption:
+            interruption.ignore()
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
 class RaisesAtItsEnd:
     """Something else than an interruption."""
 

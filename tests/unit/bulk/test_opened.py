@@ -28,14 +28,11 @@ SETTINGS = ImportSettings()
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Three users with their exports and a manifest, and the database that they are imported into."""
+    """Users with their exports in a folder and a manifest, and the database that they are imported into."""
 
     folder: Path
-
-    @property
-    def manifest(self) -> Path:
-        """Of all that have an export."""
-        return self.folder / "users.csv"
+    manifest: Path
+    database: Path
 
     def source(self, name: str) -> Path:
         """Where the export of a user is."""
@@ -51,11 +48,10 @@ class Service:
     @contextmanager
     def opened(self, *only: str, failed: bool = False, force: bool = False) -> Iterator[OpenedRun]:
         """A run as the command opens it."""
-        path = self.folder / "chunks.db"
         which = WhichUsers(self.manifest, only=only, failed=failed)
-        with closing(SqliteSink(path)) as sink:
+        with closing(SqliteSink(self.database)) as sink:
             found = which.found(sink, SETTINGS)
-            with opened_run(which, found, SETTINGS, SqliteDestination("", path), sink, force=force) as opened:
+            with opened_run(which, found, SETTINGS, SqliteDestination("", self.database), sink, force=force) as opened:
                 yield opened
 
     def run(self, *only: str, failed: bool = False, force: bool = False, **ends: UserState) -> list[str]:
@@ -81,7 +77,7 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
-    made = Service(tmp_path)
+    made = Service(tmp_path, tmp_path / "users.csv", tmp_path / "chunks.db")
     made.writes(*NAMES)
     return made
 
@@ -167,7 +163,7 @@ def test_who_is_asked_for_by_name_is_looked_at_again(service: Service) -> None:
 def imported_alone(service: Service, name: str) -> None:
     """A user is imported by `ray-import run`, with whatever settings, after what was saved until now."""
     a_millisecond_later()
-    with closing(SqliteSink(service.folder / "chunks.db")) as sink:
+    with closing(SqliteSink(service.database)) as sink:
         assert sink.start_job(Import(f"of {name}", name, time.time()), "x", this_process()) is None
         assert sink.update_job(f"of {name}", {}, "complete")
 
@@ -178,6 +174,26 @@ def test_whom_another_import_has_replaced_since_is_looked_at_again(service: Serv
     imported_alone(service, "ben")
     imported_alone(service, "eve")
     assert service.run(force=force) == ["ben"]
+
+
+def test_whom_a_run_over_another_list_has_replaced_since_is_looked_at_again(service: Service) -> None:
+    service.is_interrupted("ana", "ben")
+    a_millisecond_later()
+    elsewhere = service.folder / "elsewhere"
+    elsewhere.mkdir()
+    other = replace(service, folder=elsewhere, manifest=elsewhere / "users.csv")
+    other.writes("ben", text="[ ]")
+    assert other.run() == ["ben"]
+    assert service.run() == ["ben", "eve"]
+
+
+def test_whom_a_run_over_another_list_has_found_unchanged_stays_done(service: Service) -> None:
+    service.is_interrupted("ana", "ben")
+    a_millisecond_later()
+    other = service.folder / "again.csv"
+    other.write_text(f"user_id,source\nben,{service.source('ben')}\n")
+    assert replace(service, manifest=other).run(ben="skipped") == ["ben"]
+    assert service.run() == ["eve"]
 
 
 # --- who failed ----------------------------------------------------------------------------------
@@ -219,7 +235,7 @@ def dead_process() -> str:
 
 def others_are_at(service: Service, run_id: str, holder: str = "other/boot/pids/1/1") -> None:
     """Another process begins the run, or goes on with it."""
-    with closing(SqliteSink(service.folder / "chunks.db")) as sink:
+    with closing(SqliteSink(service.database)) as sink:
         sink.let_go(this_process())
         assert sink.start_run(run_id, RunOf(str(service.manifest), SETTINGS.rows_hash), holder) is None
 

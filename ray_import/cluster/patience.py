@@ -1,0 +1,59 @@
+"""For how long workers are waited for, and when none has been up for too long."""
+
+from dataclasses import dataclass
+
+from ray_import.errors import ClusterError, SinkBusy
+
+START_TIMEOUT_SECONDS = 120
+AWAY_SECONDS = 600
+"""Longer than the driver itself waits for its destination: where both miss it, the driver tells."""
+LOOK_SECONDS = 5.0
+"""The longest between two looks at the workers that counts as time in which they were looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many seconds a worker is waited for: the first of all, the next where none is left, and one that is there
+    but whose destination is away."""
+
+    first: float = START_TIMEOUT_SECONDS
+    none_left: float = START_TIMEOUT_SECONDS
+    away: float = AWAY_SECONDS
+
+
+FOR_WHAT_IS_THERE = Patience()
+
+
+class NoneUp:
+    """How long no worker has been up, as somebody who looks at all of them sees it.
+
+    Asked of all of them: one by one they are given up, and started anew, without end. Only time in which somebody
+    looked counts: a driver may be held up for minutes, by its own destination, say, while workers come and go.
+    """
+
+    def __init__(self, patience: Patience, now: float) -> None:
+        self._patience = patience
+        self._looked = now
+        self._none_answered_seconds = 0.0
+        self._none_up_seconds = 0.0
+        self._away: SinkBusy | None = None
+
+    def answered(self, away: SinkBusy) -> None:
+        """A worker is there, and its destination is not."""
+        self._none_answered_seconds = 0.0
+        self._away = away
+
+    def look(self, now: float, *, up: bool) -> None:
+        """One is up, or none is. Raises ClusterError where none came for too long, SinkBusy where those that did have
+        missed their destination for too long."""
+        since, self._looked = min(now - self._looked, LOOK_SECONDS), now
+        if up:
+            self._none_answered_seconds = self._none_up_seconds = 0.0
+            self._away = None
+            return
+        self._none_answered_seconds += since
+        self._none_up_seconds += since
+        if self._none_answered_seconds > self._patience.none_left:
+            raise ClusterError(f"No worker has come up again in {self._none_answered_seconds:.0f} s.")
+        if self._away is not None and self._none_up_seconds > self._patience.away:
+            raise self._away

@@ -1,0 +1,69 @@
+"""When none of a pool's workers has been up for too long, by a clock that the test turns."""
+
+import pytest
+
+from ray_import.cluster.patience import LOOK_SECONDS, NoneUp, Patience
+from ray_import.errors import ClusterError, SinkBusy
+
+PATIENCE = Patience(none_left=60, away=300)
+AWAY = SinkBusy("The database is away.")
+
+
+class Looks:
+    """Looks at the workers, second by second."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.none_up = NoneUp(PATIENCE, self.now)
+
+    def look(self, seconds: int, *, up: bool = False, away_every: int | None = None) -> None:
+        """For so many seconds. Every so many of them a worker answers that its destination is away."""
+        for second in range(1, seconds + 1):
+            self.now += 1
+            if away_every and second % away_every == 0:
+                self.none_up.answered(AWAY)
+            self.none_up.look(self.now, up=up)
+
+
+def test_none_is_waited_for_without_end() -> None:
+    looks = Looks()
+    looks.look(60)
+    with pytest.raises(ClusterError, match="No worker has come up again in 61 s"):
+        looks.look(1)
+
+
+def test_one_that_is_up_begins_the_wait_anew() -> None:
+    looks = Looks()
+    looks.look(60)
+    looks.look(1, up=True)
+    looks.look(60)
+
+
+def test_those_whose_destination_is_away_are_waited_for_longer_and_not_without_end() -> None:
+    looks = Looks()
+    looks.look(300, away_every=20)
+    with pytest.raises(SinkBusy, match="away"):
+        looks.look(1)
+
+
+def test_a_destination_that_was_back_may_be_away_again() -> None:
+    looks = Looks()
+    looks.look(299, away_every=20)
+    looks.look(1, up=True)
+    looks.look(299, away_every=20)
+
+
+def test_one_that_answers_no_more_is_waited_for_no_longer_than_any() -> None:
+    looks = Looks()
+    looks.look(20, away_every=20)
+    looks.look(59)  # after that answer's second
+    with pytest.raises(ClusterError):
+        looks.look(1)
+
+
+def test_time_in_which_nobody_looked_does_not_count() -> None:
+    looks = Looks()
+    looks.now += 3600
+    looks.look(60 - int(LOOK_SECONDS))
+    with pytest.raises(ClusterError):
+        looks.look(60)
