@@ -27,8 +27,8 @@ STAMP = VENV / "dev-stamp"
 
 SAMPLE = ("ray-import", "run", "examples/export", "--to", "sqlite:///chunks.db")
 FAST_TESTS = ("pytest", "-n", "2", "-m", "not ray")
-# One after the other: beside others, a machine of the tests is taken for lost that has not answered for a second.
-RAY_TESTS = ("pytest", "-m", "ray")
+# Their lengths differ much: who has done all of its own takes some of the other's.
+RAY_TESTS = ("pytest", "-n", "2", "--dist", "worksteal", "-m", "ray")
 STATIC_CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
