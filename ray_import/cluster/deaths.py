@@ -28,9 +28,14 @@ class WorkerProcess:
         return cls(context.get_worker_id(), context.get_node_id())
 
 
+def machines_alive() -> set[str]:
+    """The ids of the nodes that Ray has not missed."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 def cause_of_death(process: WorkerProcess) -> Death:
     """Why a worker is gone in whose place another one has answered."""
-    if not any(node["NodeID"] == process.node_id and node["Alive"] for node in ray.nodes()):
+    if process.node_id not in machines_alive():
         return Death.MACHINE
     # The public way asks the dashboard, which need not be there.
     known = state._connect_and_get_accessor().get_worker_info(ray.WorkerID.from_hex(process.worker_id))  # noqa: SLF001

@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from ray_import.cluster.deaths import WorkerProcess, cause_of_death
+from ray_import.cluster.deaths import WorkerProcess, cause_of_death, machines_alive
 from ray_import.cluster.failures import LOST, cannot_be_made, to_ours
 from ray_import.cluster.lane import Lane, Recycling
 from ray_import.cluster.patience import NoneUp, Patience
@@ -72,6 +72,7 @@ class Lanes:
         Too many are not let be: they would take the CPUs that readers need, and both wait for ever. And at once: a
         machine is only missed after a while, and one that is back has its workers in a second.
         """
+        self._miss_idle()
         for lane in self._lacking(workers):
             if lane == len(self._lanes):
                 self._lanes.append(Lane(given_up=True))
@@ -85,10 +86,19 @@ class Lanes:
             else:
                 self._give_up(lane)
 
+    def _miss_idle(self) -> None:
+        """Asks for those again whose machine is gone: who has nothing to do does not fail at it."""
+        up = {i: lane.process for i, lane in enumerate(self._lanes) if lane.is_up and self._dispatch.is_idle(i)}
+        alive = machines_alive() if up else set()
+        for lane, process in up.items():
+            if process is not None and process.node_id not in alive:
+                self.restarted(lane)
+
     def _lacking(self, workers: int) -> list[int]:
-        """Those that rest are not: who took their place would come to the same machine."""
+        """Those that rest are not: who took their place would come to the same machine. Nor those that are at their
+        last batch: they still have their connection to the destination."""
         now = time.monotonic()
-        missing = max(0, workers - sum(lane.is_wanted or lane.rests_until > now for lane in self._lanes))
+        missing = max(0, workers - sum(not lane.given_up or lane.rests_until > now for lane in self._lanes))
         free = [i for i, lane in enumerate(self._lanes) if lane.given_up and lane.rests_until <= now]
         return [*free, *range(len(self._lanes), len(self._lanes) + missing)][:missing]
 
@@ -150,6 +160,16 @@ class Lanes:
             is_dead = isinstance(error, ray.exceptions.ActorDiedError)  # otherwise Ray starts it again
             actor = self._make_actor(lane) if is_dead else known.actor
             self._lanes[lane] = Lane(actor, known.process, known.silent)
+            self._ask(lane)
+
+    def restarted(self, lane: int) -> None:
+        """Ray has started the worker again, or is about to, while it had nothing to do: asks whether it is up."""
+        self._dispatch.lane_restarted(lane)
+        known = self._lanes[lane]
+        if known.leaving:
+            self._give_up(lane)
+        else:
+            self._lanes[lane] = Lane(known.actor)
             self._ask(lane)
 
     def _ask(self, lane: int) -> None:

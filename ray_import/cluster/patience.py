@@ -34,26 +34,24 @@ class NoneUp:
     def __init__(self, patience: Patience, now: float) -> None:
         self._patience = patience
         self._looked = now
-        self._none_answered_seconds = 0.0
-        self._none_up_seconds = 0.0
+        self._silent_seconds = 0.0
+        self._away_seconds = 0.0
         self._away: SinkBusy | None = None
 
     def answered(self, away: SinkBusy) -> None:
         """A worker is there, and its destination is not."""
-        self._none_answered_seconds = 0.0
+        self._silent_seconds = 0.0
         self._away = away
 
     def look(self, now: float, *, up: bool) -> None:
-        """One is up, or none is. Raises ClusterError where none came for too long, SinkBusy where those that did have
-        missed their destination for too long."""
+        """One is up, or none is. Raises ClusterError where none has answered for too long, SinkBusy where those that do
+        have missed their destination for too long."""
         since, self._looked = min(now - self._looked, LOOK_SECONDS), now
-        if up:
-            self._none_answered_seconds = self._none_up_seconds = 0.0
+        self._silent_seconds = 0.0 if up else self._silent_seconds + since
+        if up or self._silent_seconds > START_TIMEOUT_SECONDS:  # who has answered would have done so once more
             self._away = None
-            return
-        self._none_answered_seconds += since
-        self._none_up_seconds += since
-        if self._none_answered_seconds > self._patience.none_left:
-            raise ClusterError(f"No worker has come up again in {self._none_answered_seconds:.0f} s.")
-        if self._away is not None and self._none_up_seconds > self._patience.away:
+        self._away_seconds = 0.0 if self._away is None else self._away_seconds + since
+        if self._silent_seconds > self._patience.none_left:
+            raise ClusterError(f"No worker has come up again in {self._silent_seconds:.0f} s.")
+        if self._away is not None and self._away_seconds > self._patience.away:
             raise self._away

@@ -18,7 +18,7 @@ from ray_import.cluster.session import Session
 from ray_import.errors import ImporterError, PayloadLost, SinkBusy
 from ray_import.importing.dispatch import Dispatch, Fate, Load, Verdict
 from ray_import.importing.work import Work
-from ray_import.records import Frame
+from ray_import.records import BatchResult, Frame
 from ray_import.settings import FlowLimits
 from ray_import.sink.port import Destination, Sink
 
@@ -161,19 +161,30 @@ class WorkerPool:
 
     def _settle(self, ref: Any, call: _Call) -> None:
         try:
-            result, held_bytes = ray.get(ref)
+            done = ray.get(ref)
         except ray.exceptions.RayTaskError as error:  # raised in the worker, which is well
             self._failed(call, to_ours(error))
         except LOST as error:
-            self._calls = {ref: other for ref, other in self._calls.items() if other.lane != call.lane}
+            self._forget_calls(call.lane)
             self._lanes.lost(call.lane, error)
         except ray.exceptions.RayError as error:
             self._failed(call, to_ours(error))
         else:
-            self._totals.add(result)
-            self._finish(call, call.held.done(result))
-            self._lanes.recycle(call.lane, held_bytes)
+            self._came_back(call, done)
         self._lanes.end_if_idle(call.lane)
+
+    def _came_back(self, call: _Call, done: tuple[BatchResult, int] | None) -> None:
+        if done is None:
+            self._forget_calls(call.lane)
+            self._lanes.restarted(call.lane)
+            return
+        result, held_bytes = done
+        self._totals.add(result)
+        self._finish(call, call.held.done(result))
+        self._lanes.recycle(call.lane, held_bytes)
+
+    def _forget_calls(self, lane: int) -> None:
+        self._calls = {ref: call for ref, call in self._calls.items() if call.lane != lane}
 
     def _failed(self, call: _Call, error: ImporterError) -> None:
         if isinstance(error, SinkBusy) and call.held.busy < MAX_BUSY_TRIES:

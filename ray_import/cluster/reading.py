@@ -44,9 +44,9 @@ def read_export(source: str, known_version: str, settings: ImportSettings) -> It
 
 
 class RayReaders:
-    """See `Readers`. Files are read on this machine, objects wherever there is room."""
+    """See `Readers`. Files are read on this machine, objects wherever there is room, or here, too, with `all_here`."""
 
-    def __init__(self, node_id: str, settings: ImportSettings) -> None:
+    def __init__(self, node_id: str, settings: ImportSettings, *, all_here: bool = False) -> None:
         self._settings = settings
         self._read_seconds = 0.0
         task = ray.remote(read_export)
@@ -58,7 +58,8 @@ class RayReaders:
         }
         here = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
         self._here = task.options(num_cpus=0, scheduling_strategy=here, **common)
-        self._anywhere = task.options(num_cpus=READER_CPUS, scheduling_strategy="SPREAD", **common)
+        anywhere = task.options(num_cpus=READER_CPUS, scheduling_strategy="SPREAD", **common)
+        self._anywhere = self._here if all_here else anywhere
 
     @property
     def read_seconds(self) -> float:

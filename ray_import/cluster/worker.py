@@ -21,6 +21,7 @@ class ImportWorker:
     def __init__(self, number: int, destination: Destination) -> None:
         self._number = number
         self._destination = destination
+        self._is_ready = False
 
     @cached_property
     def _sink(self) -> Sink:
@@ -38,15 +39,19 @@ class ImportWorker:
         _ = self._sink
         gc.freeze()  # what Ray and the imports hold stays for good: no collection need go through it again
         gc.disable()
+        self._is_ready = True
         return WorkerProcess.of_this()
 
     def import_batch(
         self, payload: Any, number: int, frames: Sequence[Frame], replay: bool, work: Work
-    ) -> tuple[BatchResult, int]:
+    ) -> tuple[BatchResult, int] | None:
         """See `ray_import.importing.work.import_batch`; the payload lies in the object store, and is not kept.
 
-        Gives the result, and how many bytes of memory the process has held at the most.
+        Gives the result, and how many bytes of memory the process has held at the most. None where it has not said that
+        it is ready: Ray has started it in the place of one that had nothing to do, and that nobody has missed.
         """
+        if not self._is_ready:
+            return None
         result = import_batch(memoryview(payload), number, frames, work, self._sink, replay=replay)
         gc.collect()  # never in the middle of a batch
         return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES

@@ -143,6 +143,13 @@ class Dispatch:
                 load.suspect = True
             self._suspects.extend(loads)
 
+    def lane_restarted(self, lane: int) -> None:
+        """The worker has died, but not of what was queued on it, which it never had: that waits for its turn again."""
+        known = self._lanes[lane]
+        known.up = False
+        for load in list(known.loads):
+            self.again(lane, load)
+
     def lane_died_of(self, lane: int, death: Death) -> Verdict | None:
         """Why the worker that was lost has died. None where nothing was alone on it, or that is tried once more."""
         loads, self._lanes[lane].loads = self._lanes[lane].loads, []

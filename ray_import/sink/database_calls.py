@@ -84,7 +84,12 @@ class DatabaseCalls:
         self._database.close()
 
     def _call(self, function: str, **arguments: Any) -> Any:
-        return self._patiently(lambda: self._database.call(f"ray_import_{function}", arguments), whole=True)
+        try:
+            return self._patiently(lambda: self._database.call(f"ray_import_{function}", arguments), whole=True)
+        except SinkOverloaded as error:
+            if error.code == TOO_LARGE:
+                raise
+            raise SinkBusy(error.message, error.hint) from None  # what has no halves can only be asked again
 
     def _patiently(self, work: Callable[[], T], *, whole: bool) -> T:
         """Tries again what may pass. What is too much is for halving, unless it is `whole` already."""

@@ -20,7 +20,7 @@ class Interruption:
 
     def __enter__(self) -> Self:
         self._before = [signal.getsignal(number) for number in self._SIGNALS]
-        self._alarm_before = signal.signal(signal.SIGALRM, self._interrupt)
+        self._alarm_before = signal.signal(signal.SIGALRM, self._alarm)
         self._comes_again = False
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         self.listen()
@@ -52,6 +52,12 @@ class Interruption:
     def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         self.ignore()
         raise KeyboardInterrupt
+
+    def _alarm(self, number: int, frame: FrameType | None) -> None:
+        if self._comes_again:
+            self._interrupt(number, frame)
+        if callable(self._alarm_before):
+            self._alarm_before(number, frame)
 
     def _unraisable(self, raised: "sys.UnraisableHookArgs") -> None:
         """Where Python has to swallow it, in a `__del__` of Ray's, say, it is raised again a moment later."""

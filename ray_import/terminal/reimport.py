@@ -93,10 +93,10 @@ def _on_ray(opened: OpenedRun, workers: int | None, max_connections: int | None,
             try:
                 with run_progress_on(stderr) as reporter:
                     report = import_users(session, opened, workers, max_connections, (watch, reporter), tell)
+                opened.ended()
             except KeyboardInterrupt:
                 raise Interrupted(
                     "The run was interrupted.", "What was in stays; run it again to go on from there."
                 ) from None
             interruption.ignore()
-            opened.ended()
             return report

@@ -1,6 +1,7 @@
 """Workers that die in all ways there are, on a cluster of several nodes; prints what each is held to have died of.
 
-A program of its own, because it joins a Ray of its own: `python -m tests.cluster.dying crash machine`, or `memory`.
+A program of its own, because it joins a Ray of its own: `python -m tests.cluster.dying crash machine`, or `memory`, or
+`idle`: whether a pool misses the only one, which has nothing to do.
 """
 
 import os
@@ -16,6 +17,11 @@ prepare_environment()  # before anything imports Ray
 import ray  # noqa: E402
 
 from ray_import.cluster.deaths import WorkerProcess, cause_of_death  # noqa: E402
+from ray_import.cluster.lane import SELDOM_RECYCLED  # noqa: E402
+from ray_import.cluster.lanes import Lanes  # noqa: E402
+from ray_import.cluster.patience import Patience  # noqa: E402
+from ray_import.errors import ClusterError  # noqa: E402
+from ray_import.importing.dispatch import Dispatch  # noqa: E402
 from tests.cluster.several_nodes import QUICKLY, add, lose, several_nodes  # noqa: E402
 
 ALWAYS_TOO_FULL = {"memory_usage_threshold": 0.0001, "memory_monitor_refresh_ms": 3000}
@@ -47,6 +53,27 @@ def process_of(actor: Any) -> WorkerProcess:
             continue
 
 
+def mortal(_lane: int = 0) -> Any:
+    """As workers are made."""
+    return ray.remote(Mortal).options(num_cpus=1, max_restarts=-1, max_task_retries=0).remote()
+
+
+def miss_idle(machine: Any) -> None:
+    """Until the pool tells that it has no worker any more."""
+    workers = Lanes(Dispatch(0, 1, 0), mortal, SELDOM_RECYCLED, Patience(none_left=2), print)
+    workers.resize(1)
+    workers.wait_for_first()
+    lose(machine)
+    try:
+        while True:
+            workers.resize(1)
+            for answered in ray.wait(list(workers.asked), timeout=0.1)[0] if workers.asked else ():
+                workers.settle(answered)
+            workers.refuse_to_wait_for_ever()
+    except ClusterError as error:
+        print("idle", error.message)  # noqa: T201
+
+
 def main(ways: Sequence[str]) -> None:
     """Dies in each of these ways: on the first machine, until that is lost."""
     memory = ALWAYS_TOO_FULL if "memory" in ways else {}
@@ -54,7 +81,10 @@ def main(ways: Sequence[str]) -> None:
         machine = add(cluster, 1)
         ray.init(address=cluster.address, log_to_driver=False)
         try:
-            actor = ray.remote(Mortal).options(num_cpus=1, max_restarts=-1, max_task_retries=0).remote()
+            if ways == ["idle"]:
+                miss_idle(machine)
+                return
+            actor = mortal()
             for way in ways:
                 before = process_of(actor)
                 end = actor.crash.remote() if way == "crash" else actor.live.remote()

@@ -169,6 +169,43 @@ def test_a_machine_that_lets_no_worker_begin_is_left_alone_for_a_while_and_then_
     assert told == ["a worker that cannot begin is left out: A setting is wrong."]
 
 
+def test_an_idle_worker_that_has_died_is_asked_whether_it_can_begin_before_it_is_sent_anything(
+    session: Session, batches: list[Batch], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    dials = Dials(seconds_per_write=0.05, busy_at_opening=(2,), misconfigured_at_opening=(3,))
+    with pooled(session, tmp_path / "chunks.db", workers=2, dials=dials, tell=told.append) as one:
+        one.wait_until(lambda: len(workers_up()) == 2)
+        before = {worker.pid for worker in workers_up()}
+        workers_up()[0].kill()
+        one.wait_until(lambda: len({worker.pid for worker in workers_up()} | before) == 3)
+        for batch in batches:
+            one.submit(batch)
+        one.wait_until(lambda: not one.pool.in_flight)
+    assert {done.error for done in one.done} == {None}
+    assert sum(done.conversations for done in one.done) == sum(len(batch.frames) for batch in batches)
+    assert told == ["a worker that cannot begin is left out: A setting is wrong."]
+
+
+def test_there_are_never_more_workers_than_asked_for_also_while_one_leaves(
+    session: Session, batches: list[Batch], tmp_path: Path
+) -> None:
+    opened = tmp_path / "chunks.opened"
+    with pooled(session, tmp_path / "chunks.db", workers=2) as one:
+        one.wait_until(lambda: one.pool.has_room(1) and len(workers_up()) == 2)
+        for batch in batches[:4]:
+            one.submit(batch)
+        one.wait_until(lambda: one.done)
+        for workers in (1, 2):
+            one.pool.resize(workers)
+        assert one.pool.in_flight
+        assert one.pool.workers == 1, "there are two, of which one leaves"
+        one.wait_until(lambda: not one.pool.in_flight)
+        assert len(list(opened.iterdir())) == 2
+        one.pool.resize(2)
+        one.wait_until(lambda: len(list(opened.iterdir())) == 3)
+
+
 @contextmanager
 def last_worker_lost(
     session: Session, batch: Batch, folder: Path, none_left_seconds: float

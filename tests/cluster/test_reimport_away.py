@@ -69,6 +69,31 @@ def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at
     assert (runs, jobs) == ({"complete"}, {"complete", "failed"})
 
 
+def test_a_run_that_cannot_say_that_it_is_complete_stops_within_ten_seconds(
+    migrated_database: Database, migrated_supabase: Gateway, users: Users
+) -> None:
+    refused = Event()
+
+    def away(call: Call) -> faults.Fault | None:
+        if call.path.endswith("ray_import_run_complete"):
+            refused.set()
+        return faults.RESET_BEFORE if refused.is_set() else None
+
+    migrated_supabase.faults.decide = away
+    keys = {"SUPABASE_URL": migrated_supabase.url, "SUPABASE_SERVICE_KEY": migrated_supabase.secret_key}
+    with (
+        patch.dict(os.environ, keys),
+        started(users.manifest, "supabase", environment=of_own_ray()) as process,
+    ):
+        wait_until(refused.is_set, process)
+        process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        stopped = ended(process)
+        took = time.monotonic() - asked
+    assert (stopped.code, took < 10) == (3, True), (took, stopped.said)
+    assert statuses(migrated_database)[0] == {"running"}
+
+
 def test_a_second_run_over_the_same_users_is_refused_while_the_first_goes_on(
     session: Session, migrated_database: Database, users: Users
 ) -> None:

@@ -150,3 +150,14 @@ def test_a_run_that_is_stopped_while_it_waits_for_a_machine_asks_for_none_any_mo
             done = ended(process)
         assert cpus_asked_for(cluster) == 0
     assert (done.code, done_in(database)) == (3, 0), done
+
+
+def test_into_a_file_on_a_head_that_runs_no_work_exports_from_elsewhere_are_read_there(
+    users: Users, tmp_path: Path
+) -> None:
+    with (
+        several_nodes(0) as cluster,
+        started(users.manifest, f"sqlite:///{tmp_path / 'chunks.db'}", environment=environment(cluster)) as process,
+    ):
+        done = ended(process)
+    assert (done.code, done.report["users"]) == (0, {"all": 40, "complete": 40}), done

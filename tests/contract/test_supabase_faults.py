@@ -95,6 +95,23 @@ def test_what_passes_costs_a_try_and_leaves_the_same_rows(
     assert sink.write(OF, SETTINGS, batch, []) == [Replaced(len(rows.chunks), 0, same=True) for rows in batch]
 
 
+@pytest.mark.parametrize("fault", [faults.STATEMENT_TIMEOUT, faults.HANG_BEFORE], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("at", ["opening", "a question"])
+def test_where_nothing_can_be_halved_what_takes_too_long_is_a_destination_that_is_away(
+    fault: faults.Fault, at: str, migrated_supabase: Gateway
+) -> None:
+    patience = 2 * OUT_OF_TIME_SECONDS
+    if at == "opening":
+        migrated_supabase.faults.add(fault)
+        with pytest.raises(SinkBusy):
+            opened(migrated_supabase).sink(patience)
+        return
+    with closing(opened(migrated_supabase).sink(patience)) as sink:
+        migrated_supabase.faults.add(fault)
+        with pytest.raises(SinkBusy):
+            sink.known("u1", SETTINGS, ["a"])
+
+
 @pytest.mark.parametrize("fault", PASSES, ids=lambda fault: fault.name)
 def test_a_question_is_asked_again(fault: faults.Fault, migrated_supabase: Gateway, sink: DatabaseSink) -> None:
     migrated_supabase.faults.add(fault, path="/rpc/ray_import_known", nth=[1])

@@ -54,12 +54,17 @@ def test_after_the_last_thing_that_may_be_interrupted_nothing_comes_again() -> N
 
 
 def test_a_timer_of_somebody_else_runs_on() -> None:
+    rang: list[int] = []
+    handler = signal.signal(signal.SIGALRM, lambda number, _: rang.append(number))
     before = signal.setitimer(signal.ITIMER_REAL, 500.0)
     try:
         with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGALRM)
             interruption.ignore()
         assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        assert rang == [signal.SIGALRM]
     finally:
+        signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, *before)
 
 

@@ -12,9 +12,9 @@ AWAY = SinkBusy("The database is away.")
 class Looks:
     """Looks at the workers, second by second."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience = PATIENCE) -> None:
         self.now = 1000.0
-        self.none_up = NoneUp(PATIENCE, self.now)
+        self.none_up = NoneUp(patience, self.now)
 
     def look(self, seconds: int, *, up: bool = False, away_every: int | None = None) -> None:
         """For so many seconds. Every so many of them a worker answers that its destination is away."""
@@ -43,7 +43,7 @@ def test_those_whose_destination_is_away_are_waited_for_longer_and_not_without_e
     looks = Looks()
     looks.look(300, away_every=20)
     with pytest.raises(SinkBusy, match="away"):
-        looks.look(1)
+        looks.look(20, away_every=20)
 
 
 def test_a_destination_that_was_back_may_be_away_again() -> None:
@@ -67,3 +67,14 @@ def test_time_in_which_nobody_looked_does_not_count() -> None:
     looks.look(60 - int(LOOK_SECONDS))
     with pytest.raises(ClusterError):
         looks.look(60)
+
+
+@pytest.mark.parametrize("away_before", [False, True])
+def test_one_that_comes_late_may_miss_its_destination_as_long_as_any(away_before: bool) -> None:
+    looks = Looks(Patience(none_left=1800, away=300))
+    if away_before:  # it was lost with its machine since
+        looks.look(20, away_every=20)
+    looks.look(1000)
+    looks.look(300, away_every=20)
+    with pytest.raises(SinkBusy):
+        looks.look(40, away_every=20)

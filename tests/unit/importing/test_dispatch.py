@@ -189,6 +189,20 @@ def test_a_death_makes_suspects_of_all_that_was_on_the_lane_and_of_nothing_else(
     assert dispatch.in_flight == 4
 
 
+@pytest.mark.parametrize("suspect", [False, True])
+def test_what_a_restarted_worker_never_had_is_not_held_against_it(suspect: bool) -> None:
+    dispatch = pool(lanes=1, per_lane=2)
+    only = load(0, suspect=suspect)
+    add(dispatch, only)
+    placed(dispatch)
+    dispatch.lane_restarted(0)
+    assert (placed(dispatch), dispatch.in_flight) == ([], 1)
+    assert dispatch.lane_died_of(0, Death.CRASH) is None
+    dispatch.lane_up(0)
+    assert placed(dispatch) == [(0, 0)]
+    assert (only.suspect, only.deaths_alone, only.excused) == (suspect, 0, 0)
+
+
 def test_a_lane_that_is_lost_is_sent_nothing_until_it_answers() -> None:
     dispatch = pool(lanes=1, per_lane=1)
     add(dispatch, load(0))
@@ -450,6 +464,15 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         self.passing_failures -= 1
         lane = data.draw(st.sampled_from([i for i, queued in enumerate(self.lanes) if queued]))
         self.dispatch.again(lane, self.held[self.lanes[lane].pop(0)][0])
+        self.send()
+
+    @precondition(lambda self: any(self.innocent_deaths.values()) and any(self.up))
+    @rule(data=st.data())
+    def a_worker_had_died_before_it_was_sent_anything(self, data: st.DataObject) -> None:
+        lane = data.draw(st.sampled_from([i for i, up in enumerate(self.up) if up]))
+        self.lanes[lane], self.up[lane] = [], False
+        self.died_of[lane] = Death.CRASH
+        self.dispatch.lane_restarted(lane)
         self.send()
 
     @invariant()
