@@ -181,7 +181,7 @@ def test_an_idle_worker_that_has_died_is_asked_whether_it_can_begin_before_it_is
         one.wait_until(lambda: len({worker.pid for worker in workers_up()} | before) == 3)
         for batch in batches:
             one.submit(batch)
-        one.wait_until(lambda: not one.pool.in_flight)
+        one.wait_until(lambda: told and not one.pool.in_flight)
     assert {done.error for done in one.done} == {None}
     assert sum(done.conversations for done in one.done) == sum(len(batch.frames) for batch in batches)
     assert told == ["a worker that cannot begin is left out: A setting is wrong."]
