@@ -64,11 +64,18 @@ def supabase_access() -> SupabaseAccess:
     return SupabaseAccess(url, key)
 
 
-def _is_project(url: str) -> bool:
+def is_web_address(url: str) -> bool:
+    """Whether something can be asked of it, or posted to it."""
     try:
         parts = urlsplit(url)
         has_host = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    more = parts.path or parts.query or parts.fragment or parts.username or parts.password
-    return parts.scheme in ("http", "https") and has_host and not more and url.isprintable() and " " not in url
+    return parts.scheme in ("http", "https") and has_host and url.isprintable() and " " not in url
+
+
+def _is_project(url: str) -> bool:
+    if not is_web_address(url):
+        return False
+    parts = urlsplit(url)
+    return not (parts.path or parts.query or parts.fragment or parts.username or parts.password)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ray_import.bulk.users import UserSource
+from ray_import.bulk.users import UserSource, what_is_wrong_with_id
 from ray_import.source.listing import StorageFolder, StoredFile
 from ray_import.source.names import is_part_of_export, without_ending
 
@@ -19,12 +19,14 @@ PASSED_OVER = get_args(PassedOver)
 class FoundUsers:
     """The users of a run; where they were looked for, how many files were passed over, by why.
 
-    `others` are those who are listed, too, but whom the run is not to be over.
+    `others` are those who are listed, too, but whom the run is not to be over. `of_unknown_age` of the users have been
+    taken though nobody knows how old their exports are.
     """
 
     users: list[UserSource]
     passed_over: Mapping[str, int] | None = None
     others: frozenset[str] = frozenset()
+    of_unknown_age: int = 0
 
 
 def newest_exports(files: Iterable[StoredFile], place: StorageFolder) -> FoundUsers:
@@ -64,7 +66,7 @@ def _user_of(key: str, folder: str) -> tuple[str, PassedOver | None]:
     if deeper and is_part_of_export(name):
         return "", "parts_of_exports"
     user_id = first if deeper else stem
-    return user_id, None if user_id.strip() and user_id.isprintable() else "no_users"
+    return user_id, None if what_is_wrong_with_id(user_id) is None else "no_users"
 
 
 def _age(file: StoredFile) -> tuple[float, str]:

@@ -135,7 +135,7 @@ class UserImport:
         counts = counts_as_dict(self.counts)
         if self._may_have_begun and not self._end_job(counts) and self.has_begun:
             self.error = self.error or lost()
-        return replace(self.user, state=self._state(), error=self._message(), counts=counts)
+        return replace(self.user, state=self._state(), error=self._message() or self._first_problem(), counts=counts)
 
     def _end_job(self, counts: dict[str, Any]) -> bool:
         """Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of."""
@@ -153,6 +153,14 @@ class UserImport:
 
     def _message(self) -> str | None:
         return None if self.error is None else self.error.message
+
+    def _first_problem(self) -> str | None:
+        """What makes the import `partial`, where that is more than rejects, which are kept."""
+        if self._end is None or not self._end.problems:
+            return None
+        first, *others = self._end.problems
+        more = f", and {len(others):,} more" if others else ""
+        return f"{first.kind}: {first.where}: {first.detail}{more}"
 
     def _state(self) -> UserState:
         if self._skipped:

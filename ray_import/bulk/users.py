@@ -11,7 +11,13 @@ from typing import Any
 
 from ray_import.errors import ConfigError
 from ray_import.source.address import path_of
-from ray_import.source.version import version_and_size
+from ray_import.source.version import changed_at, version_and_size
+
+MOST_ID_CHARACTERS = 255
+"""Postgres has no room in an index for much longer ones."""
+
+_JSON_HINT = 'A line is {"user_id": "…", "source": "…"}.'
+_CSV_HINT = "The first line is user_id,source: with commas, and perhaps updated_at."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +46,28 @@ def read_manifest(path: Path) -> list[UserSource]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no file {path}.", "--users names a file of JSON lines, or a .csv.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} cannot be read ({type(error).__name__}).", "It is UTF-8, JSON lines or CSV."
         ) from None
-    records = _csv(text) if path.suffix.lower() == ".csv" else _json_lines(text)
-    return unique([_user(record, f"{path}, line {line}") for line, record in records])
+    records = _csv(text, path) if path.suffix.lower() == ".csv" else _json_lines(text)
+    hint = _CSV_HINT if path.suffix.lower() == ".csv" else _JSON_HINT
+    return unique([_user(record, f"{path}, line {line}", hint) for line, record in records])
+
+
+def what_is_wrong_with_id(user_id: object) -> str | None:
+    """None where a user can be called so."""
+    if user_id is None or user_id == "":
+        return "there is no user_id"
+    if not isinstance(user_id, str):
+        return "the user_id is no text"
+    if not user_id.strip() or not user_id.isprintable():
+        return "the user_id has characters that cannot be printed"
+    if len(user_id) > MOST_ID_CHARACTERS:
+        return f"the user_id is longer than {MOST_ID_CHARACTERS} characters"
+    return None
 
 
 def unique(users: Sequence[UserSource]) -> list[UserSource]:
@@ -75,13 +97,19 @@ def selected(
     """
     missing = set(only) - {user.user_id for user in users}
     if missing:
-        raise ConfigError(f"There is no user {min(missing)} among the {len(users):,}.", "See --only.")
-    chosen = [
-        user
-        for user in users
-        if (not only or user.user_id in only) and (since is None or user.updated_at is None or user.updated_at >= since)
-    ]
+        raise ConfigError(
+            f"There is no user '{min(missing)}' among the {len(users):,}.", "--only takes an id as it stands there."
+        )
+    chosen = [user for user in users if not only or user.user_id in only]
+    if since is not None:
+        chosen = [user for user in chosen if (time := time_of(user)) is None or time >= since]
     return chosen[:limit]
+
+
+def time_of(user: UserSource) -> float | None:
+    """When the export was written, as the list of users says it, or the file of this machine; None if neither does."""
+    path = path_of(user.source)
+    return user.updated_at if user.updated_at is not None or path is None else changed_at(path)
 
 
 def seconds_of(time: str) -> float:
@@ -90,9 +118,11 @@ def seconds_of(time: str) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def _csv(text: str) -> Iterator[tuple[int, Any]]:
+def _csv(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
+        if lacking := [name for name in ("user_id", "source") if name not in (reader.fieldnames or (name,))]:
+            raise ConfigError(f"{path}, line 1: there is no column {lacking[0]}.", _CSV_HINT)
         for record in reader:
             yield reader.line_num, record
     except csv.Error:
@@ -108,17 +138,15 @@ def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
                 yield number, None
 
 
-def _user(record: Any, where: str) -> UserSource:
-    user_id, source, updated_at = (
-        (record.get(name) for name in ("user_id", "source", "updated_at"))
-        if isinstance(record, dict)
-        else (None, None, None)
-    )
-    if not isinstance(user_id, str) or not user_id.strip() or not user_id.isprintable():
-        raise ConfigError(f"{where}: there is no user_id.", 'A line is {"user_id": "…", "source": "…"}.')
+def _user(record: Any, where: str, hint: str) -> UserSource:
+    if not isinstance(record, dict):
+        raise ConfigError(f"{where}: that is no record.", hint)
+    user_id, source, updated_at = (record.get(name) for name in ("user_id", "source", "updated_at"))
+    if (wrong := what_is_wrong_with_id(user_id)) is not None:
+        raise ConfigError(f"{where}: {wrong}.", hint)
     if not isinstance(source, str) or not source:
-        raise ConfigError(f"{where}: there is no source.", 'A line is {"user_id": "…", "source": "…"}.')
+        raise ConfigError(f"{where}: there is no source.", hint)
     try:
-        return UserSource(user_id, source, seconds_of(updated_at) if updated_at else None)
+        return UserSource(str(user_id), source, seconds_of(updated_at) if updated_at else None)
     except (TypeError, ValueError):
         raise ConfigError(f"{where}: updated_at is no time.", "It looks like 2026-05-01T12:00:00Z.") from None

@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ray_import.bulk.bucket import FoundUsers, newest_exports
-from ray_import.bulk.users import UserSource, at_a_glance, read_manifest, selected, unique
+from ray_import.bulk.users import (
+    UserSource,
+    at_a_glance,
+    read_manifest,
+    selected,
+    time_of,
+    unique,
+    what_is_wrong_with_id,
+)
 from ray_import.errors import ConfigError
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import DONE_STATES, WHOLE_STATES, RunUser, Sink
@@ -34,6 +42,8 @@ class WhichUsers:
         """See above."""
         given = sum(place is not None for place in (self.manifest, self.bucket, self.table))
         if given == 1 and (self.table is None) == (not self.source_column):
+            if self.table is not None and self.since is not None:
+                raise ConfigError("A table does not tell how old exports are.", "Leave --since out, or use --only.")
             return
         raise ConfigError(
             "It is said twice whose exports to import." if given > 1 else "It is not said whose exports to import.",
@@ -44,7 +54,7 @@ class WhichUsers:
     def what(self) -> str:
         """How the users are called in the run's row: the same for the same users."""
         if self.manifest is not None:
-            return str(self.manifest.absolute())
+            return str(self.manifest.resolve())
         return str(self.bucket) if self.bucket is not None else f"{self.table}.{self.source_column}"
 
     @property
@@ -62,8 +72,9 @@ class WhichUsers:
             lacking = set(sink.lacking_users(self.what, settings.rows_hash))
             users = [user for user in users if user.user_id in lacking]
         users = selected(users, self.only, self.since, self.limit)
+        unknown = 0 if self.since is None else sum(time_of(user) is None for user in users)
         others = {user.user_id for user in found.users} - {user.user_id for user in users}
-        return replace(found, users=users, others=frozenset(others))
+        return replace(found, users=users, others=frozenset(others), of_unknown_age=unknown)
 
     def _all(self, sink: Sink) -> FoundUsers:
         if self.manifest is not None:
@@ -72,7 +83,9 @@ class WhichUsers:
             with closing(files_in(self.bucket)) as files:
                 return newest_exports(files, self.bucket)
         named = sink.users_of(self.table or "", self.source_column or "")
-        return FoundUsers(unique([UserSource(user_id, source) for user_id, source in named]))
+        users = [UserSource(user_id, source) for user_id, source in named if what_is_wrong_with_id(user_id) is None]
+        passed_over = {"no_users": len(named) - len(users)} if len(users) < len(named) else None
+        return FoundUsers(unique(users), passed_over)
 
     def as_far_as_they_are(
         self, users: Sequence[UserSource], in_run: Sequence[RunUser], whole: Mapping[str, tuple[str, str]]

@@ -31,10 +31,22 @@ def version_and_size(path: Path) -> tuple[str, int]:
     return _of_files(path, label_of(path))
 
 
+def changed_at(path: Path) -> float | None:
+    """When the file, or the newest of the folder, was written, in seconds since 1970; None where there is none."""
+    try:
+        return max((changed_ns / 1e9 for _, _, changed_ns in _files(path)), default=None)
+    except (OSError, ValueError):
+        return None
+
+
+def _files(path: Path) -> list[tuple[str, int, int]]:
+    paths = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in paths]
+
+
 def _of_files(path: Path, label: str) -> tuple[str, int]:
     try:
-        paths = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        told = [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in paths]
+        told = _files(path)
     except (OSError, ValueError):
         raise ConfigError(f"There is no file or folder {label}.") from None
     version = hashlib.sha256(repr(told).encode(errors="surrogateescape")).hexdigest()[:32]

@@ -26,13 +26,14 @@ class Interruption:
         self.listen()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, *_: object) -> None:
+        """What `ray.init` sets for SIGTERM while it is at work ends the process with the signal's number."""
         self.ignore()
         sys.unraisablehook = self._hook_before
         signal.signal(signal.SIGALRM, self._alarm_before)
         for number, handler in zip(self._SIGNALS, self._before, strict=True):
             signal.signal(number, handler)
-        if kind is KeyboardInterrupt:
+        if kind is KeyboardInterrupt or (isinstance(raised, SystemExit) and raised.code == signal.SIGTERM):
             raise Interrupted("Interrupted before the import began.") from None
 
     def listen(self) -> None:

@@ -42,7 +42,7 @@ def reimport(
         with closing(destination.open()) as sink:
             found = _found(which, sink, settings)
             if found.passed_over is not None:
-                where = f"{len(found.users):,} users in {which.bucket}"
+                where = f"{len(found.users):,} users in {which.bucket or which.table}"
                 stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
             with opened_run(which, found, settings, destination, sink, force=force) as opened:
                 watch.begun(opened.id, opened.users)
@@ -53,10 +53,12 @@ def reimport(
 
 def _watch(which: WhichUsers) -> Watch:
     """Tells ALERT_WEBHOOK. Raises ConfigError."""
-    from ray_import.credentials import environment  # noqa: PLC0415 - a twentieth of a second for this command alone
+    from ray_import.credentials import environment, is_web_address  # noqa: PLC0415 - a twentieth of a second for this command alone
 
     found = environment()
     url = found.alert_webhook.get_secret_value()
+    if url and not is_web_address(url):
+        raise ConfigError("ALERT_WEBHOOK is no address.", "It looks like https://hooks.example.com/….")
     return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
@@ -71,10 +73,15 @@ def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int |
 
 
 def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:
-    """Shows on a terminal that a bucket is listed: of many users that takes a while."""
+    """Shows on a terminal that a bucket is listed, which takes a while, and tells what else may surprise."""
     looks = which.bucket is not None and stderr.is_terminal
     with stderr.status(f"listing {which.bucket}") if looks else nullcontext():
-        return which.found(sink, settings)
+        found = which.found(sink, settings)
+    if found.of_unknown_age:
+        stderr.print(f"--since: of {found.of_unknown_age:,} exports the age is not known; they are taken.", style="dim")
+    if which.failed and not found.users:
+        stderr.print("--failed: nobody in the last run over this list with these settings, or there was none.")
+    return found
 
 
 def _on_ray(opened: OpenedRun, workers: int | None, max_connections: int | None, watch: RunReporter) -> RunReport:

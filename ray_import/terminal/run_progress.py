@@ -19,7 +19,7 @@ PASSED_OVER_WORDS = {
     "older_exports": "older exports",
     "no_exports": "files that are no exports",
     "parts_of_exports": "parts of exports that lie unpacked",
-    "no_users": "files without the name of a user",
+    "no_users": "files or rows without the name of a user",
     "no_addresses": "files whose names cannot be asked for",
 }
 
@@ -89,7 +89,10 @@ def show_report(console: Console, report: RunReport) -> None:
         table = Table("user", "state", "attempts", Column("why", overflow="fold"), box=None, header_style="bold")
         for user in bad[:SHOWN_USERS]:
             table.add_row(
-                Text(user.user_id), user.state, str(user.attempts), Text(user.error or "see ray-import rejects")
+                Text(user.user_id),
+                user.state,
+                str(user.attempts),
+                Text(user.error or "see ray-import rejects, with the same --to"),
             )
         console.print()
         console.print(table)

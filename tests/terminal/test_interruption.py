@@ -27,6 +27,13 @@ def test_a_signal_interrupts_once_and_what_was_set_before_is_set_again(number: s
     assert signal.getsignal(number) == before
 
 
+def test_a_sigterm_that_ray_takes_while_it_starts_is_an_interruption() -> None:
+    with pytest.raises(Interrupted), Interruption():
+        sys.exit(signal.SIGTERM)
+    with pytest.raises(SystemExit), Interruption():
+        sys.exit(1)
+
+
 class InterruptedAtItsEnd:
     """Python swallows what is raised in its `__del__`."""
 

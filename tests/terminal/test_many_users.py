@@ -67,6 +67,7 @@ def is_an_error(result: Ended, code: int) -> bool:
         (["--from", "exports/users"], "exports/users names no folder of a bucket"),
         (["--from", "https://abc.supabase.co/users?token=secret"], "https://abc.supabase.co/users names no folder"),
         (["--users", "users.jsonl", "--since", "soon"], "--since soon is no date"),
+        (["--from-table", "profiles", "--source-column", "export", "--since", "2020-01-01"], "does not tell how old"),
     ],
 )
 def test_what_cannot_be_meant_is_an_error_before_anything_is_made(
@@ -85,6 +86,28 @@ def test_a_job_has_to_name_its_manifest_absolutely(tmp_path: Path, monkeypatch: 
     with pytest.raises(ConfigError, match=r"users\.csv is relative"):
         reimport(which, f"sqlite:///{tmp_path}/chunks.db", ImportSettings(), None, None, force=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://hooks.example.com/secret", "https://"])
+def test_an_alert_that_could_never_be_told_is_an_error_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("ALERT_WEBHOOK", url)
+    (tmp_path / "users.csv").write_text("user_id,source\nana,ana.json\n")
+    result = ray_import(tmp_path, "reimport", "--users", "users.csv")
+    assert is_an_error(result, 2), result
+    assert "ALERT_WEBHOOK is no address" in result.err
+    assert "secret" not in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["users.csv"]
+
+
+def test_what_might_surprise_of_who_is_chosen_is_told(tmp_path: Path) -> None:
+    (tmp_path / "users.jsonl").write_text('{"user_id": "ana", "source": "https://example.com/ana.zip"}\n')
+    said = {"--since": ["--since", "2200-01-01"], "nobody": ["--failed"]}
+    for words, options in said.items():
+        result = ray_import(tmp_path, "reimport", "--users", "users.jsonl", "--dry-run", *options)
+        assert result.code == 0, result
+        assert words in result.err, result
 
 
 @pytest.mark.parametrize("version", [0, LATEST_SQLITE - 1, LATEST_SQLITE])

@@ -88,7 +88,7 @@ def test_the_end_tells_how_many_are_in_which_state_and_who_lacks_something() -> 
         "eve",
     ]
     assert "The server is away." in told
-    assert "see ray-import rejects" in told
+    assert "see ray-import rejects, with the same --to" in " ".join(told.split())
 
 
 def test_where_all_is_well_nobody_is_named() -> None:

@@ -115,6 +115,14 @@ def test_who_is_no_longer_listed_keeps_no_run_open(service: Service) -> None:
         assert opened.id != interrupted
 
 
+def test_a_manifest_is_the_same_however_it_is_named(service: Service) -> None:
+    interrupted = service.is_interrupted("ben")
+    (service.folder / "linked.csv").symlink_to(service.manifest)
+    for name in ("linked.csv", f"../{service.folder.name}/users.csv"):
+        with replace(service, manifest=service.folder / name).opened("ana") as opened:
+            assert opened.id == interrupted
+
+
 def test_who_joins_is_taken_into_the_run_that_goes_on(service: Service) -> None:
     service.is_interrupted("ana", "ben")
     service.writes("zoe")
@@ -262,3 +270,20 @@ def test_a_run_that_was_taken_over_is_left_to_the_other(service: Service, how: C
     with pytest.raises(ImportRunning) as caught, service.opened():
         pass
     assert opened.id in caught.value.message
+
+
+# --- users of a table ----------------------------------------------------------------------------
+
+
+class Table(SqliteSink):
+    """A database with a table of the service, of which one row names nobody."""
+
+    def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
+        return [("ana", f"{table}/{column}"), ("x" * 256, "x.zip")]
+
+
+def test_an_id_in_a_table_that_nobody_can_have_costs_itself_alone(tmp_path: Path) -> None:
+    with closing(Table(tmp_path / "chunks.db")) as sink:
+        found = WhichUsers(table="profiles", source_column="export").found(sink, SETTINGS)
+    assert [user.user_id for user in found.users] == ["ana"]
+    assert found.passed_over == {"no_users": 1}

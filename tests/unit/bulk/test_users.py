@@ -1,6 +1,7 @@
 """Manifests as people write them, and which of their users a run is over."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +109,17 @@ def test_times_are_in_utc_unless_they_say_otherwise(tmp_path: Path, time: str, s
 @pytest.mark.parametrize(
     ("bad", "what"),
     [
-        pytest.param(b"{\n", "no user_id", id="no JSON"),
-        pytest.param(b"[" * 100_000 + b"\n", "no user_id", id="deep JSON"),
-        pytest.param(b'["ana","a.zip"]\n', "no user_id", id="an array"),
+        pytest.param(b"{\n", "no record", id="no JSON"),
+        pytest.param(b"[" * 100_000 + b"\n", "no record", id="deep JSON"),
+        pytest.param(b'["ana","a.zip"]\n', "no record", id="an array"),
         pytest.param(line(source="a.zip"), "no user_id", id="no user_id"),
-        pytest.param(line(user_id=7, source="a.zip"), "no user_id", id="a number as user_id"),
+        pytest.param(line(user_id=7, source="a.zip"), "the user_id is no text", id="a number as user_id"),
         pytest.param(line(user_id="", source="a.zip"), "no user_id", id="an empty user_id"),
-        pytest.param(line(user_id="  ", source="a.zip"), "no user_id", id="a blank user_id"),
-        pytest.param(line(user_id="a\0b", source="a.zip"), "no user_id", id="a user_id with NUL"),
-        pytest.param(line(user_id="a\nb", source="a.zip"), "no user_id", id="a user_id of two lines"),
-        pytest.param(line(user_id="a\ud800", source="a.zip"), "no user_id", id="a user_id that is no UTF-8"),
+        pytest.param(line(user_id="  ", source="a.zip"), "cannot be printed", id="a blank user_id"),
+        pytest.param(line(user_id="a\0b", source="a.zip"), "cannot be printed", id="a user_id with NUL"),
+        pytest.param(line(user_id="a\nb", source="a.zip"), "cannot be printed", id="a user_id of two lines"),
+        pytest.param(line(user_id="a\ud800", source="a.zip"), "cannot be printed", id="a user_id that is no UTF-8"),
+        pytest.param(line(user_id="a" * 256, source="a.zip"), "longer than 255", id="a long user_id"),
         pytest.param(line(user_id="ana"), "no source", id="no source"),
         pytest.param(line(user_id="ana", source=""), "no source", id="an empty source"),
         pytest.param(line(user_id="ana", source=["a.zip"]), "no source", id="two sources"),
@@ -138,9 +140,11 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path, bad: bytes, what: str
         pytest.param(b"user_id,source\nana,a.zip\n,b.zip\n", 3, "no user_id", id="no user_id"),
         pytest.param(b"user_id,source\nana\n", 2, "no source", id="no source"),
         pytest.param(b"user_id,source\nana,\n", 2, "no source", id="an empty source"),
-        pytest.param(b"ana,a.zip\nben,b.zip\n", 2, "no user_id", id="no header"),
-        pytest.param(b"user_id;source\nana;a.zip\n", 2, "no user_id", id="semicolons"),
-        pytest.param(b"user_id,source\nana,%s\n" % (b"x" * 200_000), 2, "no user_id", id="a field without an end"),
+        pytest.param(b"ana,a.zip\nben,b.zip\n", 1, "no column user_id", id="no header"),
+        pytest.param(b"user_id;source\nana;a.zip\n", 1, "no column user_id", id="semicolons"),
+        pytest.param(b"user_id,source\nana,%s\n" % (b"x" * 200_000), 2, "no record", id="a field without an end"),
+        pytest.param(b"user_id,path\nana,a.zip\n", 1, "no column source", id="no column of sources"),
+        pytest.param(LINES, 1, "no column user_id", id="JSON lines"),
         pytest.param(b"user_id,source,updated_at\nana,a.zip,1.5.2026\n", 2, "no time", id="no time"),
     ],
 )
@@ -157,7 +161,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, name: str, data: bytes |
     path = tmp_path / name
     if data is not None:
         path.write_bytes(data)
-    assert f"{path} cannot be read" in refused(path).message
+    assert (f"There is no file {path}" if data is None else f"{path} cannot be read") in refused(path).message
 
 
 # --- who is meant --------------------------------------------------------------------------------
@@ -204,5 +208,16 @@ def test_users_are_chosen(
 
 
 def test_a_user_who_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="There is no user nobody among the 3"):
+    with pytest.raises(ConfigError, match="There is no user 'nobody' among the 3"):
         selected(ALL, ["old", "nobody"], None, None)
+
+
+def test_a_file_of_this_machine_tells_how_old_it_is_where_the_manifest_does_not(tmp_path: Path) -> None:
+    old, new, folder = tmp_path / "old.zip", tmp_path / "new.zip", tmp_path / "folder"
+    folder.mkdir()
+    for path, seconds in ((old, 10), (new, 20), (folder / "a.json", 10), (folder / "b.json", 20)):
+        path.touch()
+        os.utime(path, (seconds, seconds))
+    users = [UserSource(str(path), str(path)) for path in (old, new, folder, tmp_path / "missing.zip")]
+    said = UserSource("said", str(old), 30.0)
+    assert selected([*users, said], (), 20.0, None) == [*users[1:], said]
