@@ -175,7 +175,7 @@ def test_an_idle_worker_that_has_died_is_asked_whether_it_can_begin_before_it_is
     told: list[str] = []
     dials = Dials(seconds_per_write=0.05, busy_at_opening=(2,), misconfigured_at_opening=(3,))
     with pooled(session, tmp_path / "chunks.db", workers=2, dials=dials, tell=told.append) as one:
-        one.wait_until(lambda: len(workers_up()) == 2)
+        one.wait_until(lambda: not one.pool._lanes.asked)  # both have answered
         before = {worker.pid for worker in workers_up()}
         workers_up()[0].kill()
         one.wait_until(lambda: len({worker.pid for worker in workers_up()} | before) == 3)
@@ -192,7 +192,7 @@ def test_there_are_never_more_workers_than_asked_for_also_while_one_leaves(
 ) -> None:
     opened = tmp_path / "chunks.opened"
     with pooled(session, tmp_path / "chunks.db", workers=2) as one:
-        one.wait_until(lambda: one.pool.has_room(1) and len(workers_up()) == 2)
+        one.wait_until(lambda: not one.pool._lanes.asked)  # both have answered
         for batch in batches[:4]:
             one.submit(batch)
         one.wait_until(lambda: one.done)
