@@ -1,11 +1,10 @@
 """The export's own list of its files, used for one thing: to notice a shard that is missing."""
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 import orjson
 
-from ray_import.source.names import is_conversations
+from ray_import.source.names import base_name, is_conversations
 
 NAME = "export_manifest.json"
 MAX_BYTES = 16 * 1024 * 1024
@@ -18,12 +17,12 @@ def missing_shards(manifest: bytes, present: list[str]) -> list[str]:
     The logical name `conversations.json` stands beside them and is no file where shards are listed.
     """
     try:
-        listed = {PurePosixPath(s).name for s in _strings(orjson.loads(manifest)) if is_conversations(s)}
+        listed = {base_name(s) for s in _strings(orjson.loads(manifest)) if is_conversations(s)}
     except orjson.JSONDecodeError:
         return []
     if len(listed) > 1:
         listed.discard("conversations.json")
-    return sorted(listed - {PurePosixPath(name).name for name in present})
+    return sorted(listed - {base_name(name) for name in present})
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -69,3 +69,9 @@ def test_a_manifest_that_says_nothing_is_no_error(listing: bytes) -> None:
 def test_a_manifest_may_nest_as_deep_as_it_can_be_read() -> None:
     deep = b'{"a":' * 900 + b'["conversations-003.json"]' + b"}" * 900
     assert missing_shards(deep, SHARDS) == ["conversations-003.json"]
+
+
+def test_of_a_path_with_backslashes_only_the_name_counts() -> None:
+    """As ZIPs made on Windows have them; whatever else a manifest may hold before it is not told on."""
+    listing = orjson.dumps(["words\0 of a user\n\\conversations-001.json", "export\\conversations-000.json"])
+    assert missing_shards(listing, ["export\\conversations-000.json"]) == ["conversations-001.json"]
