@@ -52,8 +52,7 @@ def read_manifest(path: Path) -> list[UserSource]:
         raise ConfigError(
             f"{path} cannot be read ({type(error).__name__}).", "It is UTF-8, JSON lines or CSV."
         ) from None
-    records = _csv(text, path) if path.suffix.lower() == ".csv" else _json_lines(text)
-    hint = _CSV_HINT if path.suffix.lower() == ".csv" else _JSON_HINT
+    records, hint = (_csv(text, path), _CSV_HINT) if path.suffix.lower() == ".csv" else (_json_lines(text), _JSON_HINT)
     return unique([_user(record, f"{path}, line {line}", hint) for line, record in records])
 
 
@@ -121,8 +120,9 @@ def seconds_of(time: str) -> float:
 def _csv(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        if lacking := [name for name in ("user_id", "source") if name not in (reader.fieldnames or (name,))]:
-            raise ConfigError(f"{path}, line 1: there is no column {lacking[0]}.", _CSV_HINT)
+        for name in ("user_id", "source"):
+            if reader.fieldnames and name not in reader.fieldnames:
+                raise ConfigError(f"{path}, line 1: there is no column {name}.", _CSV_HINT)
         for record in reader:
             yield reader.line_num, record
     except csv.Error:

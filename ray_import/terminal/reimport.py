@@ -53,7 +53,8 @@ def reimport(
 
 def _watch(which: WhichUsers) -> Watch:
     """Tells ALERT_WEBHOOK. Raises ConfigError."""
-    from ray_import.credentials import environment, is_web_address  # noqa: PLC0415 - a twentieth of a second for this command alone
+    # A twentieth of a second, for this command alone.
+    from ray_import.credentials import environment, is_web_address  # noqa: PLC0415
 
     found = environment()
     url = found.alert_webhook.get_secret_value()

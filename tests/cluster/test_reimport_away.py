@@ -1,12 +1,10 @@
 """A run whose destination is away when it is told to stop, and two runs over the same users."""
 
-import os
 import signal
 import time
 from contextlib import closing
 from pathlib import Path
 from threading import Event
-from unittest.mock import patch
 
 import pytest
 
@@ -14,7 +12,7 @@ from benchmarks.user_exports import Users, write_users
 from ray_import.cluster.session import Session
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.postgres import PostgresDatabase
-from tests.cluster.reimports import ended, of_own_ray, reimport, started, wait_until
+from tests.cluster.reimports import Reimported, ended, of_own_ray, reimport, started, wait_until
 from tests.gateway import faults
 from tests.gateway.calls import Call
 from tests.gateway.postgres import Database
@@ -28,6 +26,23 @@ def users(tmp_path: Path) -> Users:
     return write_users(tmp_path, [300.0, 40.0, 40.0, 40.0], seed=7)
 
 
+@pytest.fixture
+def project(migrated_supabase: Gateway, monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """A Supabase project whose keys are in the environment."""
+    monkeypatch.setenv("SUPABASE_URL", migrated_supabase.url)
+    monkeypatch.setenv("SUPABASE_SERVICE_KEY", migrated_supabase.secret_key)
+    return migrated_supabase
+
+
+def stopped_once(refused: Event, users: Users) -> tuple[Reimported, float]:
+    """A run that is told to stop then, and how many seconds that takes."""
+    with started(users.manifest, "supabase", environment=of_own_ray()) as process:
+        wait_until(refused.is_set, process)
+        process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        return ended(process), time.monotonic() - asked
+
+
 def statuses(database: Database) -> tuple[set[str], set[str]]:
     """Of the runs and of the imports."""
     with database.connected() as db:
@@ -37,7 +52,7 @@ def statuses(database: Database) -> tuple[set[str], set[str]]:
 
 
 def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at_once(
-    migrated_database: Database, migrated_supabase: Gateway, users: Users
+    migrated_database: Database, project: Gateway, users: Users
 ) -> None:
     written, refused = Event(), Event()
 
@@ -49,28 +64,21 @@ def test_a_run_whose_destination_is_away_stops_within_ten_seconds_and_goes_on_at
             refused.set()
         return faults.RESET_BEFORE if refused.is_set() else None
 
-    migrated_supabase.faults.decide = away
-    keys = {"SUPABASE_URL": migrated_supabase.url, "SUPABASE_SERVICE_KEY": migrated_supabase.secret_key}
-    with patch.dict(os.environ, keys):
-        with started(users.manifest, "supabase", environment=of_own_ray()) as process:
-            wait_until(refused.is_set, process)
-            process.send_signal(signal.SIGTERM)
-            asked = time.monotonic()
-            stopped = ended(process)
-            took = time.monotonic() - asked
-        assert (stopped.code, took < 10) == (3, True), (took, stopped.said)
-        assert "interrupted" in stopped.report["error"]
-        assert statuses(migrated_database)[0] == {"running"}
+    project.faults.decide = away
+    stopped, took = stopped_once(refused, users)
+    assert (stopped.code, took < 10) == (3, True), (took, stopped.said)
+    assert "interrupted" in stopped.report["error"]
+    assert statuses(migrated_database)[0] == {"running"}
 
-        migrated_supabase.faults.clear()
-        done = reimport(users.manifest, "supabase", environment=of_own_ray())
+    project.faults.clear()
+    done = reimport(users.manifest, "supabase", environment=of_own_ray())
     assert (done.code, done.report["users"]) == (0, {"all": 4, "complete": 4}), done.said
     runs, jobs = statuses(migrated_database)
     assert (runs, jobs) == ({"complete"}, {"complete", "failed"})
 
 
 def test_a_run_that_cannot_say_that_it_is_complete_stops_within_ten_seconds(
-    migrated_database: Database, migrated_supabase: Gateway, users: Users
+    migrated_database: Database, project: Gateway, users: Users
 ) -> None:
     refused = Event()
 
@@ -79,17 +87,8 @@ def test_a_run_that_cannot_say_that_it_is_complete_stops_within_ten_seconds(
             refused.set()
         return faults.RESET_BEFORE if refused.is_set() else None
 
-    migrated_supabase.faults.decide = away
-    keys = {"SUPABASE_URL": migrated_supabase.url, "SUPABASE_SERVICE_KEY": migrated_supabase.secret_key}
-    with (
-        patch.dict(os.environ, keys),
-        started(users.manifest, "supabase", environment=of_own_ray()) as process,
-    ):
-        wait_until(refused.is_set, process)
-        process.send_signal(signal.SIGTERM)
-        asked = time.monotonic()
-        stopped = ended(process)
-        took = time.monotonic() - asked
+    project.faults.decide = away
+    stopped, took = stopped_once(refused, users)
     assert (stopped.code, took < 10) == (3, True), (took, stopped.said)
     assert statuses(migrated_database)[0] == {"running"}
 
