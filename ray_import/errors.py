@@ -91,9 +91,9 @@ class SinkBusy(SinkError):
 
     retry = True
 
-    def __init__(self, message: str, hint: str = "", retry_after_seconds: float = 0.0) -> None:
-        super().__init__(message, hint)
-        self.args = (message, hint, retry_after_seconds)
+    def __init__(self, message: str, hint: str = "", retry_after_seconds: float = 0.0, code: str = "") -> None:
+        super().__init__(message, hint, code)
+        self.args = (message, hint, retry_after_seconds, code)
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -20,13 +20,15 @@ class FoundUsers:
     """The users of a run; where they were looked for, how many files were passed over, by why.
 
     `others` are those who are listed, too, but whom the run is not to be over. `of_unknown_age` of the users have been
-    taken though nobody knows how old their exports are.
+    taken though nobody knows how old their exports are. With `nobody_lacking` those were asked for who lack something,
+    and none of them does.
     """
 
     users: list[UserSource]
     passed_over: Mapping[str, int] | None = None
     others: frozenset[str] = frozenset()
     of_unknown_age: int = 0
+    nobody_lacking: bool = False
 
 
 def newest_exports(files: Iterable[StoredFile], place: StorageFolder) -> FoundUsers:

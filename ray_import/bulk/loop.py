@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ray_import.bulk.ports import Workers
 from ray_import.bulk.progress import RunProgress, RunReporter
-from ray_import.bulk.user_import import MakeImport, UserImport
+from ray_import.bulk.user_import import MakeImport, UserImport, in_short
 from ray_import.errors import ImporterError, ImportRunning, PayloadLost
 from ray_import.sink.port import LEASE_SECONDS, RunUser, UserState
 
@@ -125,7 +125,7 @@ class Run:
             try:
                 one = self._make_import(user)
             except ImporterError as error:  # its source is no address that can be
-                self._is_now(replace(user, state="failed", attempts=user.attempts + 1, error=error.message))
+                self._is_now(replace(user, state="failed", attempts=user.attempts + 1, error=in_short(error.message)))
                 continue
             one.told_at = now
             self._active[one.work.of.id] = one

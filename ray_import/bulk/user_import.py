@@ -17,6 +17,9 @@ from ray_import.importing.work import Work
 from ray_import.records import Counts
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import RunUser, Sink, UserState
+from ray_import.source.names import shown
+
+MOST_TOLD_CHARACTERS = 500
 
 
 class UserImport:
@@ -135,7 +138,8 @@ class UserImport:
         counts = counts_as_dict(self.counts)
         if self._may_have_begun and not self._end_job(counts) and self.has_begun:
             self.error = self.error or lost()
-        return replace(self.user, state=self._state(), error=self._message() or self._first_problem(), counts=counts)
+        error = self._message() or self._first_problem()
+        return replace(self.user, state=self._state(), error=None if error is None else in_short(error), counts=counts)
 
     def _end_job(self, counts: dict[str, Any]) -> bool:
         """Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of."""
@@ -168,6 +172,12 @@ class UserImport:
         if self.error is not None:
             return "failed"
         return "partial" if self.counts.rejected or (self._end and self._end.problems) else "complete"
+
+
+def in_short(error: str) -> str:
+    """An error as the ledger may hold it, whatever names of the export are in it: one text that a database refuses
+    would end the run of all."""
+    return shown(error if len(error) <= MOST_TOLD_CHARACTERS else f"{error[:MOST_TOLD_CHARACTERS]}…")
 
 
 def _job_status(state: UserState) -> Any:

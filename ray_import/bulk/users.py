@@ -58,11 +58,11 @@ def read_manifest(path: Path) -> list[UserSource]:
 
 def what_is_wrong_with_id(user_id: object) -> str | None:
     """None where a user can be called so."""
-    if user_id is None or user_id == "":
+    if user_id is None or (isinstance(user_id, str) and not user_id.strip(" ")):
         return "there is no user_id"
     if not isinstance(user_id, str):
         return "the user_id is no text"
-    if not user_id.strip() or not user_id.isprintable():
+    if not user_id.isprintable():
         return "the user_id has characters that cannot be printed"
     if len(user_id) > MOST_ID_CHARACTERS:
         return f"the user_id is longer than {MOST_ID_CHARACTERS} characters"
@@ -87,25 +87,24 @@ def _later(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else max(one, other)
 
 
-def selected(
-    users: Sequence[UserSource], only: Collection[str], since: float | None, limit: int | None
-) -> list[UserSource]:
-    """Those in `only` (all, where that is empty) whose export is not older than `since`, at most `limit` of them.
-
-    An export whose time is not known is never too old. Raises ConfigError where one of `only` is not there.
-    """
+def only_those(users: Sequence[UserSource], only: Collection[str]) -> Sequence[UserSource]:
+    """Those in `only`; all, where that is empty. Raises ConfigError where one of them is not there."""
     missing = set(only) - {user.user_id for user in users}
     if missing:
         raise ConfigError(
             f"There is no user '{min(missing)}' among the {len(users):,}.", "--only takes an id as it stands there."
         )
-    chosen = [user for user in users if not only or user.user_id in only]
-    if since is not None:
-        chosen = [user for user in chosen if (time := time_of(user)) is None or time >= since]
-    return chosen[:limit]
+    return [user for user in users if user.user_id in only] if only else users
 
 
-def time_of(user: UserSource) -> float | None:
+def not_older(users: Sequence[UserSource], since: float, limit: int | None) -> tuple[list[UserSource], int]:
+    """The first `limit` whose export is not older than `since`, and of how many of them that is not known: these are
+    never too old."""
+    aged = [(user, time) for user in users if (time := _time_of(user)) is None or time >= since][:limit]
+    return [user for user, _ in aged], sum(time is None for _, time in aged)
+
+
+def _time_of(user: UserSource) -> float | None:
     """When the export was written, as the list of users says it, or the file of this machine; None if neither does."""
     path = path_of(user.source)
     return user.updated_at if user.updated_at is not None or path is None else changed_at(path)

@@ -1,5 +1,6 @@
 """Which users a run is over, and where they are found: in a manifest, a bucket or a table."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -9,16 +10,16 @@ from ray_import.bulk.bucket import FoundUsers, newest_exports
 from ray_import.bulk.users import (
     UserSource,
     at_a_glance,
+    not_older,
+    only_those,
     read_manifest,
-    selected,
-    time_of,
     unique,
     what_is_wrong_with_id,
 )
 from ray_import.errors import ConfigError
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import DONE_STATES, WHOLE_STATES, RunUser, Sink
-from ray_import.source.address import label_of
+from ray_import.source.address import absolute, label_of
 from ray_import.source.listing import StorageFolder, files_in
 
 
@@ -52,9 +53,10 @@ class WhichUsers:
 
     @property
     def what(self) -> str:
-        """How the users are called in the run's row: the same for the same users."""
+        """How the users are called in the run's row: the same for the same users. A manifest is called as it is named:
+        a link to it may lead elsewhere each time, as that of a mounted ConfigMap does."""
         if self.manifest is not None:
-            return str(self.manifest.resolve())
+            return os.path.abspath(self.manifest)  # noqa: PTH100 - `Path.absolute` keeps `..`
         return str(self.bucket) if self.bucket is not None else f"{self.table}.{self.source_column}"
 
     @property
@@ -67,25 +69,27 @@ class WhichUsers:
     def found(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
         """The users, each with a source. Raises ConfigError, SourceRefused and its kinds."""
         found = self._all(sink)
-        users = found.users
+        users = only_those(found.users, self.only)
         if self.failed:
             lacking = set(sink.lacking_users(self.what, settings.rows_hash))
             users = [user for user in users if user.user_id in lacking]
-        users = selected(users, self.only, self.since, self.limit)
-        unknown = 0 if self.since is None else sum(time_of(user) is None for user in users)
-        others = {user.user_id for user in found.users} - {user.user_id for user in users}
-        return replace(found, users=users, others=frozenset(others), of_unknown_age=unknown)
+        nobody_lacking = self.failed and not users
+        chosen, unknown = list(users[: self.limit]), 0
+        if self.since is not None:
+            chosen, unknown = not_older(users, self.since, self.limit)
+        others = frozenset(user.user_id for user in found.users) - {user.user_id for user in chosen}
+        return replace(found, users=chosen, others=others, of_unknown_age=unknown, nobody_lacking=nobody_lacking)
 
     def _all(self, sink: Sink) -> FoundUsers:
         if self.manifest is not None:
-            return FoundUsers(read_manifest(self.manifest))
+            return FoundUsers([_from_here(user) for user in read_manifest(self.manifest)])
         if self.bucket is not None:
             with closing(files_in(self.bucket)) as files:
                 return newest_exports(files, self.bucket)
         named = sink.users_of(self.table or "", self.source_column or "")
         users = [UserSource(user_id, source) for user_id, source in named if what_is_wrong_with_id(user_id) is None]
         passed_over = {"no_users": len(named) - len(users)} if len(users) < len(named) else None
-        return FoundUsers(unique(users), passed_over)
+        return FoundUsers([_from_here(user) for user in unique(users)], passed_over)
 
     def as_far_as_they_are(
         self, users: Sequence[UserSource], in_run: Sequence[RunUser], whole: Mapping[str, tuple[str, str]]
@@ -104,6 +108,11 @@ class WhichUsers:
         is_in_no_more = before.state in WHOLE_STATES and whole.get(user.user_id) != (before.source, before.version)
         is_another = before.source != now.source or _has_changed(user, before.version)
         return RunUser(user.user_id, now.source) if self.only or self.failed or is_in_no_more or is_another else now
+
+
+def _from_here(user: UserSource) -> UserSource:
+    """A reader may have another working directory than the command, and so may who goes on with the run."""
+    return replace(user, source=absolute(user.source))
 
 
 def _has_changed(user: UserSource, version: str) -> bool:

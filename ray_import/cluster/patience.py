@@ -6,19 +6,18 @@ from ray_import.errors import ClusterError, SinkBusy
 
 START_TIMEOUT_SECONDS = 120
 AWAY_SECONDS = 600
-"""Longer than the driver itself waits for its destination: where both miss it, the driver tells."""
+"""For how long workers are waited for that are there, but whose destination is away. Longer than the driver itself
+waits for it: where both miss it, the driver tells."""
 LOOK_SECONDS = 5.0
 """The longest between two looks at the workers that counts as time in which they were looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """For how many seconds a worker is waited for: the first of all, the next where none is left, and one that is there
-    but whose destination is away."""
+    """For how many seconds a worker is waited for: the first of all, and the next where none is left."""
 
     first: float = START_TIMEOUT_SECONDS
     none_left: float = START_TIMEOUT_SECONDS
-    away: float = AWAY_SECONDS
 
 
 FOR_WHAT_IS_THERE = Patience()
@@ -53,5 +52,5 @@ class NoneUp:
         self._away_seconds = 0.0 if self._away is None else self._away_seconds + since
         if self._silent_seconds > self._patience.none_left:
             raise ClusterError(f"No worker has come up again in {self._silent_seconds:.0f} s.")
-        if self._away is not None and self._away_seconds > self._patience.away:
+        if self._away is not None and self._away_seconds > AWAY_SECONDS:
             raise self._away

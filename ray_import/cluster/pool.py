@@ -175,7 +175,8 @@ class WorkerPool:
 
     def _came_back(self, call: _Call, done: tuple[BatchResult, int] | None) -> None:
         if done is None:
-            self._forget_calls(call.lane)
+            for one in (call, *self._forget_calls(call.lane)):
+                one.held.sent -= 1  # the worker has done nothing with it
             self._lanes.restarted(call.lane)
             return
         result, held_bytes = done
@@ -183,8 +184,10 @@ class WorkerPool:
         self._finish(call, call.held.done(result))
         self._lanes.recycle(call.lane, held_bytes)
 
-    def _forget_calls(self, lane: int) -> None:
+    def _forget_calls(self, lane: int) -> list[_Call]:
+        of_lane = [call for call in self._calls.values() if call.lane == lane]
         self._calls = {ref: call for ref, call in self._calls.items() if call.lane != lane}
+        return of_lane
 
     def _failed(self, call: _Call, error: ImporterError) -> None:
         if isinstance(error, SinkBusy) and call.held.busy < MAX_BUSY_TRIES:

@@ -15,7 +15,7 @@ from ray_import.cluster.machines import Machines
 from ray_import.cluster.metrics import MetricsReporter
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
-from ray_import.cluster.session import Session, cluster_cpus
+from ray_import.cluster.session import Session
 
 ACTIVE_PER_WORKER = 2
 """While one export is opened, another one's batches are worked on."""
@@ -35,7 +35,8 @@ def import_users(
     """Imports all users that have not ended. With as many workers as there are CPUs, at most `workers`, and never more
     than `max_connections`: also of machines that come later. Raises ClusterError."""
     machines = Machines.of(session, opened.destination, workers, max_connections)
-    all_here = opened.destination.on_this_machine and cluster_cpus() == 0  # no other machine is asked for
+    # Then workers need no other machine, and none would be asked for: readers would wait for it.
+    all_here = opened.destination.on_this_machine and session.cpus == 0
     readers = RayReaders(session.node_id, opened.settings, all_here=all_here)
     most_here = READ_HERE_PER_CPU * (os.cpu_count() or 1) if opened.reads_here or all_here else sys.maxsize
 

@@ -35,7 +35,7 @@ def run_import(
 ) -> Summary:
     """Imports `source`. However that ends, the job's row says so before this returns.
 
-    Errors that are expected (ImporterError, Ctrl-C) end as a summary with status `failed` and the error
+    Errors that are expected (ImporterError, Ctrl-C, SIGTERM) end as a summary with status `failed` and the error
     in it: what was committed until then stays. A fault of ours is raised, and so is ImportRunning, before
     anything is done: before `make_executor`, too, which may take seconds. Between the loop's own signs of life,
     `heartbeat` gives them.
@@ -52,7 +52,7 @@ def run_import(
                 run.to_the_end(executor)
     except ImporterError as expected:
         error = expected
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter is what Ray makes of SIGTERM while it starts
         error = Interrupted("The import was interrupted.", "What was in stays; run it again to go on from there.")
     except BaseException as fault:
         run.end_job("failed", type(fault).__name__)

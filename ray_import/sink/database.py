@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.errors import ConfigError, SinkBusy, SinkError, SinkOverloaded
+from ray_import.errors import ConfigError, SinkError, SinkOverloaded
 from ray_import.records import Reject
 from ray_import.sink.database_jobs import DatabaseJobs
 from ray_import.sink.database_rows import batch_of, our_time, replaced_of
 from ray_import.sink.database_runs import DatabaseRuns
-from ray_import.sink.halving import parts_of, put_halving
+from ray_import.sink.halving import busy, parts_of, put_halving
 from ray_import.sink.port import KeptReject, Known, Pruned, Replaced
 
 MOST_REJECT_BYTES = 16 * 1024 * 1024
@@ -66,7 +66,7 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
                 return
             samples = [_sampled(reject, 2 * REJECT_SAMPLE_BYTES) for reject in rejects]
             if samples == list(rejects):
-                raise SinkBusy(error.message, error.hint) from None
+                raise busy(error) from None
             self._put_rejects(of, settings_hash, samples, settled)
 
     def _halve_rejects(self, of: Import, settings_hash: str, rejects: Sequence[Reject], settled: Sequence[str]) -> None:

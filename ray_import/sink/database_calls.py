@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying, stop_before_delay, wait_random_ex
 
 from ray_import.chunks.rows import ChunkRow
 from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
-from ray_import.sink.halving import TOO_LARGE
+from ray_import.sink.halving import TOO_LARGE, busy
 from ray_import.sink.migrations import LATEST_POSTGRES
 
 PATIENCE_SECONDS = 240
@@ -89,7 +89,7 @@ class DatabaseCalls:
         except SinkOverloaded as error:
             if error.code == TOO_LARGE:
                 raise
-            raise SinkBusy(error.message, error.hint) from None  # what has no halves can only be asked again
+            raise busy(error) from None
 
     def _patiently(self, work: Callable[[], T], *, whole: bool) -> T:
         """Tries again what may pass. What is too much is for halving, unless it is `whole` already."""

@@ -24,8 +24,13 @@ def put_halving(conversations: Sequence[ConversationRows], put: Put) -> list[Rep
             middle = len(conversations) // 2
             return put_halving(conversations[:middle], put) + put_halving(conversations[middle:], put)
         if isinstance(error, SinkOverloaded) and error.code != TOO_LARGE:
-            raise SinkBusy(error.message, error.hint) from None
+            raise busy(error) from None
         return [Replaced(0, 0, refused=error.code)]
+
+
+def busy(error: SinkOverloaded) -> SinkBusy:
+    """What is too much and has no halves can only be asked again."""
+    return SinkBusy(error.message, error.hint, code=error.code)
 
 
 def parts_of(

@@ -6,6 +6,7 @@ _BUSY = ("08", "53", "57P", "40001", "40P01", "55P03", "PGRST000", "PGRST001", "
 _OVERLOADED = ("57014",)
 _REFUSED = ("22", "23", "54000", "PGRST102")
 _SET_UP = ("42883", "42P01", "3F000", "PGRST202", "PGRST205")
+_LATER = "Run it again when the database is well: it goes on where it stopped."
 _HINTS = {
     "28": "Check the user and the password: in PGPASSWORD, DATABASE_URL or ~/.pgpass.",
     "3D": "Name a database that exists.",
@@ -26,11 +27,9 @@ def sink_error(code: str, message: str, retry_after_seconds: float = 0.0) -> Sin
         return RowsRefused(f"The database refuses a row ({code}).", code=code)
     said = f"The database says {code}: {message}".rstrip(": ").removesuffix(".") + "."
     if code.startswith(_OVERLOADED) or code in ("413", "504"):
-        return SinkOverloaded(said, code=code)
+        return SinkOverloaded(said, _LATER, code)
     if code.startswith(_BUSY) or code in ("408", "425", "429", "500", "502", "503"):
-        return SinkBusy(
-            said, "Run it again when the database is well: it goes on where it stopped.", retry_after_seconds
-        )
+        return SinkBusy(said, _LATER, retry_after_seconds, code)
     if code.startswith(_SET_UP):
-        return SinkError(said, "Its tables are missing or old: run ray-import migrate with the same --to.")
-    return SinkError(said, next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), ""))
+        return SinkError(said, "Its tables are missing or old: run ray-import migrate with the same --to.", code)
+    return SinkError(said, next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), ""), code)

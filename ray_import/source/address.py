@@ -62,6 +62,12 @@ def path_of(source: str) -> Path | None:
     return None if _SCHEME.match(source) else Path(source)
 
 
+def absolute(source: str) -> str:
+    """`source` so that it is the same one in any working directory."""
+    path = path_of(source)
+    return source if path is None else str(path.absolute())
+
+
 def address_of(source: str | os.PathLike[str]) -> Path | HttpAddress:
     """What `source` names; a PathLike is a path whatever is in it.
 

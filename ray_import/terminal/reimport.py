@@ -52,19 +52,20 @@ def reimport(
 
 
 def _watch(which: WhichUsers) -> Watch:
-    """Tells ALERT_WEBHOOK. Raises ConfigError."""
+    """Tells ALERT_WEBHOOK of the run once it is entered. Raises ConfigError."""
     # A twentieth of a second, for this command alone.
     from ray_import.credentials import environment, is_web_address  # noqa: PLC0415
 
     found = environment()
-    url = found.alert_webhook.get_secret_value()
+    url = found.alert_webhook.get_secret_value().strip()
     if url and not is_web_address(url):
         raise ConfigError("ALERT_WEBHOOK is no address.", "It looks like https://hooks.example.com/….")
     return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
-    """What a run would do; writes nothing, and starts no Ray."""
+    """What a run would do; writes nothing, and starts no Ray. Raises what the run would, as far as that is known."""
+    _watch(which)
     with closing(checked_destination(to, workers).look()) as sink:
         found = _found(which, sink, settings)
         goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
@@ -80,7 +81,7 @@ def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUser
         found = which.found(sink, settings)
     if found.of_unknown_age:
         stderr.print(f"--since: of {found.of_unknown_age:,} exports the age is not known; they are taken.", style="dim")
-    if which.failed and not found.users:
+    if found.nobody_lacking:
         stderr.print("--failed: nobody in the last run over this list with these settings, or there was none.")
     return found
 
@@ -102,9 +103,9 @@ def _on_ray(opened: OpenedRun, workers: int | None, max_connections: int | None,
                 with run_progress_on(stderr) as reporter:
                     report = import_users(session, opened, workers, max_connections, (watch, reporter), tell)
                 opened.ended()
+                interruption.ignore()
             except KeyboardInterrupt:
                 raise Interrupted(
                     "The run was interrupted.", "What was in stays; run it again to go on from there."
                 ) from None
-            interruption.ignore()
             return report

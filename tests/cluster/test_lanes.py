@@ -17,6 +17,7 @@ from ray_import.bulk.ports import Done
 from ray_import.chunks.rows import Import
 from ray_import.cluster import lane, lanes
 from ray_import.cluster.deaths import WorkerProcess
+from ray_import.cluster.failures import LOST
 from ray_import.cluster.lane import SELDOM_RECYCLED
 from ray_import.cluster.lanes import REST_SECONDS, Lanes
 from ray_import.cluster.patience import FOR_WHAT_IS_THERE, LOOK_SECONDS, Patience
@@ -111,6 +112,15 @@ def takes_cpus(until: str) -> Iterator[None]:
         time.sleep(0.05)
 
 
+def ray_has_started(actor: Any) -> bool:
+    """Whether calls reach a process of the actor."""
+    try:
+        ray.get(actor.__ray_ready__.remote(), timeout=60)
+    except LOST:
+        return False
+    return True
+
+
 class Begins:
     def ready(self) -> WorkerProcess:
         return WorkerProcess.of_this()
@@ -179,11 +189,13 @@ def test_an_idle_worker_that_has_died_is_asked_whether_it_can_begin_before_it_is
         before = {worker.pid for worker in workers_up()}
         workers_up()[0].kill()
         one.wait_until(lambda: len({worker.pid for worker in workers_up()} | before) == 3)
+        one.wait_until(lambda: all(ray_has_started(one.pool._lanes.actor(lane)) for lane in (0, 1)))
         for batch in batches:
             one.submit(batch)
         one.wait_until(lambda: told and not one.pool.in_flight)
     assert {done.error for done in one.done} == {None}
     assert sum(done.conversations for done in one.done) == sum(len(batch.frames) for batch in batches)
+    assert one.pool.totals.tried_again == 0, "nobody had begun with what came back"
     assert told == ["a worker that cannot begin is left out: A setting is wrong."]
 
 

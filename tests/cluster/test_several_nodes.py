@@ -12,7 +12,7 @@ import pytest
 from benchmarks.user_exports import Users, import_one_by_one, rows_left, users_of, write_users
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.servers import PostgresDestination
-from tests.cluster.reimports import ended, processes, started, wait_until
+from tests.cluster.reimports import ended, processes, run_users, started, wait_until
 from tests.cluster.several_nodes import add, cpus_asked_for, lose, raylet_of, several_nodes
 from tests.contract.object_server import ObjectServer, object_server
 from tests.gateway.postgres import Database
@@ -152,12 +152,18 @@ def test_a_run_that_is_stopped_while_it_waits_for_a_machine_asks_for_none_any_mo
     assert (done.code, done_in(database)) == (3, 0), done
 
 
+@pytest.mark.parametrize("others", [0, 1])
 def test_into_a_file_on_a_head_that_runs_no_work_exports_from_elsewhere_are_read_there(
-    users: Users, tmp_path: Path
+    served: ObjectServer, users: Users, tmp_path: Path, others: int
 ) -> None:
-    with (
-        several_nodes(0) as cluster,
-        started(users.manifest, f"sqlite:///{tmp_path / 'chunks.db'}", environment=environment(cluster)) as process,
-    ):
-        done = ended(process)
+    """Of another machine nothing is needed, and none is missed."""
+    with several_nodes(0) as cluster:
+        lost = [add(cluster, 1) for _ in range(others)]
+        database = tmp_path / "chunks.db"
+        with started(users.manifest, f"sqlite:///{database}", environment=environment(cluster)) as process:
+            with served.held_after(HELD_AFTER_REQUESTS):
+                wait_until(lambda: ("complete", 1) in run_users(database).values(), process)
+                for node in lost:
+                    lose(node)
+            done = ended(process)
     assert (done.code, done.report["users"]) == (0, {"all": 40, "complete": 40}), done

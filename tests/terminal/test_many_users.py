@@ -88,13 +88,14 @@ def test_a_job_has_to_name_its_manifest_absolutely(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
 @pytest.mark.parametrize("url", ["nonsense", "ftp://hooks.example.com/secret", "https://"])
 def test_an_alert_that_could_never_be_told_is_an_error_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, options: list[str]
 ) -> None:
     monkeypatch.setenv("ALERT_WEBHOOK", url)
     (tmp_path / "users.csv").write_text("user_id,source\nana,ana.json\n")
-    result = ray_import(tmp_path, "reimport", "--users", "users.csv")
+    result = ray_import(tmp_path, "reimport", "--users", "users.csv", *options)
     assert is_an_error(result, 2), result
     assert "ALERT_WEBHOOK is no address" in result.err
     assert "secret" not in result.err
@@ -103,7 +104,7 @@ def test_an_alert_that_could_never_be_told_is_an_error_before_anything_is_made(
 
 def test_what_might_surprise_of_who_is_chosen_is_told(tmp_path: Path) -> None:
     (tmp_path / "users.jsonl").write_text('{"user_id": "ana", "source": "https://example.com/ana.zip"}\n')
-    said = {"--since": ["--since", "2200-01-01"], "nobody": ["--failed"]}
+    said = {"--since:": ["--since", "2200-01-01"], "--failed:": ["--failed", "--only", "ana"]}
     for words, options in said.items():
         result = ray_import(tmp_path, "reimport", "--users", "users.jsonl", "--dry-run", *options)
         assert result.code == 0, result

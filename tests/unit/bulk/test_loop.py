@@ -1,5 +1,6 @@
 """Runs over many users: who ends how, what a failure costs, and what an interruption leaves."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
+from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
@@ -156,6 +158,7 @@ def test_the_table_of_users_has_no_counts_and_the_destination_has(users: Users) 
 
 # --- how a user may end --------------------------------------------------------------------------
 
+ENDLESS = f"conversations-{'7' * 100_000}.json"
 KINDS: dict[str, tuple[Callable[[Path], str], str]] = {
     "whole": (lambda path: export(path / "x.json"), "complete"),
     "nobody has chatted yet": (lambda path: str(written(path / "conversations.json", b"[]")), "complete"),
@@ -163,6 +166,20 @@ KINDS: dict[str, tuple[Callable[[Path], str], str]] = {
     "a ZIP cut off behind all": (
         lambda path: str(
             written(path / "x.zip", zipped({"conversations.json": exported([conversation("a")]), "y": b""})[:-30])
+        ),
+        "partial",
+    ),
+    "a part is missing whose name has no end": (
+        lambda path: str(
+            written(
+                path / "y.zip",
+                zipped(
+                    {
+                        "conversations-000.json": exported([conversation("a")]),
+                        "export_manifest.json": json.dumps(["conversations-000.json", ENDLESS]).encode(),
+                    }
+                ),
+            )
         ),
         "partial",
     ),
@@ -181,7 +198,11 @@ KINDS: dict[str, tuple[Callable[[Path], str], str]] = {
 }
 
 
-PROBLEMS = {"cut off": "truncated: ", "a ZIP cut off behind all": "truncated: x.zip: "}
+PROBLEMS = {
+    "cut off": "truncated: ",
+    "a ZIP cut off behind all": "truncated: x.zip: ",
+    "a part is missing whose name has no end": "missing_shard: ",
+}
 """What is told of those who are partial for more than rejects, which are kept."""
 
 
@@ -194,7 +215,8 @@ def test_every_user_ends_by_themselves(tmp_path: Path, database: Database) -> No
         assert user.attempts == 1
     for user_id, problem in PROBLEMS.items():
         assert (outcome.saved[user_id].error or "").startswith(problem)
-    assert outcome.shown[-1].states == {"complete": 2, "partial": 3, "failed": 6}
+    assert max(len(user.error or "") for user in outcome.saved.values()) == MOST_TOLD_CHARACTERS + 1
+    assert outcome.shown[-1].states == {"complete": 2, "partial": 4, "failed": 6}
     assert {job.user_id: job.status for job in jobs(database)} == {
         kind: state for kind, (_, state) in KINDS.items() if state != "failed" or kind == "no export"
     }

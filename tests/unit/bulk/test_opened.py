@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,10 +118,31 @@ def test_who_is_no_longer_listed_keeps_no_run_open(service: Service) -> None:
 
 def test_a_manifest_is_the_same_however_it_is_named(service: Service) -> None:
     interrupted = service.is_interrupted("ben")
-    (service.folder / "linked.csv").symlink_to(service.manifest)
-    for name in ("linked.csv", f"../{service.folder.name}/users.csv"):
-        with replace(service, manifest=service.folder / name).opened("ana") as opened:
-            assert opened.id == interrupted
+    with replace(service, manifest=service.folder / f"../{service.folder.name}/users.csv").opened() as opened:
+        assert opened.id == interrupted
+
+
+def test_a_manifest_whose_link_leads_elsewhere_each_time_is_the_same(service: Service) -> None:
+    """As that of a ConfigMap does, which is mounted into a container."""
+    linked = replace(service, manifest=service.folder / "linked.csv")
+    first, second = service.folder / "2026-11-01.csv", service.folder / "2026-11-02.csv"
+    for place in (first, second):
+        place.write_bytes(service.manifest.read_bytes())
+    linked.manifest.symlink_to(first)
+    interrupted = linked.is_interrupted("ben")
+    linked.manifest.unlink()
+    linked.manifest.symlink_to(second)
+    with linked.opened() as opened:
+        assert opened.id == interrupted
+
+
+def test_a_relative_source_is_the_same_wherever_it_is_read(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(service.folder)
+    service.manifest.write_text("user_id,source\nana,ana.json\nben,supabase://exports/ben.zip\n")
+    with service.opened() as opened:
+        sources = {user_id: user.source for user_id, user in opened.sources.items()}
+        assert sources == {"ana": str(service.source("ana")), "ben": "supabase://exports/ben.zip"}
+        assert {user.user_id: user.source for user in opened.users} == sources
 
 
 def test_who_joins_is_taken_into_the_run_that_goes_on(service: Service) -> None:
@@ -215,6 +237,23 @@ def test_who_failed_is_known_until_they_end_otherwise(service: Service) -> None:
     assert service.run(failed=True) == []
 
 
+@pytest.mark.parametrize(
+    ("which", "nobody_lacking"),
+    [
+        ({"only": ("ben",)}, True),
+        ({"since": 32_503_680_000.0}, False),
+        ({"limit": 0}, False),
+    ],
+)
+def test_that_nobody_failed_is_not_said_of_those_who_are_left_out_for_something_else(
+    service: Service, which: dict[str, Any], nobody_lacking: bool
+) -> None:
+    service.run(ana="failed")
+    with closing(SqliteSink(service.database)) as sink:
+        found = WhichUsers(service.manifest, failed=True, **which).found(sink, SETTINGS)
+    assert (found.users, found.others, found.nobody_lacking) == ([], frozenset(NAMES), nobody_lacking)
+
+
 def test_who_failed_in_an_interrupted_run_is_tried_again_in_it(service: Service) -> None:
     interrupted = service.is_interrupted("ben", ana="failed")
     assert service.run(failed=True) == ["ana"]
@@ -280,6 +319,13 @@ class Table(SqliteSink):
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
         return [("ana", f"{table}/{column}"), ("x" * 256, "x.zip")]
+
+
+def test_a_relative_source_in_a_table_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(Table(tmp_path / "chunks.db")) as sink:
+        found = WhichUsers(table="profiles", source_column="export").found(sink, SETTINGS)
+    assert [user.source for user in found.users] == [str(tmp_path / "profiles/export")]
 
 
 def test_an_id_in_a_table_that_nobody_can_have_costs_itself_alone(tmp_path: Path) -> None:

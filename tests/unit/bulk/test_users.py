@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ray_import.bulk.users import UserSource, read_manifest, seconds_of, selected, unique
+from ray_import.bulk.users import UserSource, not_older, only_those, read_manifest, seconds_of, unique
 from ray_import.errors import ConfigError
 from tests.unit.source.exports import BYTE_ORDER_MARK, written
 
@@ -115,7 +115,7 @@ def test_times_are_in_utc_unless_they_say_otherwise(tmp_path: Path, time: str, s
         pytest.param(line(source="a.zip"), "no user_id", id="no user_id"),
         pytest.param(line(user_id=7, source="a.zip"), "the user_id is no text", id="a number as user_id"),
         pytest.param(line(user_id="", source="a.zip"), "no user_id", id="an empty user_id"),
-        pytest.param(line(user_id="  ", source="a.zip"), "cannot be printed", id="a blank user_id"),
+        pytest.param(line(user_id="  ", source="a.zip"), "no user_id", id="a blank user_id"),
         pytest.param(line(user_id="a\0b", source="a.zip"), "cannot be printed", id="a user_id with NUL"),
         pytest.param(line(user_id="a\nb", source="a.zip"), "cannot be printed", id="a user_id of two lines"),
         pytest.param(line(user_id="a\ud800", source="a.zip"), "cannot be printed", id="a user_id that is no UTF-8"),
@@ -189,27 +189,29 @@ OLD, NEW, UNKNOWN = (
 ALL = [OLD, NEW, UNKNOWN]
 
 
-@pytest.mark.parametrize(
-    ("only", "since", "limit", "chosen"),
-    [
-        pytest.param((), None, None, ALL, id="all"),
-        pytest.param(("x", "old"), None, None, [OLD, UNKNOWN], id="only some, in the manifest's order"),
-        pytest.param((), 20.0, None, [NEW, UNKNOWN], id="since: what is as old, and what nobody knows"),
-        pytest.param((), None, 2, [OLD, NEW], id="a limit"),
-        pytest.param((), 20.0, 1, [NEW], id="a limit of what is left"),
-        pytest.param(("old",), 20.0, None, [], id="only one that is too old"),
-        pytest.param((), None, 9, ALL, id="a limit beyond all"),
-    ],
-)
-def test_users_are_chosen(
-    only: tuple[str, ...], since: float | None, limit: int | None, chosen: list[UserSource]
-) -> None:
-    assert selected(ALL, only, since, limit) == chosen
+def test_users_are_chosen_by_name_in_the_order_of_the_manifest() -> None:
+    assert only_those(ALL, ()) == ALL
+    assert only_those(ALL, ("x", "old")) == [OLD, UNKNOWN]
 
 
 def test_a_user_who_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="There is no user 'nobody' among the 3"):
-        selected(ALL, ["old", "nobody"], None, None)
+        only_those(ALL, ["old", "nobody"])
+
+
+@pytest.mark.parametrize(
+    ("since", "limit", "chosen", "unknown"),
+    [
+        pytest.param(20.0, None, [NEW, UNKNOWN], 1, id="what is as old, and what nobody knows"),
+        pytest.param(20.0, 1, [NEW], 0, id="a limit of what is left"),
+        pytest.param(21.0, 1, [UNKNOWN], 1, id="only what nobody knows"),
+        pytest.param(0.0, 9, ALL, 1, id="a limit beyond all"),
+    ],
+)
+def test_users_are_chosen_by_the_age_of_their_exports(
+    since: float, limit: int | None, chosen: list[UserSource], unknown: int
+) -> None:
+    assert not_older(ALL, since, limit) == (chosen, unknown)
 
 
 def test_a_file_of_this_machine_tells_how_old_it_is_where_the_manifest_does_not(tmp_path: Path) -> None:
@@ -220,4 +222,4 @@ def test_a_file_of_this_machine_tells_how_old_it_is_where_the_manifest_does_not(
         os.utime(path, (seconds, seconds))
     users = [UserSource(str(path), str(path)) for path in (old, new, folder, tmp_path / "missing.zip")]
     said = UserSource("said", str(old), 30.0)
-    assert selected([*users, said], (), 20.0, None) == [*users[1:], said]
+    assert not_older([*users, said], 20.0, None) == ([*users[1:], said], 1)

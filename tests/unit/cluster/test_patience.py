@@ -2,10 +2,10 @@
 
 import pytest
 
-from ray_import.cluster.patience import LOOK_SECONDS, NoneUp, Patience
+from ray_import.cluster.patience import AWAY_SECONDS, LOOK_SECONDS, NoneUp, Patience
 from ray_import.errors import ClusterError, SinkBusy
 
-PATIENCE = Patience(none_left=60, away=300)
+PATIENCE = Patience(none_left=60)
 AWAY = SinkBusy("The database is away.")
 
 
@@ -41,16 +41,16 @@ def test_one_that_is_up_begins_the_wait_anew() -> None:
 
 def test_those_whose_destination_is_away_are_waited_for_longer_and_not_without_end() -> None:
     looks = Looks()
-    looks.look(300, away_every=20)
+    looks.look(AWAY_SECONDS, away_every=20)
     with pytest.raises(SinkBusy, match="away"):
         looks.look(20, away_every=20)
 
 
 def test_a_destination_that_was_back_may_be_away_again() -> None:
     looks = Looks()
-    looks.look(299, away_every=20)
+    looks.look(AWAY_SECONDS - 1, away_every=20)
     looks.look(1, up=True)
-    looks.look(299, away_every=20)
+    looks.look(AWAY_SECONDS - 1, away_every=20)
 
 
 def test_one_that_answers_no_more_is_waited_for_no_longer_than_any() -> None:
@@ -71,10 +71,10 @@ def test_time_in_which_nobody_looked_does_not_count() -> None:
 
 @pytest.mark.parametrize("away_before", [False, True])
 def test_one_that_comes_late_may_miss_its_destination_as_long_as_any(away_before: bool) -> None:
-    looks = Looks(Patience(none_left=1800, away=300))
+    looks = Looks(Patience(none_left=1800))
     if away_before:  # it was lost with its machine since
         looks.look(20, away_every=20)
     looks.look(1000)
-    looks.look(300, away_every=20)
+    looks.look(AWAY_SECONDS, away_every=20)
     with pytest.raises(SinkBusy):
         looks.look(40, away_every=20)

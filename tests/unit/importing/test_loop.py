@@ -1,5 +1,6 @@
 import io
 import json
+import signal
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.errors import NotAnExport, SinkError
-from ray_import.importing.executor import InlineExecutor
+from ray_import.errors import Interrupted, NotAnExport, SinkError
+from ray_import.importing.executor import Executor, InlineExecutor
 from ray_import.importing.loop import REJECTS_TOLD, run_import
 from ray_import.importing.sources import Sources, open_sources
 from ray_import.importing.summary import Summary
@@ -30,6 +31,7 @@ from ray_import.source.export import Export, Member
 from tests.unit.importing.runs import (
     OF_ONE_RUN,
     SETTINGS,
+    STARTED_AT,
     Database,
     Recorded,
     add_up,
@@ -582,3 +584,18 @@ def test_a_fault_of_ours_costs_one_conversation_too(
     assert conversation_counts(summary.counts) == {"seen": 3, "imported": 2, "rejected": 1}
     assert [problem.detail for problem in summary.problems] == ["fault:ZeroDivisionError"]
     assert {row["conversation_id"] for row in database.dump()["imported_conversations"]} == {"a", "c"}
+
+
+def asked_to_exit() -> Executor:
+    """As Ray does at a SIGTERM that comes while it starts."""
+    sys.exit(signal.SIGTERM)
+
+
+def test_an_import_that_is_interrupted_while_its_workers_start_says_so(tmp_path: Path, database: Database) -> None:
+    sources = open_sources([export(tmp_path, talk("c1"))], SETTINGS.read)
+    work = Work(Import("import-1", "u1", STARTED_AT), SETTINGS)
+    with closing(SqliteSink(database.path)) as sink:
+        summary = run_import(sources, work, sink, "sqlite:///chunks.db", asked_to_exit, Recorded())
+        (job,) = sink.jobs()
+    assert isinstance(summary.error, Interrupted)
+    assert (job.status, job.error) == ("failed", "interrupted")

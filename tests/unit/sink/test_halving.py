@@ -65,7 +65,8 @@ def test_one_that_is_too_slow_alone_is_the_destinations_fault(code: str) -> None
     destination = Destination(most=0, overload=code)
     with pytest.raises(SinkBusy) as caught:
         put_halving(conversations(8), destination.put)
-    assert (caught.value.message, caught.value.hint, caught.value.retry) == ("too slow", "a hint", True)
+    error = caught.value
+    assert (error.message, error.hint, error.code, error.retry) == ("too slow", "a hint", code, True)
     assert destination.calls == 4  # 8, 4, 2 and 1
 
 
