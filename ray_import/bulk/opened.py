@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.ports import Readers
+from ray_import.bulk.progress import RunReport
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.bulk.which import WhichUsers
@@ -46,6 +47,16 @@ class OpenedRun:
         """Remembers how far these users are. Raises LeaseLost where another process is at the run by now."""
         if not self.sink.save_users(self.id, this_process(), users):
             raise lost("run")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nobody left to import."""
+        return all(user.state in DONE_STATES for user in self.users)
+
+    def report(self, users: Sequence[RunUser], bytes_read: int, seconds: float, workers: int) -> RunReport:
+        """How the run has ended, by its users as they are now."""
+        url = self.destination.url
+        return RunReport(self.id, self.of.what, url, tuple(users), bytes_read, seconds, workers, self.passed_over)
 
     def ended(self) -> None:
         """All `users` are done."""

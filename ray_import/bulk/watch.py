@@ -15,8 +15,8 @@ from ray_import.sink.port import RunUser
 
 LOOK_EVERY_SECONDS = 1.0
 ENDS_WITHIN_SECONDS = 6.0
-BY_HAND = (ConfigError, Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit)
-"""What ends a run in front of somebody: an option that cannot be, Ctrl-C, SIGTERM. Of these nobody is told."""
+BY_HAND = (Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends a run at somebody's word: Ctrl-C, SIGTERM. Of these nobody is told."""
 
 GONE = "ProcessGone"
 """The error of a run that could not tell its own."""
@@ -86,7 +86,8 @@ class Watch:
         self._stop.set()
         self._thread.join(ENDS_WITHIN_SECONDS)  # it may be telling of a stall
         self._will.take_back()
-        if error is not None and not isinstance(error, BY_HAND):
+        used_wrongly = isinstance(error, ConfigError) and self._run_id is None  # later it may be a machine's fault
+        if error is not None and not used_wrongly and not isinstance(error, BY_HAND):
             self._tell(self._alert("died", error_of(error)))
 
     def _look(self) -> None:

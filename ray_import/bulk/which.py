@@ -21,6 +21,7 @@ from ray_import.settings import ImportSettings
 from ray_import.sink.port import DONE_STATES, WHOLE_STATES, RunUser, Sink
 from ray_import.source.address import absolute, label_of
 from ray_import.source.listing import StorageFolder, files_in
+from ray_import.source.names import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class WhichUsers:
         """How the users are called in the run's row: the same for the same users. A manifest is called as it is named:
         a link to it may lead elsewhere each time, as that of a mounted ConfigMap does."""
         if self.manifest is not None:
-            return os.path.abspath(self.manifest)  # noqa: PTH100 - `Path.absolute` keeps `..`
+            return shown(os.path.abspath(self.manifest))  # noqa: PTH100 - `Path.absolute` keeps `..`
         return str(self.bucket) if self.bucket is not None else f"{self.table}.{self.source_column}"
 
     @property

@@ -72,13 +72,4 @@ def import_users(
         run = Run(opened.users, opened.imports(readers), pool, opened.save, told, resize(), resize)
         run.to_the_end()
         seconds = time.monotonic() - began
-    return RunReport(
-        opened.id,
-        opened.of.what,
-        opened.destination.url,
-        run.users,
-        run.bytes_read,
-        seconds,
-        pool.workers,
-        opened.passed_over,
-    )
+    return opened.report(run.users, run.bytes_read, seconds, pool.workers)

@@ -1,5 +1,6 @@
 """Supabase through its official client: functions are called over the REST interface, in requests of moderate size."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,11 +15,12 @@ from ray_import.credentials import SupabaseAccess
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.sink.database_calls import PartLimits
 from ray_import.sink.database_rows import chunk_object
-from ray_import.sink.sqlstates import sink_error
+from ray_import.sink.sqlstates import LATER, sink_error
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 MOST_ROWS, MOST_BYTES = 500, 1024 * 1024
 LEAST_ROWS, LEAST_BYTES = 50, 64 * 1024
+_CODE = re.compile(r"[0-9A-Z]{5}|PGRST[0-9A-Z]{3}")
 GROWTH = 1.25
 """Of the size of a request with each one that goes well, after one that was too much."""
 
@@ -83,7 +85,7 @@ class SupabaseDatabase:
         except APIError as error:
             raise self._ours(error) from None
         except httpx.TimeoutException:
-            raise SinkOverloaded("Supabase has not answered in time.", code="timeout") from None
+            raise SinkOverloaded("Supabase has not answered in time.", LATER, "timeout") from None
         except httpx.HTTPError as error:
             what = f"Supabase cannot be reached, or the connection was lost ({type(error).__name__})."
             raise SinkBusy(what, "Is SUPABASE_URL right?") from None
@@ -93,7 +95,6 @@ class SupabaseDatabase:
     def _ours(self, error: APIError) -> SinkError:
         """A gateway's error has no code of the database's, and its text is a page."""
         code = error.code or ""
-        if not code or (code.isdigit() and len(code) == 3):
-            code = str(self._status)
-            return sink_error(code, "the gateway's answer", self._retry_after_seconds)
+        if _CODE.fullmatch(code) is None:
+            return sink_error(str(self._status), "the gateway's answer", self._retry_after_seconds)
         return sink_error(code, error.message or "", self._retry_after_seconds)

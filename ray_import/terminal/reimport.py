@@ -15,7 +15,7 @@ from ray_import.bulk.will import LastWill
 from ray_import.cluster.environment import inside_job, joins_cluster
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import RunOf, Sink
+from ray_import.sink.port import Destination, RunOf, Sink
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.run import before_ray, checked_destination
 from ray_import.terminal.run_progress import passed_over_words, run_progress_on
@@ -32,23 +32,36 @@ def reimport(
     force: bool,
 ) -> RunReport:
     """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
-    destination = checked_destination(to, workers)
-    if inside_job() and which.manifest is not None and not which.manifest.is_absolute():
-        raise ConfigError(
-            f"--users {which.manifest} is relative, and a job's working directory is another one each time.",
-            "Name the file absolutely: a run that is interrupted goes on for the same file.",
-        )
+    destination = _checked(which, to, workers)
     with _watch(which) as watch:
         with closing(destination.open()) as sink:
             found = _found(which, sink, settings)
             if found.passed_over is not None:
                 where = f"{len(found.users):,} users in {which.bucket or which.table}"
                 stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
-            with opened_run(which, found, settings, destination, sink, force=force) as opened:
+            with (
+                Interruption() as interruption,
+                opened_run(which, found, settings, destination, sink, force=force) as opened,
+            ):
                 watch.begun(opened.id, opened.users)
-                report = _on_ray(opened, workers, max_connections, watch)
+                if opened.is_done:  # nobody needs a machine, or waits for one
+                    opened.ended()
+                    report = opened.report(opened.users, bytes_read=0, seconds=0.0, workers=0)
+                else:
+                    report = _on_ray(opened, workers, max_connections, watch, interruption)
         watch.ended(report)
     return report
+
+
+def _checked(which: WhichUsers, to: str, workers: int | None) -> Destination:
+    """The destination. Raises ConfigError where a run into it, or over these users, cannot be."""
+    destination = checked_destination(to, workers)
+    if inside_job() and which.manifest is not None and not which.manifest.is_absolute():
+        raise ConfigError(
+            f"--users {which.manifest} is relative, and a job's working directory is another one each time.",
+            "Name the file absolutely: a run that is interrupted goes on for the same file.",
+        )
+    return destination
 
 
 def _watch(which: WhichUsers) -> Watch:
@@ -65,8 +78,9 @@ def _watch(which: WhichUsers) -> Watch:
 
 def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
     """What a run would do; writes nothing, and starts no Ray. Raises what the run would, as far as that is known."""
+    destination = _checked(which, to, workers)
     _watch(which)
-    with closing(checked_destination(to, workers).look()) as sink:
+    with closing(destination.look()) as sink:
         found = _found(which, sink, settings)
         goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
         whole = sink.versions(settings.rows_hash)
@@ -86,7 +100,13 @@ def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUser
     return found
 
 
-def _on_ray(opened: OpenedRun, workers: int | None, max_connections: int | None, watch: RunReporter) -> RunReport:
+def _on_ray(
+    opened: OpenedRun,
+    workers: int | None,
+    max_connections: int | None,
+    watch: RunReporter,
+    interruption: Interruption,
+) -> RunReport:
     before_ray(opened.destination)
     from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415 - half a second to import
     from ray_import.cluster.users_run import import_users  # noqa: PLC0415
@@ -94,7 +114,7 @@ def _on_ray(opened: OpenedRun, workers: int | None, max_connections: int | None,
     def tell(what: str) -> None:
         stderr.print(what, style="dim")
 
-    with redirect_stdout(sys.stderr), Interruption() as interruption:
+    with redirect_stdout(sys.stderr):
         tell("joining Ray …" if joins_cluster() else "starting Ray …")
         bytes_per_worker = opened.settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:

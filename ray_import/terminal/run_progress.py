@@ -77,7 +77,7 @@ def show_report(console: Console, report: RunReport) -> None:
     speed = report.bytes_read / 1e6 / report.seconds if report.seconds else 0.0
     facts = _facts()
     facts.add_row("run", report.run_id)
-    facts.add_row("users", f"{len(report.users):,}: {states}")
+    facts.add_row("users", f"{len(report.users):,}: {states}" if states else "nobody")
     _add_passed_over(facts, report.passed_over)
     facts.add_row(
         "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"

@@ -40,6 +40,8 @@ PASSES = (
     faults.HANG_AFTER,
     faults.cut_after(1),
     faults.Fault("page", answer=html_answer(200, "Sign in to the network")),
+    faults.Fault("not_reached", answer=html_answer(521, "Web server is down")),
+    faults.Fault("no_code_of_the_database", answer=json_answer(503, {"code": "UNAVAILABLE", "message": "later"})),
 )
 HALVED = {"statement_timeout", "too_large", "hang_before", "hang_after", "pool_exhausted"}
 """Of these a batch is tried in halves; PGRST003 is among the others."""

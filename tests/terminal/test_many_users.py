@@ -1,11 +1,12 @@
-"""`ray-import reimport` as far as it goes without Ray: what cannot be meant, and dry runs."""
+"""`ray-import reimport` as far as it goes without Ray: what cannot be meant, dry runs, runs with nobody left."""
 
+import os
 import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from ray_import.cluster.environment import JOB_CONFIG
 from ray_import.errors import ConfigError
 from ray_import.settings import ImportSettings
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
-from ray_import.sink.sqlite import APPLICATION_ID
-from ray_import.terminal.reimport import reimport
+from ray_import.sink.port import RunOf, RunUser
+from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
+from ray_import.terminal.reimport import planned, reimport
 from tests.gateway import faults
 from tests.gateway.server import Gateway, gateway
 from tests.terminal.commands import Ended, ray_import, started
@@ -83,8 +85,11 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_made(
 def test_a_job_has_to_name_its_manifest_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(JOB_CONFIG, "{}")
     which = WhichUsers(manifest=Path("users.csv"))
+    to = f"sqlite:///{tmp_path}/chunks.db"
     with pytest.raises(ConfigError, match=r"users\.csv is relative"):
-        reimport(which, f"sqlite:///{tmp_path}/chunks.db", ImportSettings(), None, None, force=False)
+        reimport(which, to, ImportSettings(), None, None, force=False)
+    with pytest.raises(ConfigError, match=r"users\.csv is relative"):
+        planned(which, to, ImportSettings(), None, force=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,6 +114,65 @@ def test_what_might_surprise_of_who_is_chosen_is_told(tmp_path: Path) -> None:
         result = ray_import(tmp_path, "reimport", "--users", "users.jsonl", "--dry-run", *options)
         assert result.code == 0, result
         assert words in result.err, result
+
+
+@contextmanager
+def ray_that(does: str, folder: Path) -> Iterator[None]:
+    """Within it, importing Ray `does` that."""
+    (folder / "ray.py").write_text(does)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(folder))
+        yield
+
+
+def run_over(users: str, folder: Path) -> Ended:
+    """A run into the database of the folder."""
+    return ray_import(folder, "reimport", "--users", users, "--to", f"sqlite:///{folder}/chunks.db", "--json")
+
+
+def runs_in(folder: Path) -> list[tuple[str, str | None]]:
+    """The status and the holder of each run that the database of the folder remembers."""
+    with closing(sqlite3.connect(folder / "chunks.db")) as db:
+        return db.execute("SELECT status, holder FROM import_runs").fetchall()
+
+
+def test_a_run_with_nobody_to_import_starts_no_ray_and_waits_for_no_machine(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("user_id,source\n")
+    with ray_that("raise AssertionError('Ray is imported')", tmp_path):
+        result = run_over("users.csv", tmp_path)
+    assert (result.code, result.json["users"]) == (0, {"all": 0}), result
+    assert runs_in(tmp_path) == [("complete", None)]
+
+
+def test_a_run_that_was_interrupted_when_all_were_done_is_over_at_once(tmp_path: Path) -> None:
+    manifest = tmp_path / "users.csv"
+    manifest.write_text(f"user_id,source\nana,{tmp_path}/gone.zip\n")
+    with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
+        assert sink.start_run("run", RunOf(str(manifest), ImportSettings().rows_hash), "") is None
+        [ana] = sink.add_users("run", [RunUser("ana", f"{tmp_path}/gone.zip")])
+        assert sink.save_users("run", "", [replace(ana, state="failed", attempts=1, error="It is gone.")])
+        sink.let_go("")
+    with ray_that("raise AssertionError('Ray is imported')", tmp_path):
+        result = run_over("users.csv", tmp_path)
+    assert (result.code, result.json["run_id"], result.json["users"]) == (1, "run", {"all": 1, "failed": 1}), result
+    assert [one["error"] for one in result.json["failed"]] == ["It is gone."]
+    assert runs_in(tmp_path) == [("complete", None)]
+
+
+def test_a_run_that_is_stopped_before_ray_is_there_is_let_go_of(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("user_id,source\nana,ana.zip\n")
+    with ray_that("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()\n", tmp_path):
+        result = run_over("users.csv", tmp_path)
+    assert result.code == 3, result
+    assert "nterrupted" in result.json["error"]
+    assert runs_in(tmp_path) == [("running", None)]
+
+
+def test_a_manifest_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"users \xff.csv")
+    (tmp_path / name).write_text("user_id,source\n")
+    assert run_over(name, tmp_path).code == 0
+    assert runs_in(tmp_path) == [("complete", None)]
 
 
 @pytest.mark.parametrize("version", [0, LATEST_SQLITE - 1, LATEST_SQLITE])
@@ -157,9 +221,7 @@ def test_a_dry_run_tells_who_from_where_how_much_and_what_was_passed_over(projec
 
 
 def test_a_dry_run_does_not_load_ray(project: Gateway, tmp_path: Path) -> None:
-    (tmp_path / "ray.py").write_text("raise AssertionError('Ray is imported')\n")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(tmp_path))
+    with ray_that("raise AssertionError('Ray is imported')", tmp_path):
         assert ray_import(tmp_path, *DRY_RUN).code == 0
 
 

@@ -103,6 +103,7 @@ def test_each_stall_is_told_while_the_run_waits() -> None:
         (SinkError("ada-lovelace may not.", code="42501"), {"error": "SinkError", "code": "42501"}),
         (ClusterError("Worker 1 does not come up again."), {"error": "ClusterError"}),
         (RuntimeError("ada-lovelace"), {"error": "RuntimeError"}),
+        (ConfigError("A machine has no DATABASE_URL."), {"error": "ConfigError"}),
     ],
 )
 def test_an_error_that_ends_a_run_is_told_without_its_words(error: Exception, as_told: dict[str, object]) -> None:
