@@ -1,7 +1,7 @@
 """Import the exports of many users as a Ray job; takes what `ray-import reimport` takes, and ends with its exit code.
 
-    ray job submit --address http://127.0.0.1:8265 --working-dir . -- \\
-        python jobs/reimport_all.py --users /data/users.jsonl --to postgres
+    ray job submit --address http://127.0.0.1:8265 --working-dir jobs -- \\
+        python reimport_all.py --users /data/users.jsonl --to postgres
 
 With `--from supabase://BUCKET/FOLDER` the users come from a bucket, by the keys of the machine that the job runs on.
 Submitted again after whatever ended it, it goes on where it was. Name files by absolute paths: the job runs in a copy

@@ -98,7 +98,7 @@ class SinkBusy(SinkError):
 
 
 class SinkOverloaded(SinkError):
-    """`code` is 57014, 413 or timeout."""
+    """`code` is 57014, a status of HTTP, or timeout."""
 
 
 class RowsRefused(SinkError):

@@ -68,5 +68,5 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
 
 def test_the_job_of_the_readme_is_the_one_that_is_tested() -> None:
     submit, _many_users = (command for command in COMMANDS if command[:3] == ["ray", "job", "submit"])
-    assert submit[submit.index("--") + 1 :][:2] == ["python", "jobs/import_export.py"]
-    assert '"python", "jobs/import_export.py"' in (ROOT / "tests" / "cluster" / "test_jobs.py").read_text()
+    assert submit[submit.index("--") + 1 :][:2] == ["python", "import_export.py"]
+    assert '"python", "import_export.py"' in (ROOT / "tests" / "cluster" / "test_jobs.py").read_text()

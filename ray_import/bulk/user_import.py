@@ -138,8 +138,7 @@ class UserImport:
         counts = counts_as_dict(self.counts)
         if self._may_have_begun and not self._end_job(counts) and self.has_begun:
             self.error = self.error or lost()
-        error = self._message() or self._first_problem()
-        return replace(self.user, state=self._state(), error=None if error is None else in_short(error), counts=counts)
+        return replace(self.user, state=self._state(), error=self._message() or self._first_problem(), counts=counts)
 
     def _end_job(self, counts: dict[str, Any]) -> bool:
         """Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of."""
@@ -156,7 +155,7 @@ class UserImport:
         return NotAnExport(f"{self.user.source} holds no conversations.")
 
     def _message(self) -> str | None:
-        return None if self.error is None else self.error.message
+        return None if self.error is None else in_short(self.error.message)
 
     def _first_problem(self) -> str | None:
         """What makes the import `partial`, where that is more than rejects, which are kept."""
@@ -164,7 +163,7 @@ class UserImport:
             return None
         first, *others = self._end.problems
         more = f", and {len(others):,} more" if others else ""
-        return f"{first.kind}: {first.where}: {first.detail}{more}"
+        return in_short(f"{first.kind}: {first.where}: {first.detail}{more}")
 
     def _state(self) -> UserState:
         if self._skipped:

@@ -37,8 +37,8 @@ class Watch:
     when it ends with failures (see `ray_import.bulk.alert`).
 
     It looks from a thread of its own, so that a stall is seen also where the run itself waits for something; `tell` is
-    called there for a stall. `what` is the kind of list that the users come from. Once the run shows progress, `will`
-    has what is to be told where this process is gone without a word.
+    called there for a stall. `what` is the kind of list that the users come from. Once the run has begun, `will` has
+    what is to be told where this process is gone without a word.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Watch:
 
     def begun(self, run_id: str, users: Sequence[RunUser]) -> None:
         """The run has an id by now, and is over these users."""
-        self._run_id = run_id
         self._states = Counter(user.state for user in users)
+        self._run_id = run_id
 
     def show(self, progress: RunProgress) -> None:
         """See `RunReporter.show`."""
@@ -92,7 +92,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(self._look_every_seconds):
-            if self._progress is not None:
+            if self._run_id is not None:
                 self._will.is_now(self._alert("died", {"error": GONE}))
             stalled_seconds = self._stall.look(self._progress)
             if stalled_seconds is not None:

@@ -107,7 +107,7 @@ class WhichUsers:
             return now
         # Another import came in between.
         is_in_no_more = before.state in WHOLE_STATES and whole.get(user.user_id) != (before.source, before.version)
-        is_another = before.source != now.source or _has_changed(user, before.version)
+        is_another = before.source != now.source or _has_changed(user, before)
         return RunUser(user.user_id, now.source) if self.only or self.failed or is_in_no_more or is_another else now
 
 
@@ -116,10 +116,11 @@ def _from_here(user: UserSource) -> UserSource:
     return replace(user, source=absolute(user.source))
 
 
-def _has_changed(user: UserSource, version: str) -> bool:
-    """As far as that is seen at a glance: a run that goes on does not ask again for exports of users who are done."""
+def _has_changed(user: UserSource, before: RunUser) -> bool:
+    """As far as that is seen at a glance: a run that goes on does not ask again for exports of users who are done. Who
+    has failed without a version had no export, or none that could be asked for."""
     try:
         now, _ = at_a_glance(user)
     except ConfigError:  # there is no such file any more
         return False
-    return bool(now and version) and now != version
+    return bool(now) and now != before.version and (bool(before.version) or before.state == "failed")

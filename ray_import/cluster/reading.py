@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_import.bulk.ports import Ended, Opened, Part, Reading
 from ray_import.cluster.failures import to_ours
+from ray_import.errors import ImporterError
 from ray_import.importing.batching import batches_of
 from ray_import.importing.sources import open_sources
 from ray_import.settings import ImportSettings
@@ -27,7 +28,18 @@ WORKER_CPUS = 0.8
 
 
 def read_export(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:
-    """Tells the version; then for each batch what it is (a Part without payload), then its payload; then the end."""
+    """Tells the version; then for each batch what it is (a Part without payload), then its payload; then the end.
+
+    Where the reading fails, the ImporterError comes instead of what was to come: it is not raised, since Ray shows the
+    text of what a task raises in its dashboard, and in it are names of users and files.
+    """
+    try:
+        yield from _told_of(source, known_version, settings)
+    except ImporterError as error:
+        yield error
+
+
+def _told_of(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:
     began = time.perf_counter()
     version = version_of(source)
     if version and version == known_version:
@@ -97,6 +109,8 @@ class _RayReading:
             told = ray.get(ref)
         except ray.exceptions.RayError as error:
             raise to_ours(error) from None
+        if isinstance(told, ImporterError):
+            raise told
         self._took(told.seconds)
         if isinstance(told, Part):
             self._part = told

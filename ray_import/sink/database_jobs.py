@@ -43,8 +43,8 @@ class DatabaseJobs(DatabaseCalls):
         """See `Sink.update_job`."""
         return bool(self._call("update", p_import_id=import_id, p_counts=counts, p_status=status, p_error=error))
 
-    def jobs(self) -> list[Job]:
+    def jobs(self, user_id: str | None = None, limit: int | None = None) -> list[Job]:
         """See `Sink.jobs`."""
-        found = self._call("jobs", p_lease_seconds=LEASE_SECONDS)
+        found = self._call("jobs", p_lease_seconds=LEASE_SECONDS, p_user_id=user_id, p_limit=limit)
         times = ("started_at", "updated_at", "finished_at")
         return [Job(**{**job, **{name: our_time(job[name]) for name in times}}) for job in found]

@@ -228,8 +228,9 @@ class Sink(RunLedger, Protocol):
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
         """Sets columns of the row of `user_id` in a table of the service. Raises ConfigError where there are none."""
 
-    def jobs(self) -> list[Job]:
-        """All imports, newest first; one that says that it runs, but is silent, is told as interrupted."""
+    def jobs(self, user_id: str | None = None, limit: int | None = None) -> list[Job]:
+        """The newest imports, newest first, of one user or of all, at most `limit`; one that says that it runs, but is
+        silent, is told as interrupted."""
 
     def close(self) -> None:
         """Lets go of the destination."""

@@ -75,12 +75,13 @@ class SqliteJobs(SqliteConnection):
             )
             return found.rowcount == 1
 
-    def jobs(self) -> list[Job]:
+    def jobs(self, user_id: str | None = None, limit: int | None = None) -> list[Job]:
         """See `Sink.jobs`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT id, user_id, source, status, counts, error, started_at, updated_at, finished_at"
-                " FROM import_jobs ORDER BY started_at DESC, rowid DESC"
+                " FROM import_jobs WHERE ?1 IS NULL OR user_id = ?1 ORDER BY started_at DESC, rowid DESC LIMIT ?2",
+                (user_id, -1 if limit is None else limit),
             ).fetchall()
         return [_job(row) for row in found]
 

@@ -19,7 +19,7 @@ from ray_import.sink.migrations import migrations
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
-from ray_import.terminal.streams import flush, print_json, stderr, stdout
+from ray_import.terminal.streams import flush, print_json, show_what_can_be_shown, stderr, stdout
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def main(*command: str) -> None:
     """The console script `ray-import`; jobs give their `command`. `--debug` is taken wherever it stands."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
+    show_what_can_be_shown()
     try:
         app(prog_name="ray-import", args=[*debug, *command, *arguments])
     finally:
@@ -147,14 +148,24 @@ def extract(
 
 
 @app.command()
-def status(to: o.ToOption = o.DEFAULT_DESTINATION, as_json: o.JsonOption = False) -> None:
+def status(
+    to: o.ToOption = o.DEFAULT_DESTINATION,
+    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Only of this user.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many imports.")] = 100,
+    as_json: o.JsonOption = False,
+) -> None:
     """Show the imports that a destination knows, newest first."""
     with o.errors_told(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
-        jobs = sink.jobs()
+        found = sink.jobs(user_id, limit + 1)
+        jobs = found[:limit]
         if as_json:
             print_json({"jobs": [asdict(job) for job in jobs]})
         else:
             show_jobs(stdout, jobs)
+        if len(found) > limit:
+            stderr.print(
+                f"These are the newest {limit:,}: --limit shows more, --user-id those of one user.", style="dim"
+            )
 
 
 @app.command()

@@ -96,7 +96,7 @@ def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUser
     if found.of_unknown_age:
         stderr.print(f"--since: of {found.of_unknown_age:,} exports the age is not known; they are taken.", style="dim")
     if found.nobody_lacking:
-        stderr.print("--failed: nobody in the last run over this list with these settings, or there was none.")
+        stderr.print("--failed: nobody of them in the last run over this list with these settings, or there was none.")
     return found
 
 

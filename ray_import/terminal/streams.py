@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from io import TextIOWrapper
 from typing import TextIO
 
 import orjson
@@ -47,6 +48,12 @@ def print_json(value: object) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         nobody_reads(sys.stdout)
+
+
+def show_what_can_be_shown() -> None:
+    """Characters that the terminal has not become `?` instead of an error: to be called first."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def flush() -> None:

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "export"
-IMPORT = ("python", "jobs/import_export.py")
-REIMPORT = ("python", "jobs/reimport_all.py")
+IMPORT = ("python", "import_export.py")
+REIMPORT = ("python", "reimport_all.py")
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -39,7 +39,7 @@ def submit(head: Head, *arguments: str, entry: Sequence[str] = IMPORT, metadata:
     job_id = f"test-{time.monotonic_ns()}"
     command = [
         str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head.dashboard, "--no-wait",
-        "--submission-id", job_id, "--working-dir", str(ROOT), "--metadata-json", metadata, "--",
+        "--submission-id", job_id, "--working-dir", "jobs", "--metadata-json", metadata, "--",
         *entry, *arguments,
     ]  # fmt: skip
     subprocess.run(command, env=head.environment, check=True, capture_output=True, cwd=ROOT)

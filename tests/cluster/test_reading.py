@@ -11,7 +11,7 @@ from benchmarks.user_exports import write_users
 from ray_import.bulk.ports import Ended, Opened, Part, Reading
 from ray_import.cluster.reading import AHEAD_OBJECTS, RayReaders
 from ray_import.cluster.session import Session
-from ray_import.errors import PayloadLost
+from ray_import.errors import ConfigError, PayloadLost
 from ray_import.settings import FlowLimits, ImportSettings
 from tests.cluster.reimports import processes
 
@@ -76,6 +76,15 @@ def test_a_reader_that_dies_is_told_whatever_was_to_come_next(readers: RayReader
         process.kill()
     with pytest.raises(PayloadLost):
         all_of(reading)
+
+
+def test_what_is_wrong_with_an_export_is_told_to_the_run_alone(readers: RayReaders, tmp_path: Path) -> None:
+    """Ray shows the text of an error that a task raises to all who see its dashboard."""
+    reading = readers.read(str(tmp_path / "ada.zip"), "")
+    with pytest.raises(ConfigError, match=r"There is no file or folder .*ada\.zip"):
+        all_of(reading)
+    with pytest.raises(StopIteration):
+        next_of(reading)  # the task has ended well
 
 
 def test_readings_that_nobody_wants_any_more_hold_up_nobody(readers: RayReaders, export: Path) -> None:

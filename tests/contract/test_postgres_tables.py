@@ -1,5 +1,6 @@
 """What the migrations make of a database: a new one, a Supabase project, one with the earlier service's table."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import psycopg
@@ -10,6 +11,7 @@ from ray_import.sink.database import DatabaseSink
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
 from ray_import.sink.port import Replaced, RunOf, RunUser
 from ray_import.sink.postgres import PostgresDatabase, split_password
+from ray_import.sink.servers import PostgresDestination
 from tests.contract.destinations import (
     SETTINGS,
     PostgresTables,
@@ -322,3 +324,32 @@ def test_what_is_no_address_is_a_configuration_error_without_the_password(url: s
     with pytest.raises(ConfigError) as caught:
         split_password(url)
     assert "zzy" not in str(caught.value)
+
+
+SLOW_TO_BEGIN = """
+CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+CREATE TRIGGER slow AFTER INSERT ON import_jobs FOR EACH STATEMENT EXECUTE FUNCTION wait_for_the_test()
+"""
+"""Between a begin's two looks at the jobs the test has time to do something."""
+
+
+def test_an_import_that_begins_while_the_one_before_it_ends_has_a_row(database: Database) -> None:
+    migrate(database)
+    before, after = import_of(1, "ana"), import_of(2, "ana")
+    with (
+        closing(PostgresDestination(database.dsn, database.dsn).open()) as one,
+        closing(PostgresDestination(database.dsn, database.dsn).open()) as other,
+        database.connected() as db,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        assert one.start_job(before, "x", "host/1") is None
+        db.execute(SLOW_TO_BEGIN)
+        db.execute("SELECT pg_advisory_lock(1)")
+        begun = thread.submit(other.start_job, after, "x", "host/2")
+        while not db.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall():
+            assert not begun.done()
+        assert one.update_job(before.id, {}, "complete")
+        db.execute("SELECT pg_advisory_unlock(1)")
+        assert begun.result(60) is None
+        assert [(job.id, job.status) for job in other.jobs()] == [(after.id, "running"), (before.id, "complete")]

@@ -358,6 +358,16 @@ def test_jobs_come_newest_first(sink: Sink) -> None:
     for number in (2, 5, 1, 3):
         sink.start_job(import_of(number, f"u{number}"), "x", HOLDER)
     assert [job.id for job in sink.jobs()] == ["import-5", "import-3", "import-2", "import-1"]
+    assert [job.id for job in sink.jobs(limit=2)] == ["import-5", "import-3"]
+
+
+def test_jobs_of_one_user_are_told_without_those_of_others(sink: Sink) -> None:
+    for number, user in ((1, "ana"), (2, "ben"), (3, "ana"), (4, "ana")):
+        sink.start_job(import_of(number, user), "x", HOLDER)
+        sink.update_job(f"import-{number}", COUNTS, "complete")
+    assert [job.id for job in sink.jobs("ana")] == ["import-4", "import-3", "import-1"]
+    assert [job.id for job in sink.jobs("ana", 1)] == ["import-4"]
+    assert sink.jobs("eve") == []
 
 
 def test_of_jobs_that_started_at_the_same_moment_the_later_one_comes_first(sink: Sink) -> None:

@@ -248,6 +248,18 @@ def test_status_prints_the_imports_newest_first(folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_status_tells_the_newest_and_that_there_are_more(folder: Path) -> None:
+    with closing(SqliteSink(folder / "chunks.db")) as sink:
+        for number, user in enumerate(("ana", "ben", "ana")):
+            sink.start_job(Import(f"import-{number}", user, 1_790_000_000.0 + number), "x", "host/1")
+            sink.update_job(f"import-{number}", {}, "complete")
+    newest = ray_import(folder, "status", "--json", "--limit", "2")
+    assert [job["id"] for job in newest.json["jobs"]] == ["import-2", "import-1"]
+    assert "the newest 2" in newest.err
+    of_ana = ray_import(folder, "status", "--json", "--limit", "2", "--user-id", "ana")
+    assert ([job["id"] for job in of_ana.json["jobs"]], of_ana.err) == (["import-2", "import-0"], "")
+
+
 def test_status_of_a_destination_without_imports_says_so(folder: Path) -> None:
     SqliteSink(folder / "chunks.db").close()
     assert ray_import(folder, "status").out == b"No imports yet.\n"

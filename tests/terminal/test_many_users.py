@@ -220,6 +220,18 @@ def test_a_dry_run_tells_who_from_where_how_much_and_what_was_passed_over(projec
     assert project.secret_key not in result.out.decode() + plain.out.decode()
 
 
+def test_a_terminal_that_has_not_all_characters_shows_those_that_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    rows = "".join(f"user-{number},/gone/ж.zip\n" for number in range(51))
+    (tmp_path / "users.csv").write_text(f"user_id,source\n{rows}")
+    result = ray_import(tmp_path, "reimport", "--users", "users.csv", "--dry-run")
+    assert (result.code, result.err) == (0, ""), result
+    assert b"/gone/?.zip" in result.out
+    assert b"? and 1 more" in result.out
+
+
 def test_a_dry_run_does_not_load_ray(project: Gateway, tmp_path: Path) -> None:
     with ray_that("raise AssertionError('Ray is imported')", tmp_path):
         assert ray_import(tmp_path, *DRY_RUN).code == 0

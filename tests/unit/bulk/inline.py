@@ -67,7 +67,9 @@ class InlineReading:
         assert not self.closed
         if self._error is not None and self._parts:
             raise self._error
-        told: Opened | Part | Ended = next(self._told)
+        told: Opened | Part | Ended | ImporterError = next(self._told)
+        if isinstance(told, ImporterError):
+            raise told
         if isinstance(told, Part):
             self._parts += 1
             return Part(next(self._told).raw(), told.size_bytes, told.frames, told.bytes_read)

@@ -168,6 +168,21 @@ def test_whose_export_has_changed_since_is_looked_at_again(service: Service) -> 
     assert service.run() == ["ben", "eve"]
 
 
+def test_who_had_no_export_is_looked_at_again_once_there_is_one(service: Service) -> None:
+    ana = service.source("ana")
+    export = ana.read_text()
+    ana.unlink()
+    with suppress(KeyboardInterrupt), service.opened() as opened:
+        failed = [replace(user, state="failed", attempts=1) for user in opened.users if user.user_id != "eve"]
+        opened.save(failed)
+        raise KeyboardInterrupt
+    ana.write_text(export)
+    service.source("ben").unlink()
+    with service.opened() as opened:
+        states = {user.user_id: user.state for user in opened.users}
+        assert states == {"ana": "pending", "ben": "failed", "eve": "pending"}
+
+
 def test_whose_export_is_elsewhere_now_is_looked_at_again_there(service: Service) -> None:
     service.is_interrupted("ana", "ben")
     moved = service.folder / "moved"

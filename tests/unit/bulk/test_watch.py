@@ -149,23 +149,25 @@ def test_of_what_ends_a_run_in_front_of_somebody_nobody_is_told(by_hand: BaseExc
 
 
 @pytest.mark.parametrize("error", [None, ClusterError("Gone."), KeyboardInterrupt()])
-def test_a_run_leaves_a_will_once_it_has_shown_progress_and_takes_it_back_however_it_ends(
-    error: BaseException | None,
+@pytest.mark.parametrize(("progress", "states"), [(None, {"complete": 1}), (PROGRESS, {"complete": 2, "running": 1})])
+def test_a_run_leaves_a_will_once_it_has_begun_and_takes_it_back_however_it_ends(
+    error: BaseException | None, progress: RunProgress | None, states: dict[str, int]
 ) -> None:
     will = Kept()
     looking = watch(Queue(), will=will)
     with suppress(ClusterError, KeyboardInterrupt), looking:
         looking.begun("run-1", [GOOD])
-        looking.show(PROGRESS)
-        message = will.messages.get(timeout=10)
+        if progress is not None:
+            looking.show(progress)
+        told = iter(lambda: will.messages.get(timeout=10), None)
+        message = next(message for message in told if message["states"] == states)
         if error is not None:
             raise error
     assert (message["event"], message["run_id"], message["error"]) == ("died", "run-1", GONE)
-    assert message["states"] == {"complete": 2, "running": 1}
     assert will.taken_back
 
 
-def test_a_run_that_has_shown_nothing_leaves_no_will() -> None:
+def test_a_run_that_has_not_begun_leaves_no_will() -> None:
     told: Told = Queue()
     clock, will = Clock(), Kept()
     with watch(told, clock, will):
