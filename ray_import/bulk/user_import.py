@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
-from ray_import.bulk.users import UserSource, at_a_glance
+from ray_import.bulk.users import UserSource, seen_version
 from ray_import.chunks.rows import Import
-from ray_import.errors import ConfigError, ImporterError, ImportRunning, NotAnExport
+from ray_import.errors import ImporterError, ImportRunning, NotAnExport
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.sources import found_nothing
 from ray_import.importing.summary import counts_as_dict
@@ -209,19 +209,11 @@ class Imports:
         named = self.sources[user.user_id]
         label, version = self.versions.get(user.user_id, ("", ""))
         known_version = version if label == user.source and not self.force else ""
-        seen = _seen_version(named)
+        seen = seen_version(named)
         is_in = known_version and known_version == seen
         reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version)
         work = Work(Import(str(uuid.uuid4()), user.user_id, time.time()), self.settings, force=self.force)
         return UserImport(replace(user, version=seen), work, reading, known_version, self.sink)
-
-
-def _seen_version(named: UserSource) -> str:
-    """As far as it is seen from here: empty also where there is nothing, which a reader tells better."""
-    try:
-        return at_a_glance(named)[0]
-    except ConfigError:
-        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,14 @@ def at_a_glance(user: UserSource) -> tuple[str, int | None]:
     return (user.version, user.size_bytes) if path is None else version_and_size(path)
 
 
+def seen_version(user: UserSource) -> str:
+    """The version as `at_a_glance` gives it; empty also where there is nothing, which a reader tells better."""
+    try:
+        return at_a_glance(user)[0]
+    except ConfigError:
+        return ""
+
+
 def read_manifest(path: Path) -> list[UserSource]:
     """The users of a `.jsonl` or `.csv` file: objects, or columns, `user_id`, `source` and perhaps `updated_at`.
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from ray_import.bulk.bucket import FoundUsers, newest_exports
 from ray_import.bulk.users import (
     UserSource,
-    at_a_glance,
     not_older,
     only_those,
     read_manifest,
+    seen_version,
     unique,
     what_is_wrong_with_id,
 )
@@ -119,8 +119,5 @@ def _from_here(user: UserSource) -> UserSource:
 def _has_changed(user: UserSource, before: RunUser) -> bool:
     """As far as that is seen at a glance: a run that goes on does not ask again for exports of users who are done. Who
     has failed without a version had no export, or none that could be asked for."""
-    try:
-        now, _ = at_a_glance(user)
-    except ConfigError:  # there is no such file any more
-        return False
+    now = seen_version(user)
     return bool(now) and now != before.version and (bool(before.version) or before.state == "failed")

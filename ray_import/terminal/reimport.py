@@ -79,7 +79,7 @@ def _watch(which: WhichUsers) -> Watch:
 def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
     """What a run would do; writes nothing, and starts no Ray. Raises what the run would, as far as that is known."""
     destination = _checked(which, to, workers)
-    _watch(which)
+    _watch(which)  # for what it refuses
     with closing(destination.look()) as sink:
         found = _found(which, sink, settings)
         goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))

@@ -53,6 +53,11 @@ def test_an_error_crosses_processes_whole(kind: type[ImporterError]) -> None:
         assert str(there) == "\n".join(arguments)
 
 
+def test_what_a_destination_told_crosses_processes_too() -> None:
+    busy = pickle.loads(pickle.dumps(errors.SinkBusy("It is away.", "Later.", 2.0, "504")))
+    assert (busy.retry_after_seconds, busy.code) == (2.0, "504")
+
+
 @EVERY_ERROR
 def test_an_error_states_its_exit_code_and_whether_to_try_again(kind: type[ImporterError]) -> None:
     assert kind.exit_code in (2, 3)

@@ -40,24 +40,19 @@ begin
     return v_running;
 end $$;
 
--- As 0004 does for the functions of then.
+-- Only the importing roles may call what is new; a function that is replaced keeps what was granted.
+revoke all on function public.ray_import_jobs(integer, text, integer) from public;
 do $$
 declare
     a_role text;
-    a_function regprocedure;
 begin
-    for a_function in
-        select oid::regprocedure from pg_proc where pronamespace = 'public'::regnamespace
-        and proname in ('ray_import_jobs', 'ray_import_start')
+    for a_role in
+        select rolname from pg_roles where rolname in ('anon', 'authenticated', 'service_role', 'ray_importer')
     loop
-        execute format('revoke all on function %s from public', a_function);
-        foreach a_role in array array['anon', 'authenticated', 'service_role', 'ray_importer'] loop
-            continue when not exists (select from pg_roles where rolname = a_role);
-            execute format('revoke all on function %s from %I', a_function, a_role);
-            if a_role in ('service_role', 'ray_importer') then
-                execute format('grant execute on function %s to %I', a_function, a_role);
-            end if;
-        end loop;
+        execute format('revoke all on function public.ray_import_jobs(integer, text, integer) from %I', a_role);
+        if a_role in ('service_role', 'ray_importer') then
+            execute format('grant execute on function public.ray_import_jobs(integer, text, integer) to %I', a_role);
+        end if;
     end loop;
 end $$;
 
