@@ -3,6 +3,9 @@
 import os
 import secrets
 
+from ray_import.errors import ConfigError
+from ray_import.source.address import without_secrets
+
 TRIM_BYTES = 1024 * 1024
 """What glibc may keep of freed memory at the end of its heap. By default it learns to keep ever more, for the
 sake of the largest conversation that came by: 138 instead of 90 MB above idle for an export of 1 GB."""
@@ -12,10 +15,24 @@ JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 OF_OWN_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "MALLOC_TRIM_THRESHOLD_": str(TRIM_BYTES)}
 
+WORKER_NICENESS = "RAY_worker_niceness"
+"""Ray's workers have niceness 15 by default: beside other work they get what that leaves, and miss deadlines."""
+
 
 def joins_cluster() -> bool:
     """Whether a cluster is named, by the user or by the job that this runs in."""
     return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
+
+
+def checked_address(named: str) -> str:
+    """`named` where it has the form of RAY_ADDRESS: HOST:PORT, or `auto`. Raises ConfigError."""
+    host, _, port = named.rpartition(":")
+    if named != "auto" and ("://" in named or not host or not port.isdecimal() or not 0 < int(port) < 65536):
+        raise ConfigError(
+            f"RAY_ADDRESS={without_secrets(named)} is not the address of a Ray head.",
+            "Use HOST:PORT (port 6379 by default) or auto, or submit jobs/import_export.py with ray job submit.",
+        )
+    return named
 
 
 def inside_job() -> bool:
@@ -23,15 +40,21 @@ def inside_job() -> bool:
     return JOB_CONFIG in os.environ
 
 
-def prepare_environment() -> None:
+def prepare_environment(*, nice: bool = False) -> None:
     """For a Ray of this import's own: nothing is reported home, and nobody else on this machine gets in.
+
+    Its workers have the niceness of this process, with `nice` Ray's default instead. A variable that is set stays.
+    Raises ConfigError where RAY_ADDRESS has a wrong form.
 
     By default Ray would leave a token file in the home directory, readable by all, which changes how
     every later `ray start` behaves. A token of this process's own leaves nothing behind, and needs no home.
     """
     if joins_cluster():
+        checked_address(os.environ["RAY_ADDRESS"])
         return
     for name, value in OF_OWN_RAY.items():
         os.environ.setdefault(name, value)
+    if not nice:
+        os.environ.setdefault(WORKER_NICENESS, "0")
     if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -1,8 +1,6 @@
 """Joining the cluster that is there, or starting one for this import alone."""
 
-import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,16 +9,10 @@ from dataclasses import dataclass
 
 import ray
 
+from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import joins_cluster
-from ray_import.errors import ClusterError
-
-MIN_OBJECT_STORE_BYTES = 75 * 1024 * 1024
-"""Ray's least. The batches in flight need a few MB of it; what is free is no use to anyone."""
-
-FREE_OBJECTS_EVERY_MS = 20
-"""Ray lets go of finished batches once a second by default: at 100 MB/s, 100 MB of memory for nothing."""
-
-REACH_TIMEOUT_SECONDS = 10
+from ray_import.cluster.joining import join
+from ray_import.cluster.starting import MIN_OBJECT_STORE_BYTES, start
 
 BUDGET_SHARE = 0.3
 """Of the smallest object store, so much may be batches in flight. Spilling begins at 0.8."""
@@ -55,20 +47,16 @@ def ray_session(workers: int | None, in_flight_bytes: int = 0) -> Iterator[Sessi
     A local one has a CPU for each of `workers` (default: this machine's), an object store in which
     `in_flight_bytes` find room, and is gone afterwards.
     `prepare_environment` has to be called before this module is imported, and `sys.argv` must have no secrets in
-    it: Ray writes it down. Raises ClusterError.
+    it: Ray writes it down. Raises ClusterError, or ConfigError where RAY_ADDRESS is no address.
     """
     local = not joins_cluster()
     # Ray writes down the command line of every program that joins, for all to see, and takes it from the system,
     # where it is as it was typed: with the token of a signed URL in it. `sys.argv` is what may be shown.
     ray._private.utils.get_entrypoint_name = _command_line  # noqa: SLF001 - there is no other way to say it
-    try:
-        if local:
-            _start_local(workers or available_cpus(), in_flight_bytes)
-        else:
-            _join(os.environ["RAY_ADDRESS"])
-    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
-        what = "could not be started" if local else f"at {os.environ['RAY_ADDRESS']} cannot be reached"
-        raise ClusterError(f"Ray {what} ({type(error).__name__}).", _hint(local)) from error
+    if local:
+        start(workers or available_cpus(), int(in_flight_bytes / BUDGET_SHARE))
+    else:
+        join(os.environ["RAY_ADDRESS"])
     try:
         yield _describe(local)
     finally:
@@ -79,50 +67,9 @@ def _command_line() -> str:
     return subprocess.list2cmdline([sys.executable, *sys.argv])
 
 
-def _join(address: str) -> None:
-    """Ray waits for minutes where nothing listens: so that is looked at first."""
-    if "://" in address:
-        raise ClusterError(
-            f"RAY_ADDRESS={address} is not where a program joins Ray.",
-            "Name the head as HOST:PORT (6379, mostly), or submit jobs/import_export.py with ray job submit.",
-        )
-    host, colon, port = address.rpartition(":")
-    if colon:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_TIMEOUT_SECONDS).close()
-    ray.init(logging_level=logging.ERROR, log_to_driver=False)
-
-
 def cluster_cpus() -> int:
     """The CPUs of all machines that are up at this moment."""
     return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
-
-
-def available_cpus() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _start_local(workers: int, in_flight_bytes: int) -> None:
-    ray.init(
-        address="local",
-        num_cpus=workers,
-        object_store_memory=max(MIN_OBJECT_STORE_BYTES, int(in_flight_bytes / BUDGET_SHARE)),
-        include_dashboard=False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        _system_config={
-            "free_objects_period_milliseconds": FREE_OBJECTS_EVERY_MS,
-            "task_events_report_interval_ms": 0,  # 3 kB a call for a dashboard that is not there
-        },
-    )
-
-
-def _hint(local: bool) -> str:
-    if local:
-        return "Is there room in /tmp and /dev/shm? Run it with --debug for Ray's own words."
-    return "Start it, or unset RAY_ADDRESS to let one be started; with token authentication on, set RAY_AUTH_TOKEN."
 
 
 def _describe(local: bool) -> Session:

@@ -1,6 +1,5 @@
 """A run over many users on a Ray that is up: its machines, readers and workers, until the last user has ended."""
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from contextlib import closing
 from ray_import.bulk.loop import Run
 from ray_import.bulk.opened import OpenedRun
 from ray_import.bulk.progress import AllOf, RunReport, RunReporter
+from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.job_metadata import JobMetadata
 from ray_import.cluster.lane import Recycling
 from ray_import.cluster.machines import Machines
@@ -38,7 +38,7 @@ def import_users(
     # Then workers need no other machine, and none would be asked for: readers would wait for it.
     all_here = opened.destination.on_this_machine and session.cpus == 0
     readers = RayReaders(session.node_id, opened.settings, all_here=all_here)
-    most_here = READ_HERE_PER_CPU * (os.cpu_count() or 1) if opened.reads_here or all_here else sys.maxsize
+    most_here = READ_HERE_PER_CPU * available_cpus() if opened.reads_here or all_here else sys.maxsize
 
     def lanes() -> int:
         most = session.lanes if opened.destination.on_this_machine else session.lanes_anywhere

@@ -20,6 +20,7 @@ from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
 from ray_import.terminal.streams import flush, print_json, show_what_can_be_shown, stderr, stdout
+from ray_import.terminal.supervision import supervised
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
 app = typer.Typer(
@@ -31,15 +32,25 @@ app = typer.Typer(
 )
 
 
+STARTS_RAY = {"run", "retry-rejects", "reimport"}
+
+
 def main(*command: str) -> None:
     """The console script `ray-import`; jobs give their `command`. `--debug` is taken wherever it stands."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
     show_what_can_be_shown()
-    try:
-        app(prog_name="ray-import", args=[*debug, *command, *arguments])
-    finally:
-        flush()
+
+    def run_command() -> None:
+        try:
+            app(prog_name="ray-import", args=[*debug, *command, *arguments])
+        finally:
+            flush()
+
+    if STARTS_RAY & {*command, *arguments[:1]}:
+        supervised(run_command, as_json="--json" in arguments)
+    else:
+        run_command()
 
 
 def _version(asked: bool) -> None:
@@ -83,13 +94,16 @@ def run(
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    nice: o.NiceOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
             settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes)
-            summary = import_exports(sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table)
+            summary = import_exports(
+                sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table, nice=nice
+            )
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):
             stderr.print(f"\nLook at it: {command}", soft_wrap=True)

@@ -52,6 +52,7 @@ def reimport(
         int | None,
         typer.Option("--max-connections", metavar="N", min=1, help="At most so many workers write at a time."),
     ] = None,
+    nice: o.NiceOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import the exports of many users, or go on with a run that was interrupted."""
@@ -66,7 +67,7 @@ def reimport(
                 plan = planned(which, to, settings, workers, force=force)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
                 return
-            report = reimport_users(which, to, settings, workers, max_connections, force=force)
+            report = reimport_users(which, to, settings, workers, max_connections, force=force, nice=nice)
         if as_json:
             print_json(report.as_dict())
         else:

@@ -46,6 +46,9 @@ ReaderOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
 ]
+NiceOption = Annotated[
+    bool, typer.Option("--nice", help="Give other programs of this machine precedence: workers at niceness 15.")
+]
 MaxDownloadOption = Annotated[
     int,
     typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),

@@ -1,6 +1,5 @@
 """`ray-import reimport`: from options to a finished run over many users."""
 
-import os
 import sys
 from contextlib import closing, nullcontext, redirect_stdout
 
@@ -12,6 +11,7 @@ from ray_import.bulk.progress import RunReport, RunReporter
 from ray_import.bulk.watch import Watch
 from ray_import.bulk.which import WhichUsers
 from ray_import.bulk.will import LastWill
+from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.settings import ImportSettings
@@ -30,6 +30,7 @@ def reimport(
     max_connections: int | None,
     *,
     force: bool,
+    nice: bool = False,
 ) -> RunReport:
     """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
     destination = _checked(which, to, workers)
@@ -48,7 +49,7 @@ def reimport(
                     opened.ended()
                     report = opened.report(opened.users, bytes_read=0, seconds=0.0, workers=0)
                 else:
-                    report = _on_ray(opened, workers, max_connections, watch, interruption)
+                    report = _on_ray(opened, workers, max_connections, watch, interruption, nice=nice)
         watch.ended(report)
     return report
 
@@ -85,7 +86,7 @@ def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int |
         goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
         whole = sink.versions(settings.rows_hash)
         known = which.as_far_as_they_are(found.users, sink.run_users(goes_on), whole) if goes_on else []
-        return plan_of(found, known, {} if force else whole, workers or os.cpu_count() or 1, goes_on)
+        return plan_of(found, known, {} if force else whole, workers or available_cpus(), goes_on)
 
 
 def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:
@@ -106,9 +107,11 @@ def _on_ray(
     max_connections: int | None,
     watch: RunReporter,
     interruption: Interruption,
+    *,
+    nice: bool,
 ) -> RunReport:
-    before_ray(opened.destination)
-    from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415 - half a second to import
+    before_ray(opened.destination, nice=nice)
+    from ray_import.cluster.session import ray_session  # noqa: PLC0415 - half a second to import
     from ray_import.cluster.users_run import import_users  # noqa: PLC0415
 
     def tell(what: str) -> None:

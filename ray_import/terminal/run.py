@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing, redirect_stdout
 
 from ray_import.chunks.rows import Import
+from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
 from ray_import.errors import ConfigError
 from ray_import.importing.lease import Heartbeat
@@ -21,6 +22,7 @@ from ray_import.sink.destination import is_absolute, parse_destination
 from ray_import.sink.port import Destination, Sink
 from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
+from ray_import.terminal import supervision
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
 from ray_import.terminal.progress import progress_on
@@ -36,6 +38,7 @@ def import_exports(
     *,
     prune: bool = False,
     profile_table: str | None = None,
+    nice: bool = False,
 ) -> Summary:
     """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
 
@@ -46,7 +49,7 @@ def import_exports(
     sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=prune)
-        return _import_with_ray(sources, sink, destination, work, workers, profile_table)
+        return _import_with_ray(sources, sink, destination, work, workers, profile_table, nice=nice)
 
 
 def retry_kept(to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Summary | None:
@@ -70,6 +73,7 @@ def checked_destination(to: str, workers: int | None) -> Destination:
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers} cannot be: 1 at least.")
     destination = parse_destination(to)
+    supervision.writes_to(to)
     if inside_job() and not is_absolute(to):
         raise ConfigError(
             f"--to {to} is relative, and a job's working directory is a copy that is thrown away.",
@@ -78,13 +82,13 @@ def checked_destination(to: str, workers: int | None) -> Destination:
     return destination
 
 
-def before_ray(destination: Destination) -> None:
+def before_ray(destination: Destination, *, nice: bool) -> None:
     """What is done before Ray is imported: that takes half a second, so all else is known to be right by then.
 
     Raises ConfigError.
     """
     destination.hand_down_password(to_children=not joins_cluster())
-    prepare_environment()
+    prepare_environment(nice=nice)
     # Ray writes it down (see `ray_session`), as UTF-8.
     sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]
 
@@ -96,10 +100,12 @@ def _import_with_ray(
     work: Work,
     workers: int | None,
     profile_table: str | None = None,
+    *,
+    nice: bool = False,
 ) -> Summary:
-    before_ray(destination)
+    before_ray(destination, nice=nice)
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
-    from ray_import.cluster.session import available_cpus, ray_session  # noqa: PLC0415
+    from ray_import.cluster.session import ray_session  # noqa: PLC0415
 
     # Ray prints its own troubles to standard output, which is for results.
     with (

@@ -1,5 +1,6 @@
 """The job, submitted with the Ray Jobs CLI to a real head, with token authentication off and on."""
 
+import platform
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import ray
 from ray.job_submission import JobSubmissionClient
 
 from tests.cluster.imports import tables
@@ -136,14 +138,65 @@ def test_what_ray_knows_of_a_command_has_no_secrets(head: Head, tmp_path: Path) 
     assert b"xyzzy-token" not in database
 
 
-def test_the_wrong_token_is_an_error_in_words(head: Head, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ray_import", "run", str(SAMPLE), "--to", f"sqlite:///{tmp_path / 'c.db'}"]
-    environment = head.environment | {"RAY_ADDRESS": head.gcs, "RAY_AUTH_TOKEN": "0" * 64}
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+def refused(head: Head, folder: Path, **environment: str) -> str:
+    """What the command says where it cannot join."""
+    command = [sys.executable, "-m", "ray_import", "run", str(SAMPLE), "--to", f"sqlite:///{folder / 'c.db'}"]
+    asked = head.environment | {"RAY_ADDRESS": head.gcs} | environment
+    done = subprocess.run(command, env=asked, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 3
-    assert b"cannot be reached" in done.stderr
-    assert b"Traceback" not in done.stderr
-    assert environment["RAY_AUTH_TOKEN"].encode() not in done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_the_wrong_token_is_an_error_in_words(head: Head, tmp_path: Path) -> None:
+    said = refused(head, tmp_path, RAY_AUTH_TOKEN="0" * 64)
+    assert "refused the token" in said
+    assert "0" * 64 not in said
+    assert "refused the token" in refused(head, tmp_path, RAY_AUTH_MODE="disabled")
+    assert "there is no token" in refused(head, tmp_path, RAY_AUTH_TOKEN="", HOME=str(tmp_path))
+
+
+@pytest.mark.parametrize("port", ["dashboard", "client"])
+def test_another_port_than_the_heads_is_an_error_in_words(head: Head, tmp_path: Path, port: str) -> None:
+    address = getattr(head, port).removeprefix("http://")
+    assert f"What listens at {address} is not the head" in refused(head, tmp_path, RAY_ADDRESS=address)
+
+
+CHANGE_VERSIONS = """
+import json, sys
+from ray._raylet import GcsClient
+client = GcsClient(address=sys.argv[1])
+key, room = b"CLUSTER_METADATA", b"cluster"
+before = client.internal_kv_get(key, namespace=room)
+after = json.loads(before) | json.loads(sys.argv[2])
+client.internal_kv_put(key, json.dumps(after).encode(), True, namespace=room)
+print(before.decode())
+"""
+
+
+def change_versions(head: Head, versions: str) -> str:
+    """Makes the cluster one of other versions, and gives what it was."""
+    program = [sys.executable, "-c", CHANGE_VERSIONS, head.gcs, versions]
+    return subprocess.run(program, env=head.environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("versions", "words"),
+    [
+        ('{"ray_version": "2.9.3"}', "has Ray 2.9.3 and Python 3."),
+        ('{"python_version": "3.9.18"}', "and Python 3.9.18;"),
+    ],
+)
+def test_other_versions_on_the_cluster_are_an_error_that_names_both(
+    head: Head, tmp_path: Path, versions: str, words: str
+) -> None:
+    before = change_versions(head, versions)
+    try:
+        said = refused(head, tmp_path)
+    finally:
+        change_versions(head, before)
+    assert words in said
+    assert f"this machine has Ray {ray.__version__} and Python {platform.python_version()}" in said
 
 
 def test_a_run_tells_its_progress_as_metadata_of_its_job_and_names_nobody(head: Head, tmp_path: Path) -> None:

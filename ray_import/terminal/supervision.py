@@ -1,0 +1,131 @@
+"""Runs a command in a child process, so that its end is reported also where Ray ends that process.
+
+Ray's C++ code ends the driver with exit code 1, without an exception, when the raylet of its machine or the head is
+gone, and it may abort. The supervisor then ends what the child held in the destination, and reports the failure.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
+from types import FrameType
+from typing import Any
+
+from ray_import.errors import ClusterError, ImporterError
+from ray_import.importing.lease import this_process
+from ray_import.sink.destination import parse_destination
+from ray_import.terminal.options import failure_in_json, tell_error
+from ray_import.terminal.streams import flush, stderr
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2), Linux: the signal that a process gets when its parent dies."""
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_to_supervisor: int | None = None
+
+
+def supervised(command: Callable[[], None], *, as_json: bool) -> None:
+    """Runs `command` in a child process and ends this one with its exit code; with 3 where the child was ended.
+
+    Signals that ask to stop are forwarded. On Linux the child is killed when this process is.
+    """
+    reading, writing = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # none may be lost between fork and handler
+    supervisor = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _die_with(supervisor)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _run(command, writing)
+    os.close(writing)
+    _forward_signals(child)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    _, status = os.waitpid(child, 0)
+    with open(reading, "rb") as pipe:  # noqa: PTH123 - a descriptor
+        told = _told(pipe.read())
+    if "exit_code" not in told:
+        _report(told, os.waitstatus_to_exitcode(status), as_json=as_json)
+    sys.exit(told.get("exit_code", ClusterError.exit_code))
+
+
+def writes_to(to: str) -> None:
+    """Tells the supervisor, if there is one, the destination and the name under which this process holds imports."""
+    _tell({"to": to, "holder": this_process()})
+
+
+def _run(command: Callable[[], None], pipe: int) -> None:
+    """In the child. The exit code is told before Ray is shut down at the interpreter's end, which may end it, too."""
+    global _to_supervisor  # noqa: PLW0603 - one per process, set once
+    _to_supervisor = pipe
+    code: object = 0
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code
+        raise
+    except BaseException:
+        code = 1
+        raise
+    finally:
+        _tell({"exit_code": code if isinstance(code, int) else 0 if code is None else 1})
+    sys.exit(0)
+
+
+def _tell(what: dict[str, object]) -> None:
+    if _to_supervisor is not None:
+        with suppress(OSError):
+            os.write(_to_supervisor, json.dumps(what).encode() + b"\n")
+
+
+def _told(lines: bytes) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for line in lines.splitlines():
+        with suppress(ValueError):
+            told |= json.loads(line)
+    return told
+
+
+def _die_with(supervisor: int) -> None:
+    with suppress(OSError, AttributeError):  # no Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(ClusterError.exit_code)
+
+
+def _forward_signals(child: int) -> None:
+    def forward(number: int, _frame: FrameType | None) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    for number in _FORWARDED:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or the background of a script
+            signal.signal(number, forward)
+
+
+def _report(told: dict[str, Any], code: int, *, as_json: bool) -> None:
+    """Ends the imports and runs of the child as interrupted, and says why: never raises."""
+    for number in _FORWARDED:
+        signal.signal(number, signal.SIG_IGN)
+    if told:
+        with suppress(ImporterError), closing(parse_destination(told["to"]).open(create=False)) as sink:
+            sink.let_go(told["holder"])
+    error = _why(code)
+    with suppress(ImporterError), failure_in_json(as_json):
+        stderr.show_cursor()
+        tell_error(error)
+        raise error
+    flush()
+
+
+def _why(code: int) -> ClusterError:
+    again = "What was in stays; run it again to go on from there."
+    if code < 0 and -code in _FORWARDED:
+        return ClusterError("The import was interrupted.", again)
+    if code < 0:
+        name = signal.Signals(-code).name
+        return ClusterError(f"The process of the import was ended by {name}; out of memory, perhaps.", again)
+    return ClusterError("Ray ended the import: its raylet on this machine, or the head, is gone.", again)
