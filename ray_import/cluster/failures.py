@@ -2,6 +2,8 @@
 
 RayError
 ├─ RayTaskError              the work raised: its own error, if it is one of ours, else a fault
+│                            with a bare RayError as its cause: what was raised cannot be pickled
+├─ UnserializableException   the work raised what cannot be unpickled here: a fault of the work, not of Ray
 ├─ RayActorError             ActorDiedError, ActorUnavailableError: the worker is lost
 ├─ OutOfMemoryError          killed by Ray's memory monitor: lost
 ├─ WorkerCrashedError, NodeDiedError, LocalRayletDiedError                lost
@@ -32,12 +34,23 @@ def to_ours(error: of_ray.RayError) -> ImporterError:
         cause = error.cause
         if isinstance(cause, ImporterError):
             return cause
+        if type(cause) is of_ray.RayError:
+            return _unreadable()
         # These tell what became of the payload, not of the worker.
         return _of_payload(cause) or ClusterError(
             f"A worker failed with {type(cause).__name__}.", "This is a fault in ray-import."
         )
+    if isinstance(error, of_ray.UnserializableException):
+        return _unreadable()
     return _of_payload(error) or ClusterError(
         f"Ray failed with {type(error).__name__}.", "Its logs are in /tmp/ray/session_latest/logs."
+    )
+
+
+def _unreadable() -> ClusterError:
+    return ClusterError(
+        "A worker failed with an error that cannot be sent to another process.",
+        "This is a fault in ray-import; the worker's log in Ray's session_latest/logs has the error.",
     )
 
 

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
+import ray
 import ray.exceptions as of_ray
 
 from ray_import.cluster.failures import cannot_be_made, to_ours
+from ray_import.cluster.session import Session
 from ray_import.errors import ClusterError, ConfigError, ImporterError, PayloadLost
 
 
@@ -30,11 +33,42 @@ def test_what_finds_no_room_is_worth_another_try(error: of_ray.RayError) -> None
         (raised(ConfigError("a setting")), ConfigError),
         (raised(ValueError("somebody's words")), ClusterError),
         (of_ray.RaySystemError(Exception("somebody's words")), ClusterError),
+        (of_ray.UnserializableException("somebody's words"), ClusterError),
     ],
 )
 def test_each_error_becomes_one_of_ours(error: of_ray.RayError, expected: type[ImporterError]) -> None:
     ours = to_ours(error)
     assert type(ours) is expected
+    assert "words" not in str(ours)
+
+
+class NeedsMoreThanItsArgs(Exception):
+    """As the errors of some HTTP clients: pickle makes it anew from `args`, which are not enough."""
+
+    def __init__(self, message: str, *, response: str) -> None:
+        super().__init__(message)
+        self.response = response
+
+
+class CannotBePickled(Exception):
+    """Holds what no pickle takes."""
+
+    def __init__(self) -> None:
+        super().__init__(threading.Lock())
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("needs_more", [True, False])
+def test_an_error_that_cannot_be_sent_is_a_fault_of_the_worker(session: Session, needs_more: bool) -> None:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers need not find the tests
+
+    def fails(needs_more: bool) -> None:
+        raise NeedsMoreThanItsArgs("words", response="words") if needs_more else CannotBePickled()
+
+    with pytest.raises(of_ray.RayError) as caught:
+        ray.get(ray.remote(fails).options(max_retries=0).remote(needs_more))
+    ours = to_ours(caught.value)
+    assert "cannot be sent to another process" in ours.message
     assert "words" not in str(ours)
 
 
@@ -50,6 +84,7 @@ prepare_environment()
 import ray
 from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.starting import MIN_OBJECT_STORE_BYTES
+from ray_import.cluster.session import Session
 from ray_import.errors import PayloadLost
 full = {"local_fs_capacity_threshold": 0.0001, "local_fs_monitor_interval_ms": 50}
 usual = {"object_store_memory": MIN_OBJECT_STORE_BYTES, "include_dashboard": False, "log_to_driver": False}

@@ -1,0 +1,89 @@
+"""Why a Ray of one's own does not start: what is checked before, and what Ray's words mean."""
+
+import os
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from ray_import.cluster import starting
+from ray_import.cluster.environment import WORKER_NICENESS, prepare_environment
+from ray_import.cluster.starting import check_folder, check_shared_memory, start_error
+from ray_import.errors import ClusterError
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Exception("The current node timed out during startup. This could happen because"), "did not start within"),
+        (RuntimeError("Timed out waiting for file /tmp/ray/session/gcs_server_port_66"), "did not start within"),
+        (OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: /t/x"), "107 bytes"),
+        (RuntimeError("somebody's words"), "Ray could not be started (RuntimeError)"),
+    ],
+)
+def test_start_error_names_the_cause_by_rays_words(error: Exception, message: str) -> None:
+    ours = start_error(error, Path("/tmp/ray"))
+    assert message in ours.message
+    assert ours.hint
+    assert "words" not in str(ours)
+
+
+def test_start_error_hints_at_the_limit_of_processes_when_ray_timed_out() -> None:
+    assert "ulimit -u" in start_error(RuntimeError("Timed out waiting for file x"), Path("/tmp/ray")).hint
+
+
+START_IN_A_LONG_FOLDER = """
+from pathlib import Path
+from ray_import.cluster.environment import prepare_environment
+prepare_environment()
+from ray_import.cluster.starting import start
+from ray_import.errors import ClusterError
+try:
+    start(1, 0)
+except ClusterError as error:
+    print(error)
+"""
+
+
+def test_start_says_that_the_temporary_folder_has_too_long_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 90)
+    folder.mkdir()
+    environment = dict(os.environ) | {"RAY_TMPDIR": str(folder)}
+    program = [sys.executable, "-c", START_IN_A_LONG_FOLDER]
+    said = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "too long a path for a socket (107 bytes" in said
+    assert "RAY_TMPDIR" in said
+
+
+def test_check_folder_refuses_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_folder(tmp_path / "ray")
+    monkeypatch.setattr(starting.shutil, "disk_usage", lambda _: Usage(100, 99, 1))
+    with pytest.raises(ClusterError, match="is full"):
+        check_folder(tmp_path / "ray")
+
+
+def test_check_folder_and_shared_memory_refuse_what_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = Path("/proc/1")  # not even root may write there
+    with pytest.raises(ClusterError, match="cannot be written: /proc/1/ray"):
+        check_folder(nowhere / "ray")
+    with pytest.raises(ClusterError, match="/proc/1 cannot be written"):
+        check_shared_memory(nowhere)
+
+
+@pytest.mark.parametrize(("nice", "before", "after"), [(False, None, "0"), (True, None, None), (False, "7", "7")])
+def test_prepare_environment_leaves_workers_the_niceness_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, nice: bool, before: str | None, after: str | None
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):  # put back afterwards
+        monkeypatch.setenv(name, os.environ.get(name, "token"))
+    if before is None:
+        monkeypatch.setenv(WORKER_NICENESS, "")
+        monkeypatch.delenv(WORKER_NICENESS)
+    else:
+        monkeypatch.setenv(WORKER_NICENESS, before)
+    prepare_environment(nice=nice)
+    assert os.environ.get(WORKER_NICENESS) == after
