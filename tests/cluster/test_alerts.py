@@ -101,4 +101,4 @@ def test_of_a_run_that_is_killed_it_is_told_that_it_is_gone(
 
 
 def children(of: int) -> list[psutil.Process]:
-    return psutil.Process(of).children()
+    return psutil.Process(of).children(recursive=True)
