@@ -16,6 +16,7 @@
     ├─ LeaseLost                 another import, or run, has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
     │  └─ PayloadLost            what was read is gone, or found no room: worth reading again
+    ├─ ResultsNotWritten         standard output is full, say
     └─ Interrupted               somebody asked to stop
 
 An error carries ids and places, never the words of a conversation. It is made of positional
@@ -119,6 +120,10 @@ class ClusterError(ImporterError):
 
 class PayloadLost(ClusterError):
     retry = True
+
+
+class ResultsNotWritten(ImporterError):
+    pass
 
 
 class Interrupted(ImporterError):

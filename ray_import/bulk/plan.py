@@ -51,6 +51,11 @@ class Plan:
         return Counter(user.state for user in self.users)
 
     @property
+    def exit_code(self) -> int:
+        """As that of the run would be: 1 where an export is missing, else 0."""
+        return 1 if self.states["missing"] else 0
+
+    @property
     def to_read(self) -> list[PlannedUser]:
         """The users whose exports would be read."""
         return [user for user in self.users if user.state == "read"]

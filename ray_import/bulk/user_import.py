@@ -14,7 +14,7 @@ from ray_import.importing.lease import begin, lost
 from ray_import.importing.sources import found_nothing
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.work import Work
-from ray_import.records import Counts
+from ray_import.records import Counts, lacks
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import RunUser, Sink, UserState
 from ray_import.source.names import shown
@@ -159,9 +159,9 @@ class UserImport:
 
     def _first_problem(self) -> str | None:
         """What makes the import `partial`, where that is more than rejects, which are kept."""
-        if self._end is None or not self._end.problems:
+        if self._end is None or not lacks(self._end.problems):
             return None
-        first, *others = self._end.problems
+        first, *others = (problem for problem in self._end.problems if not problem.harmless)
         more = f", and {len(others):,} more" if others else ""
         return in_short(f"{first.kind}: {first.where}: {first.detail}{more}")
 
@@ -170,7 +170,7 @@ class UserImport:
             return "skipped"
         if self.error is not None:
             return "failed"
-        return "partial" if self.counts.rejected or (self._end and self._end.problems) else "complete"
+        return "partial" if self.counts.rejected or (self._end and lacks(self._end.problems)) else "complete"
 
 
 def in_short(error: str) -> str:

@@ -57,8 +57,9 @@ def read_manifest(path: Path) -> list[UserSource]:
     except FileNotFoundError:
         raise ConfigError(f"There is no file {path}.", "--users names a file of JSON lines, or a .csv.") from None
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
-            f"{path} cannot be read ({type(error).__name__}).", "It is UTF-8, JSON lines or CSV."
+            f"{path} cannot be read: {why}.", "--users names a file of JSON lines, or a .csv, in UTF-8."
         ) from None
     records, hint = (_csv(text, path), _CSV_HINT) if path.suffix.lower() == ".csv" else (_json_lines(text), _JSON_HINT)
     return unique([_user(record, f"{path}, line {line}", hint) for line, record in records])
@@ -151,7 +152,7 @@ def _user(record: Any, where: str, hint: str) -> UserSource:
     user_id, source, updated_at = (record.get(name) for name in ("user_id", "source", "updated_at"))
     if (wrong := what_is_wrong_with_id(user_id)) is not None:
         raise ConfigError(f"{where}: {wrong}.", hint)
-    if not isinstance(source, str) or not source:
+    if not isinstance(source, str) or not source.strip():
         raise ConfigError(f"{where}: there is no source.", hint)
     try:
         return UserSource(str(user_id), source, seconds_of(updated_at) if updated_at else None)

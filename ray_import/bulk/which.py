@@ -68,8 +68,15 @@ class WhichUsers:
         return "bucket" if self.bucket is not None else "table"
 
     def found(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
-        """The users, each with a source. Raises ConfigError, SourceRefused and its kinds."""
+        """The users, each with a source.
+
+        Raises ConfigError, also where no user is named at all; SourceRefused and its kinds.
+        """
         found = self._all(sink)
+        if not found.users:
+            passed_over = sum((found.passed_over or {}).values())
+            told = f"; {passed_over:,} files or rows were passed over" if passed_over else ""
+            raise ConfigError(f"{self.what} names no user{told}.", "Check the name of the list, and what is in it.")
         users = only_those(found.users, self.only)
         if self.failed:
             lacking = set(sink.lacking_users(self.what, settings.rows_hash))

@@ -14,7 +14,7 @@ from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.importing.work import Work
-from ray_import.records import BatchResult, Counts, Problem, reject_problem
+from ray_import.records import BatchResult, Counts, Problem, lacks, reject_problem
 from ray_import.sink.port import JobStatus, Pruned, Sink
 
 TELL_EVERY_SECONDS = 0.2
@@ -112,7 +112,7 @@ class _Run:
 
     def _prune(self) -> None:
         """Not by an export that may lack something: what is missing in it may have been there."""
-        if self._work.prune and not self._problems:
+        if self._work.prune and not lacks(self._problems):
             self._pruned = self._sink.prune(self._work.of)
             self._counts.chunks_deleted += self._pruned.chunks
 
@@ -178,7 +178,7 @@ class _Run:
     def summary(self, destination: str, workers: int, error: ImporterError | None) -> Summary:
         """How the import ended."""
         problems = self._problems
-        status: JobStatus = "failed" if error else "partial" if problems else "complete"
+        status: JobStatus = "failed" if error else "partial" if lacks(problems) else "complete"
         return Summary(
             import_id=self._work.of.id,
             user_id=self._work.of.user_id,

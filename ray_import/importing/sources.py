@@ -9,7 +9,7 @@ from typing import Protocol
 from ray_import.errors import ConfigError, NotAnExport, RecordError, SourceError
 from ray_import.extraction.decode import decode
 from ray_import.reader.conversations import read_conversations
-from ray_import.records import Problem, RawConversation
+from ray_import.records import Problem, RawConversation, lacks
 from ray_import.settings import ReadLimits
 from ray_import.source.address import label_of
 from ray_import.source.containers import open_export
@@ -87,7 +87,7 @@ class Sources:
     def may_be_empty(self) -> bool:
         """Whether this may be the export of an account without a single chat; known when all is read."""
         members = [member for export in self.exports for member in export.members]
-        return not self.problems and all(is_conversations(member.name) for member in members)
+        return not lacks(self.problems) and all(is_conversations(member.name) for member in members)
 
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""

@@ -6,9 +6,10 @@ from contextlib import ExitStack
 from ray_import.reader.items import Items
 from ray_import.reader.locate import Shape, locate
 from ray_import.reader.window import Window
-from ray_import.records import Problem, RawConversation
+from ray_import.records import Problem, RawConversation, trailing_data
 from ray_import.settings import ReadLimits
 from ray_import.source.export import Member
+from ray_import.source.reasons import in_words
 from ray_import.source.streams import DAMAGE
 
 
@@ -22,7 +23,7 @@ def read_conversations(member: Member, limits: ReadLimits) -> Iterator[RawConver
         try:
             stream = stack.enter_context(member.open())
         except DAMAGE as error:
-            yield Problem("damaged", member.name, f"it cannot be opened: {type(error).__name__}")
+            yield Problem("damaged", member.name, f"it cannot be opened: {in_words(error)}")
             return
         window = Window(stream, limits.window_bytes, DAMAGE, limits.max_conversation_bytes)
         shape = locate(window)
@@ -34,3 +35,5 @@ def read_conversations(member: Member, limits: ReadLimits) -> Iterator[RawConver
             yield from Items(member.name, window, limits, shape).read()
         if window.failure:
             yield Problem("damaged", member.name, f"reading stopped at byte {window.offset:,}: {window.failure}")
+        if window.trailing:
+            yield trailing_data(member.name)

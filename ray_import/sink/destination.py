@@ -43,8 +43,8 @@ class SqliteDestination:
         """See `Destination.look_command`."""
         if shutil.which("sqlite3"):
             return f'sqlite3 {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
-        script = f"import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute('{NEWEST_CHUNK}')))"
-        return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(self.path))}'
+        script = "import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]), ()))"
+        return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
 
     def hand_down_password(self, *, to_children: bool) -> None:
         """See `Destination.hand_down_password`."""

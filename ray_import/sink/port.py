@@ -14,7 +14,11 @@ LACKING_STATES: tuple[UserState, ...] = ("failed", "partial")
 WHOLE_STATES: tuple[UserState, ...] = ("complete", "skipped")
 DONE_STATES: tuple[UserState, ...] = (*WHOLE_STATES, *LACKING_STATES)
 
-NEWEST_CHUNK = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
+NEWEST_CHUNK = (
+    "SELECT content FROM conversation_chunks WHERE thread = 'main' AND chunk_index = 0 AND created_at IS NOT NULL"
+    " ORDER BY created_at DESC LIMIT 1"
+)
+"""How the newest conversation begins: of a side branch there would be an answer without its question."""
 
 LEASE_SECONDS = 60
 """A running import gives a sign of life every few seconds. After so long without one it is dead."""

@@ -71,9 +71,11 @@ def absolute(source: str) -> str:
 def address_of(source: str | os.PathLike[str]) -> Path | HttpAddress:
     """What `source` names; a PathLike is a path whatever is in it.
 
-    Raises ConfigError where it is no address that can be, or where the project of `supabase://` is not set.
+    Raises ConfigError where it is empty or no address that can be, or where the project of `supabase://` is not set.
     """
     scheme = _SCHEME.match(source) if isinstance(source, str) else None
+    if isinstance(source, str) and not source.strip():
+        raise ConfigError("A source is empty.", "A source is a path, https://…, http://… or supabase://BUCKET/PATH.")
     if scheme is None or not isinstance(source, str):
         return Path(source)
     match scheme[1].lower():

@@ -52,7 +52,7 @@ def entries_of_folder(folder: Path, problems: list[Problem]) -> list[Entry]:
 def _files_below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     def told(error: OSError) -> None:
         name = shown(os.fspath(error.filename))
-        problems.append(Problem("damaged", name, f"this folder cannot be read ({type(error).__name__})"))
+        problems.append(Problem("damaged", name, f"this folder cannot be read ({error.strerror})"))
 
     for parent, _, files in os.walk(folder, onerror=told, followlinks=False):
         for name in files:

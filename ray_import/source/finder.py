@@ -12,6 +12,7 @@ from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
 from ray_import.source.export import Member
 from ray_import.source.names import base_name, is_archive, is_conversations, product_of, shown
+from ray_import.source.reasons import in_words
 from ray_import.source.salvage import salvaged_entries
 from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of, spooled
 
@@ -147,7 +148,7 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _damaged(name: str, error: Exception) -> SourceError:
-    what = f"{name} is damaged or cut off ({type(error).__name__})."
+    what = f"{name} is damaged or cut off: {in_words(error)}."
     return SourceError(what, "Download the export again, or unpack it.")
 
 

@@ -32,6 +32,10 @@ Packed = Callable[[ExitStack], BinaryIO]  # an Opener of the packed bytes
 Pieces = Generator[bytes, None, None]
 
 
+class TrailingData(EOFError):
+    """Something that is no gzip follows the end of one, all of which was given."""
+
+
 class Unpacked(io.RawIOBase):
     """A stream of the pieces of a generator. What that raises is raised at the next read: nothing is lost by it."""
 
@@ -91,7 +95,7 @@ def of_entry(packed: Packed, entry: zipfile.ZipInfo) -> Pieces:
 
 
 def inflated(packed: Packed, wbits: int) -> Pieces:
-    """What GZIP or DEFLATE holds. Raises zlib.error, and EOFError where it is cut off."""
+    """What GZIP or DEFLATE holds. Raises zlib.error, EOFError where it is cut off, and at the end TrailingData."""
     given, reads = 0, count()
     with _but_for_its_source(), ExitStack() as stack:
         pieces = (data for data, _ in zip(iter(partial(packed(stack).read, READ_BYTES), b""), reads, strict=False))
@@ -112,14 +116,17 @@ def _but_for_its_source() -> Iterator[None]:
     """A failure comes again below, or it was none. What its source refuses is no damage, and is not asked for twice."""
     try:
         yield
-    except ImporterError:
+    except (ImporterError, TrailingData):
         raise
     except Exception:  # noqa: BLE001, S110 - see above
         pass
 
 
 def _pieces(packed: Iterator[bytes], make: Callable[[int], Any], wbits: int) -> Pieces:
-    """What a decompressor that `make` makes gives; a gzip may have several parts, with zeros between and after them."""
+    """What a decompressor that `make` makes gives; a gzip may have several parts, with zeros between and after them.
+
+    Raises TrailingData where anything but zeros and another part follows.
+    """
     data = next(packed, b"")
     while data:
         unpacker = make(wbits)
@@ -131,3 +138,7 @@ def _pieces(packed: Iterator[bytes], make: Callable[[int], Any], wbits: int) -> 
                 raise EOFError("The packed data is cut off")
         follows: Iterator[bytes] = chain([unpacker.unused_data], packed) if wbits == GZIP else iter(())
         data = next(filter(None, (piece.lstrip(b"\0") for piece in follows)), b"")
+        if len(data) == 1:
+            data += next(packed, b"")
+        if data and not data.startswith(b"\x1f\x8b"):
+            raise TrailingData("Something follows the end of the gzip")

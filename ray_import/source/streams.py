@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ray_import.errors import SourceError, UnsafeArchive
-from ray_import.records import Problem
-from ray_import.source.inflate import GZIP, Unpacked, inflated, of_entry
+from ray_import.records import Problem, trailing_data
+from ray_import.source.inflate import GZIP, TrailingData, Unpacked, inflated, of_entry
+from ray_import.source.reasons import in_words
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -190,10 +191,14 @@ def read_at_of(file: BinaryIO) -> ReadAt:
 def _read(stream: BinaryIO, name: str, at: int, problems: list[Problem] | None) -> bytes:
     try:
         return stream.read(COPY_BYTES)
+    except TrailingData:
+        if problems is not None:
+            problems.append(trailing_data(name))
+        return b""
     except DAMAGE as error:
         if problems is None:
             raise
-        problems.append(Problem("damaged", name, f"unpacking stopped at byte {at:,}: {type(error).__name__}"))
+        problems.append(Problem("damaged", name, f"unpacking stopped at byte {at:,}: {in_words(error)}"))
         return b""
 
 

@@ -10,16 +10,18 @@ import orjson
 import typer
 
 from ray_import import __version__
+from ray_import.errors import ResultsNotWritten
 from ray_import.importing.inspection import extracted, inspect_sources
 from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary, counts_as_dict
-from ray_import.records import Conversation, Counts, Problem
+from ray_import.importing.summary import Summary
+from ray_import.records import Conversation, Problem, lacks
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
+from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
-from ray_import.terminal.streams import flush, print_json, show_what_can_be_shown, stderr, stdout
+from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
 app = typer.Typer(
@@ -35,11 +37,21 @@ def main(*command: str) -> None:
     """The console script `ray-import`; jobs give their `command`. `--debug` is taken wherever it stands."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
-    show_what_can_be_shown()
+    set_up()
     try:
-        app(prog_name="ray-import", args=[*debug, *command, *arguments])
-    finally:
-        flush()
+        try:
+            with o.errors_told(), o.failure_in_json("--json" in arguments):
+                o.refuse_empty(arguments)
+            app(prog_name="ray-import", args=[*debug, *command, *arguments])
+        finally:
+            flush()
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except ReaderGone:
+        sys.exit(0)
+    except ResultsNotWritten as error:
+        o.tell_error(error)
+        sys.exit(error.exit_code)
 
 
 def _version(asked: bool) -> None:
@@ -116,7 +128,7 @@ def inspect(
             print_json(found.as_dict())
         else:
             show_inspection(stdout, found)
-        raise typer.Exit(1 if found.problems else 0)
+        raise typer.Exit(1 if lacks(found.problems) else 0)
 
 
 @app.command()
@@ -144,13 +156,13 @@ def extract(
         sys.stdout.flush()
         problems.extend(opened.problems)
         show_problems(stderr, problems)
-        raise typer.Exit(1 if problems else 0)
+        raise typer.Exit(1 if lacks(problems) else 0)
 
 
 @app.command()
 def status(
     to: o.ToOption = o.DEFAULT_DESTINATION,
-    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Only of this user.")] = None,
+    user_id: o.OnlyUserOption = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many imports.")] = 100,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -171,7 +183,7 @@ def status(
 @app.command()
 def rejects(
     to: o.ToOption = o.DEFAULT_DESTINATION,
-    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Only of this user.")] = None,
+    user_id: o.OnlyUserOption = None,
     raw: Annotated[
         str | None, typer.Option("--raw", metavar="REJECT", help="Print the bytes of this one, and nothing else.")
     ] = None,
@@ -192,7 +204,7 @@ def rejects(
 @app.command()
 def retry_rejects(
     to: o.ToOption = o.DEFAULT_DESTINATION,
-    user_id: o.UserOption = "local",
+    user_id: o.OnlyUserOption = None,
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
@@ -201,16 +213,23 @@ def retry_rejects(
 ) -> None:
     """Import again what could not be imported, and let go of what now can: after an upgrade, say."""
     with o.errors_told():
+        summaries = []
         with o.failure_in_json(as_json):
             settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
-            summary = retry_kept(to, user_id, settings, workers)
-        if summary is not None:
-            _tell_end(summary, as_json=as_json)
-            raise typer.Exit(summary.exit_code)
+            with closing(retry_kept(to, user_id, settings, workers)) as retried:
+                for summary in retried:
+                    summaries.append(summary)
+                    if not as_json:
+                        stderr.print(f"rejects of the user {summary.user_id}")
+                        show_summary(stderr, summary, command_seconds())
         if as_json:
-            print_json({"status": "complete", "user_id": user_id, **counts_as_dict(Counts()), "problems": []})
-        else:
-            stderr.print(f"There are no rejects of the user {user_id}.", soft_wrap=True)
+            print_json({"imports": [summary.as_dict() for summary in summaries]})
+        elif not summaries:
+            stderr.print(f"There are no rejects{f' of the user {user_id}' if user_id else ''}.")
+        for summary in summaries:
+            if summary.error is not None:
+                raise summary.error
+        raise typer.Exit(max((summary.exit_code for summary in summaries), default=0))
 
 
 app.command()(reimport)
@@ -234,13 +253,15 @@ def migrate(
 
 
 def _tell_end(summary: Summary, *, as_json: bool) -> None:
-    """Raises the error of an import that has failed."""
-    if as_json:
-        print_json(summary.as_dict())
-    else:
-        show_summary(stderr, summary)
-    if summary.error is not None:
-        raise summary.error
+    """Raises the error of an import that has failed, else ResultsNotWritten."""
+    try:
+        if as_json:
+            print_json(summary.as_dict())
+        else:
+            show_summary(stderr, summary, command_seconds())
+    finally:
+        if summary.error is not None:
+            raise summary.error
 
 
 def _print_messages(conversation: Conversation) -> None:

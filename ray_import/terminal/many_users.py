@@ -65,7 +65,7 @@ def reimport(
             if dry_run:
                 plan = planned(which, to, settings, workers, force=force)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
-                return
+                raise typer.Exit(plan.exit_code)
             report = reimport_users(which, to, settings, workers, max_connections, force=force)
         if as_json:
             print_json(report.as_dict())

@@ -1,19 +1,19 @@
 """The options that commands share, and how errors become words and exit codes."""
 
 import os
-import sys
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from ray_import.bulk.users import seconds_of
-from ray_import.errors import ConfigError, ImporterError
+from ray_import.errors import ConfigError, ImporterError, ResultsNotWritten
 from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits
 from ray_import.sink.port import KeptReject
-from ray_import.terminal.streams import nobody_reads, print_json, stderr
+from ray_import.terminal.streams import ReaderGone, print_json, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
@@ -31,6 +31,9 @@ ToOption = Annotated[
     ),
 ]
 UserOption = Annotated[str, typer.Option("--user-id", metavar="ID", help="Whose conversations these are.")]
+OnlyUserOption = Annotated[
+    str | None, typer.Option("--user-id", metavar="ID", help="Only of this user; default: of all users.")
+]
 BranchesOption = Annotated[
     Branches,
     typer.Option("--branches", help="All branches of a conversation, or only the one that the app shows."),
@@ -74,6 +77,18 @@ def settings_from(
     )
 
 
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raises ConfigError where an argument is empty, or blank: an unset variable, mostly. No command takes one, and
+    an empty path would be the current folder."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument.strip():
+            what = f"The argument after {before}" if before else "The first argument"
+            raise ConfigError(f"{what} is empty.", "Is a variable of the shell unset?")
+        if option.startswith("--") and equals and not value.strip():
+            raise ConfigError(f"{option} is empty.", "Is a variable of the shell unset?")
+
+
 def since_from(date: str | None) -> float | None:
     """The moment that --since names, in seconds since 1970. Raises ConfigError."""
     try:
@@ -105,35 +120,39 @@ def failure_in_json(asked: bool) -> Iterator[None]:
         yield
     except ImporterError as error:
         if asked:
-            print_json({"status": "failed", "error": str(error)})
+            with suppress(ResultsNotWritten):  # the error matters more
+                print_json({"status": "failed", "error": str(error)})
         raise
 
 
 @contextmanager
 def errors_told() -> Iterator[None]:
-    """Turns an error into its one or two lines on standard error and its exit code."""
+    """Turns an error into its one or two lines on standard error and its exit code; with --debug into its traceback
+    and the same exit code."""
     try:
         yield
     except typer.Exit:
         raise
     except ImporterError as error:
-        if _debugging():
-            raise
-        tell_error(error)
+        _tell(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         stderr.print("interrupted")
         raise typer.Exit(3) from None
-    except BrokenPipeError:
-        # The reader of a pipe has gone (`extract … | head`): nothing is wrong, and nothing more to say.
-        nobody_reads(sys.stdout)
+    except ReaderGone:
         raise typer.Exit(0) from None
-    except Exception as error:
-        if _debugging():
-            raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours ends with its exit code, too
         what = f"A fault in ray-import: {type(error).__name__}."
-        tell_error(ImporterError(what, "Run it again with --debug and report what it prints."))
+        _tell(ImporterError(what, "Run it again with --debug and report what it prints."))
         raise typer.Exit(3) from None
+
+
+def _tell(error: ImporterError) -> None:
+    """To be called while an exception is handled."""
+    if os.environ.get("RAY_IMPORT_DEBUG") == "1":
+        stderr.print(Text(traceback.format_exc().rstrip()), soft_wrap=True)
+    else:
+        tell_error(error)
 
 
 def tell_error(error: ImporterError) -> None:
@@ -141,7 +160,3 @@ def tell_error(error: ImporterError) -> None:
     stderr.print(Text.assemble(("error: ", "red"), error.message), soft_wrap=True)
     if error.hint:
         stderr.print(Text(error.hint), soft_wrap=True)
-
-
-def _debugging() -> bool:
-    return os.environ.get("RAY_IMPORT_DEBUG") == "1"

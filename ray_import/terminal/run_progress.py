@@ -12,6 +12,7 @@ from rich.text import Text
 from ray_import.bulk.plan import BASED_ON, Plan
 from ray_import.bulk.progress import RunProgress, RunReport, RunReporter
 from ray_import.sink.port import DONE_STATES
+from ray_import.terminal import command_seconds
 from ray_import.terminal.progress import LINE_EVERY_SECONDS
 
 SHOWN_USERS = 50
@@ -83,6 +84,7 @@ def show_report(console: Console, report: RunReport) -> None:
         "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"
     )
     facts.add_row("written to", Text(report.destination))
+    facts.add_row("done in", f"{command_seconds():,.1f} s")
     console.print(facts)
     bad = report.lacking
     if bad:
