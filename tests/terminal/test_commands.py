@@ -154,6 +154,17 @@ def test_another_products_export_is_named(folder: Path, command: str, item: Any,
         pytest.param(["run", "good.json", "--to", "mysql://host/db"], id="another database"),
         pytest.param(["run", "good.json", "--to", "sqlite:///a folder"], id="a folder"),
         pytest.param(["run", "good.json", "--to", "sqlite:///~nobody-of-that-name/chunks.db"], id="nobody's home"),
+        pytest.param(["run", ""], id="empty source"),
+        pytest.param(["run", "good.json", " "], id="blank source"),
+        pytest.param(["extract", ""], id="extract of an empty source"),
+        pytest.param(["run", "good.json", "--to", ""], id="empty destination"),
+        pytest.param(["run", "good.json", "--to="], id="empty destination after an equals sign"),
+        pytest.param(["run", "good.json", "--profile-table", ""], id="empty table"),
+        pytest.param(["status", "--to", " "], id="blank destination"),
+        pytest.param(["status", "--user-id", ""], id="status of an empty user"),
+        pytest.param(["retry-rejects", "--user-id", ""], id="rejects of an empty user"),
+        pytest.param(["reimport", "--users", ""], id="empty list of users"),
+        pytest.param(["reimport", "--users", "users.jsonl", "--only", ""], id="only an empty user"),
         pytest.param(["status", "--to", "sqlite:///missing.db"], id="status of nothing"),
         pytest.param(["status"], id="status of nothing by default"),
     ],
@@ -393,7 +404,7 @@ def test_nothing_but_extract_ever_says_what_a_user_wrote(folder: Path, arguments
 
 def test_debugging_shows_the_traceback(folder: Path) -> None:
     result = ray_import(folder, "--debug", "inspect", "page.json")
-    assert result.code != 0
+    assert result.code == 3
     assert "Traceback" in result.err
     assert "NotAnExport" in result.err
 

@@ -21,10 +21,16 @@ def project(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["export.zip", "~/export.zip", "./https://x", "/a//b", "https:/x", "a?b#c", "caf\udce9.json", "C:/x", ""]
+    "path", ["export.zip", "~/export.zip", "./https://x", "/a//b", "https:/x", "a?b#c", "caf\udce9.json", "C:/x"]
 )
 def test_what_has_no_scheme_is_a_path(path: str) -> None:
     assert address_of(path) == Path(path)
+
+
+@pytest.mark.parametrize("source", ["", " ", "\t\n"])
+def test_address_is_refused_when_it_is_empty(source: str) -> None:
+    with pytest.raises(ConfigError, match="A source is empty"):
+        address_of(source)
 
 
 def test_a_path_is_a_path_whatever_is_in_it() -> None:

@@ -26,8 +26,9 @@ from ray_import.settings import ReadLimits
 from ray_import.source import inflate
 from ray_import.source.archives import entries_of_zip
 from ray_import.source.containers import open_export
-from ray_import.source.inflate import DEFLATE, GZIP, inflated
+from ray_import.source.inflate import DEFLATE, GZIP, TrailingData, inflated
 from ray_import.source.streams import DAMAGE, Opener, gunzipped, head_of, unpacked
+from tests.unit.importing.runs import Database
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -246,7 +247,38 @@ def test_so_is_an_entry_with_its_checksum(fast: Any, compression: int) -> None:
 def test_what_follows_a_gzip_is_told(fast: Any) -> None:
     data, failure = drained(gunzipped(opener_of(packed_of(LONG, GZIP) + b"\0\0junk")))
     assert data == LONG
-    assert isinstance(failure, zlib.error)
+    assert isinstance(failure, TrailingData)
+
+
+@pytest.mark.parametrize("behind", [b"\n", b"\r\n", b"abc", b"\x1f", b"\0" * 70_000 + b"\x1fx"], ids=repr)
+def test_gzip_is_whole_and_unpacked_once_when_something_else_follows_it(fast: Any, behind: bytes) -> None:
+    opened: list[None] = []
+
+    def opener(stack: ExitStack) -> BinaryIO:
+        opened.append(None)
+        return stack.enter_context(io.BytesIO(packed_of(LONG[:7], GZIP) + packed_of(LONG[7:], GZIP) + behind))
+
+    data, failure = drained(gunzipped(opener))
+    assert (data, type(failure), len(opened)) == (LONG, TrailingData, 1)
+
+
+def test_gzip_is_damaged_when_what_follows_it_begins_like_one(fast: Any) -> None:
+    data, failure = drained(gunzipped(opener_of(packed_of(LONG, GZIP) + b"\x1f\x8bxx")))
+    assert data == LONG
+    assert isinstance(failure, zlib.error | EOFError)
+    assert not isinstance(failure, TrailingData)
+
+
+@pytest.mark.parametrize("behind", [b"\n", b"something else"])
+@pytest.mark.parametrize("name", ["x.json.gz", "x.zip.gz"])
+def test_import_is_complete_and_tells_of_it_when_something_follows_a_gzip(
+    tmp_path: Path, name: str, behind: bytes
+) -> None:
+    data = TEXT if name == "x.json.gz" else zipped({"conversations.json": TEXT})
+    written(tmp_path / name, packed_of(data, GZIP) + behind)
+    summary = Database(tmp_path / "chunks.db").imported(tmp_path / name)
+    assert [(problem.kind, problem.harmless) for problem in summary.problems] == [("trailing_data", True)]
+    assert (summary.status, summary.exit_code, summary.counts.imported) == ("complete", 0, 300)
 
 
 @pytest.mark.parametrize("length", [0, 1, 1000, len(LONG) - 1])
