@@ -125,9 +125,9 @@ def ray_that(does: str, folder: Path) -> Iterator[None]:
         yield
 
 
-def run_over(users: str, folder: Path) -> Ended:
+def run_over(users: str, folder: Path, *options: str) -> Ended:
     """A run into the database of the folder."""
-    return ray_import(folder, "reimport", "--users", users, "--to", f"sqlite:///{folder}/chunks.db", "--json")
+    return ray_import(folder, "reimport", "--users", users, "--to", f"sqlite:///{folder}/chunks.db", "--json", *options)
 
 
 def runs_in(folder: Path) -> list[tuple[str, str | None]]:
