@@ -170,7 +170,8 @@ def test_a_run_that_is_stopped_before_ray_is_there_is_let_go_of(tmp_path: Path) 
 
 def test_a_manifest_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"users \xff.csv")
-    (tmp_path / name).write_text("user_id,source\nana,ana.zip\n")
+    (tmp_path / "ana.json").write_text("[]")
+    (tmp_path / name).write_text("user_id,source\nana,ana.json\n")
     assert run_over(name, tmp_path, "--since", "2200-01-01").code == 0
     assert runs_in(tmp_path) == [("complete", None)]
 
