@@ -5,8 +5,7 @@ import sys
 from typing import BinaryIO
 
 from ray_import.errors import SourceRefused
-from ray_import.source.inflate import TrailingData
-from ray_import.source.reasons import in_words
+from ray_import.source.reasons import TrailingData, in_words
 
 PIECE_BYTES = 64 * 1024
 _NOT_BLANK = re.compile(rb"[^ \t\r\n,]")

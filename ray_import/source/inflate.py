@@ -14,6 +14,7 @@ from itertools import chain, count, repeat, takewhile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ray_import.errors import ImporterError
+from ray_import.source.reasons import TrailingData
 
 try:
     from isal import isal_zlib as fast
@@ -30,10 +31,6 @@ GZIP, DEFLATE = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 Packed = Callable[[ExitStack], BinaryIO]  # an Opener of the packed bytes
 Pieces = Generator[bytes, None, None]
-
-
-class TrailingData(EOFError):
-    """Something that is no gzip follows the end of one, all of which was given."""
 
 
 class Unpacked(io.RawIOBase):

@@ -5,6 +5,11 @@ import tarfile
 import zipfile
 import zlib
 
+
+class TrailingData(EOFError):
+    """Something that is no gzip follows the end of one, all of which was given."""
+
+
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((EOFError,), "it ends too early"),
     ((zipfile.BadZipFile,), "it is not a whole ZIP"),

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ray_import.errors import SourceError, UnsafeArchive
 from ray_import.records import Problem, trailing_data
-from ray_import.source.inflate import GZIP, TrailingData, Unpacked, inflated, of_entry
-from ray_import.source.reasons import in_words
+from ray_import.source.inflate import GZIP, Unpacked, inflated, of_entry
+from ray_import.source.reasons import TrailingData, in_words
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

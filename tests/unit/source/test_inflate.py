@@ -26,7 +26,8 @@ from ray_import.settings import ReadLimits
 from ray_import.source import inflate
 from ray_import.source.archives import entries_of_zip
 from ray_import.source.containers import open_export
-from ray_import.source.inflate import DEFLATE, GZIP, TrailingData, inflated
+from ray_import.source.inflate import DEFLATE, GZIP, inflated
+from ray_import.source.reasons import TrailingData
 from ray_import.source.streams import DAMAGE, Opener, gunzipped, head_of, unpacked
 from tests.unit.importing.runs import Database
 from tests.unit.source.exports import conversation, exported, written, zipped
