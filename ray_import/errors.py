@@ -5,6 +5,8 @@
     ├─ SourceError               the export cannot be read
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
     │  ├─ UnsafeArchive          encrypted, or made to exhaust who opens it
+    │  │  └─ UnsafeSource        all archives of a source are too much together: nothing of it is read
+    │  ├─ ResourcesExhausted     this process or machine can open no more files: nothing of it can be read
     │  └─ SourceRefused          a server does not give it, or not any more: nothing of it can be read
     │     └─ SourceUnavailable   not for the moment: worth another try
     ├─ RecordError               one conversation cannot be read: it becomes a reject
@@ -54,6 +56,14 @@ class NotAnExport(SourceError):
 
 
 class UnsafeArchive(SourceError):
+    pass
+
+
+class UnsafeSource(UnsafeArchive):
+    pass
+
+
+class ResourcesExhausted(SourceError):
     pass
 
 

@@ -92,7 +92,7 @@ class Sources:
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""
         for export in self.exports:
-            for member in export.members:
+            for member in export.reading():
                 before = self.bytes_read
                 for item in read_conversations(member, self.limits):
                     if isinstance(item, Problem):
