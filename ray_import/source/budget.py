@@ -82,6 +82,12 @@ class Budget:
             if oldest is not None:
                 oldest.close()
 
+    def close_copies(self) -> None:
+        """Closes all copies that are open."""
+        for copy in self._open_copies:
+            if (one := copy()) is not None:
+                one.close()
+
     def _too_much(self, name: str, most_bytes: int, what: str) -> UnsafeSource:
         return UnsafeSource(
             f"{name}: up to here more than {most_bytes:,} bytes{what} are unpacked from a source of "

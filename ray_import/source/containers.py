@@ -44,6 +44,8 @@ def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> 
 def _looked_into(path: Path) -> Finder:
     try:
         mode = path.stat().st_mode
+    except PermissionError:
+        raise ConfigError(f"{shown(str(path))} lies in a folder that this user may not look into.") from None
     except (OSError, ValueError):
         raise ConfigError(f"There is no file or folder {shown(str(path))}.") from None
     is_folder = stat.S_ISDIR(mode)

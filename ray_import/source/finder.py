@@ -1,5 +1,7 @@
 """Looks for the members with conversations in whatever it is given, however deep they are packed."""
 
+import errno
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -152,6 +154,7 @@ class Finder:
         try:
             yield
         except (SourceRefused, ResourcesExhausted, UnsafeSource):
+            self._budget.close_copies()
             raise
         except SourceError as error:
             if may_hold_none and isinstance(error, NotAnExport):
@@ -178,6 +181,8 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _damaged(name: str, error: Exception) -> SourceError:
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # that is how a bad place is told
+        return SourceError(f"{name} cannot be read ({os.strerror(error.errno)}).", "Check the disk that it is on.")
     what = f"{name} is damaged or cut off ({type(error).__name__})."
     return SourceError(what, "Download the export again, or unpack it.")
 
