@@ -95,7 +95,18 @@ def test_open_export_refuses_a_source_when_its_nested_zips_unpack_to_gigabytes(
     with pytest.raises(UnsafeSource, match="no export packs that well") as caught:
         open_export(written(tmp_path / "x.zip", data))
     assert caught.value.hint
-    assert temporary.written_bytes < 300_000_000
+    assert temporary.written_bytes == 0
+
+
+def test_open_export_refuses_a_source_when_copies_of_its_archives_exceed_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: TemporaryFiles
+) -> None:
+    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 0)
+    inner = gzip.compress(tarred(["conversations.json", *(f"{i}.png" for i in range(400))], {}))
+    data = zipped({"a.png": os.urandom(30_000), **{f"{i}.tar.gz": inner for i in range(9)}}, STORED)
+    with pytest.raises(UnsafeSource, match="bytes of archives are unpacked"):
+        open_export(written(tmp_path / "x.zip", data))
+    assert 1_000_000 < temporary.written_bytes < 50 * len(data)
     assert temporary.open == 0
 
 
