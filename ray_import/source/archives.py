@@ -22,7 +22,7 @@ from ray_import.source.streams import DAMAGE, Opener, entry_of_zip, exhausted, f
 RATIO_MATTERS_FROM_BYTES = 32 * 1024 * 1024
 """Text deflates 4 to 30 times, small repetitive files more; a bomb, 1,000 times and to gigabytes."""
 
-MAX_DIRECTORY_BYTES = 64 * 1024 * 1024
+MAX_DIRECTORY_BYTES = 32 * 1024 * 1024
 """Of a ZIP, which zipfile holds in memory; 100 to 150 bytes a file are usual."""
 MAX_HEADER_BYTES = 1024 * 1024
 """Of a file in a tar, with its long name and its attributes, which tarfile holds in memory."""
