@@ -126,7 +126,7 @@ class Finder:
         inner = [entry for entry in entries if not found and is_archive(entry.name)]
         if not found and not inner:
             raise _nothing_found(name, [entry.name for entry in entries])
-        self._budget.unpack(sum(entry.size for entry in inner), name)
+        self._budget.unpack(sum(entry.size for entry in inner if entry.unsafe is None), name)
         for entry in entries:
             if found and base_name(entry.name) == MANIFEST:
                 self._budget.unpack(min(entry.size, manifest.MAX_BYTES), name)
