@@ -6,7 +6,8 @@
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
     │  ├─ UnsafeArchive          encrypted, or made to exhaust who opens it
     │  └─ SourceRefused          a server does not give it, or not any more: nothing of it can be read
-    │     └─ SourceUnavailable   not for the moment: worth another try
+    │     ├─ SourceUnavailable   not for the moment: worth another try
+    │     └─ SourceSlow          its server is slow: it is read again where slow servers hold up nobody
     ├─ RecordError               one conversation cannot be read: it becomes a reject
     ├─ SinkError                 the destination refuses for good
     │  ├─ SinkBusy               it is taken, or away, for the moment: worth another try
@@ -66,6 +67,10 @@ class SourceUnavailable(SourceRefused):
 
     retry = True
     retry_after_seconds: float = 0.0
+
+
+class SourceSlow(SourceRefused):
+    """Raised only where the reader was told to give up a slow source (see `Waiting`)."""
 
 
 class RecordError(ImporterError):

@@ -36,6 +36,32 @@ class ChunkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SourcePace:
+    """How slow the server of a source may be. All seconds are seconds spent waiting for the server."""
+
+    slow_bytes_per_second: int = 1024
+    slow_after_seconds: float = 30.0
+    """A source that sends less than `slow_bytes_per_second` over so many seconds is slow."""
+    deadline_seconds: float = 600.0
+    """One second is added for each MB that the server announces (see `Waiting.deadline_seconds`)."""
+
+    @property
+    def silent_after_seconds(self) -> float:
+        """Where nothing has come for so long, other users need not wait until the source turns out to be slow."""
+        return self.slow_after_seconds / 3
+
+    def __post_init__(self) -> None:
+        if self.slow_bytes_per_second < 0:
+            raise ConfigError(f"--slow-bytes-per-second {self.slow_bytes_per_second} cannot be: 0 at least.")
+        if not self.slow_after_seconds > 0:
+            raise ConfigError(f"--slow-after-seconds {self.slow_after_seconds:g} cannot be: it has to be more than 0.")
+        if not self.deadline_seconds > 0:
+            raise ConfigError(
+                f"--source-deadline-seconds {self.deadline_seconds:g} cannot be: it has to be more than 0."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class ReadLimits:
     """How much of an export is held at a time, and who says where a conversation ends.
 
@@ -48,6 +74,8 @@ class ReadLimits:
     reader: Reader = "auto"
     max_download_bytes: int = 20 * 1024**3
     """Of a source on a server that gives no ranges: it goes to a temporary file."""
+    pace: SourcePace = field(default_factory=SourcePace)
+    """Of a source on a server."""
 
     def __post_init__(self) -> None:
         if self.max_download_bytes < 1:

@@ -2,9 +2,9 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
 from ray_import.bulk.users import UserSource, seen_version
@@ -32,6 +32,7 @@ class UserImport:
         self.bytes_in_flight = 0
         self.last_turn = 0  # in which something was handed out
         self.told_at = 0.0  # when the job's row was brought up to date
+        self.moved_at = 0.0  # when something was read or handed out
         self.bytes_read = 0
         self.has_begun = False  # has a job, which nobody else's may be
         self.counts = Counts()
@@ -48,6 +49,11 @@ class UserImport:
     def waits_on(self) -> Any | None:
         """What there has to be more of before this import goes on; None where it waits for workers."""
         return None if self._part is not None or self._is_read else self._reading.waits_on
+
+    @property
+    def waits_for_server(self) -> bool:
+        """Whether its reader has still to read from a server what comes next."""
+        return self._reading.of_server and self.waits_on is not None
 
     @property
     def is_over(self) -> bool:
@@ -183,8 +189,11 @@ def _job_status(state: UserState) -> Any:
     return state if state in ("complete", "partial") else "failed"
 
 
-MakeImport = Callable[[RunUser], UserImport]
-"""Begins to read a user's export. Raises ConfigError where its source is no address that can be."""
+class MakeImport(Protocol):
+    """Begins to read a user's export."""
+
+    def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
+        """See `Readers.read`. Raises ConfigError where the source is no address that can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +210,7 @@ class Imports:
     versions: Mapping[str, tuple[str, str]]
     force: bool = False
 
-    def __call__(self, user: RunUser) -> UserImport:
+    def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
         """Begins to read the export of `user`, unless a look from here tells that it is in already.
 
         Of a second run over the same users that look is nearly all, and a reader costs many times as much.
@@ -211,7 +220,7 @@ class Imports:
         known_version = version if label == user.source and not self.force else ""
         seen = seen_version(named)
         is_in = known_version and known_version == seen
-        reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version)
+        reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version, gives_up=gives_up)
         work = Work(Import(str(uuid.uuid4()), user.user_id, time.time()), self.settings, force=self.force)
         return UserImport(replace(user, version=seen), work, reading, known_version, self.sink)
 
@@ -222,6 +231,7 @@ class Unchanged:
 
     version: str
     waits_on: ClassVar[None] = None
+    of_server: ClassVar[bool] = False
 
     def poll(self) -> Opened:
         """See `Reading.poll`."""

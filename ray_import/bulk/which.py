@@ -69,7 +69,7 @@ class WhichUsers:
 
     def found(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
         """The users, each with a source. Raises ConfigError, SourceRefused and its kinds."""
-        found = self._all(sink)
+        found = self._all(sink, settings)
         users = only_those(found.users, self.only)
         if self.failed:
             lacking = set(sink.lacking_users(self.what, settings.rows_hash))
@@ -81,11 +81,11 @@ class WhichUsers:
         others = frozenset(user.user_id for user in found.users) - {user.user_id for user in chosen}
         return replace(found, users=chosen, others=others, of_unknown_age=unknown, nobody_lacking=nobody_lacking)
 
-    def _all(self, sink: Sink) -> FoundUsers:
+    def _all(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
         if self.manifest is not None:
             return FoundUsers([_from_here(user) for user in read_manifest(self.manifest)])
         if self.bucket is not None:
-            with closing(files_in(self.bucket)) as files:
+            with closing(files_in(self.bucket, limits=settings.read)) as files:
                 return newest_exports(files, self.bucket)
         named = sink.users_of(self.table or "", self.source_column or "")
         users = [UserSource(user_id, source) for user_id, source in named if what_is_wrong_with_id(user_id) is None]

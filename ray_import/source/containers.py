@@ -35,7 +35,7 @@ def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, pat
 def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> Finder:
     from ray_import.source.remote import open_remote  # noqa: PLC0415 - a fifth of a second that a path need not wait
 
-    opener, size = open_remote(address, patience, limits.max_download_bytes)
+    opener, size = open_remote(address, patience, limits)
     finder = Finder(address.label, without=f"{address.name}/")
     finder.look_into_stream(opener, address.name, size)
     return finder

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ray_import.errors import ConfigError
+from ray_import.settings import ReadLimits
 from ray_import.source.address import address_of, label_of
 from ray_import.source.http import Client
 from ray_import.source.patience import PATIENCE, Patience
@@ -19,6 +20,7 @@ def version_of(source: str | os.PathLike[str], patience: Patience = PATIENCE) ->
     """
     address = address_of(source)
     if not isinstance(address, Path):
+        patience = patience.for_source(address.label, ReadLimits())
         with closing(Client(address, patience)) as client:
             answer = patience.persist(lambda: client.get(0, 1))
             answer.close()

@@ -14,6 +14,7 @@ from ray_import.importing.inspection import extracted, inspect_sources
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.records import Conversation, Counts, Problem
+from ray_import.settings import SourcePace
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
 from ray_import.terminal import options as o
@@ -83,12 +84,16 @@ def run(
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes)
+            pace = SourcePace(deadline_seconds=source_deadline_seconds)
+            settings = o.settings_from(
+                branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes, pace
+            )
             summary = import_exports(sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table)
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):
@@ -104,12 +109,14 @@ def inspect(
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     reader: o.ReaderOption = "auto",
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Show what an export holds and what an import would do with it; writes nothing."""
     with o.errors_told(), o.failure_in_json(as_json):
+        pace = SourcePace(deadline_seconds=source_deadline_seconds)
         settings = o.settings_from(
-            branches, chunk_tokens, overlap_tokens, reader=reader, max_download_bytes=max_download_bytes
+            branches, chunk_tokens, overlap_tokens, reader=reader, max_download_bytes=max_download_bytes, pace=pace
         )
         found = inspect_sources(open_sources([source], settings.read), settings)
         if as_json:
@@ -125,10 +132,12 @@ def extract(
     branches: o.BranchesOption = "all",
     reader: o.ReaderOption = "auto",
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
 ) -> None:
     """Print the kept messages, one JSON object a line, in order."""
     with o.errors_told():
-        settings = o.settings_from(branches, reader=reader, max_download_bytes=max_download_bytes)
+        pace = SourcePace(deadline_seconds=source_deadline_seconds)
+        settings = o.settings_from(branches, reader=reader, max_download_bytes=max_download_bytes, pace=pace)
         opened = open_sources([source], settings.read)
         problems = []
         seen = others = 0

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_import.bulk.which import WhichUsers
+from ray_import.settings import SourcePace
 from ray_import.source.listing import storage_folder
 from ray_import.terminal import options as o
 from ray_import.terminal.reimport import planned
@@ -52,12 +53,19 @@ def reimport(
         int | None,
         typer.Option("--max-connections", metavar="N", min=1, help="At most so many workers write at a time."),
     ] = None,
+    max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    slow_bytes_per_second: o.SlowBytesOption = o.PACE.slow_bytes_per_second,
+    slow_after_seconds: o.SlowAfterOption = o.PACE.slow_after_seconds,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import the exports of many users, or go on with a run that was interrupted."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            pace = SourcePace(slow_bytes_per_second, slow_after_seconds, source_deadline_seconds)
+            settings = o.settings_from(
+                branches, chunk_tokens, overlap_tokens, max_download_bytes=max_download_bytes, pace=pace
+            )
             bucket = None if from_bucket is None else storage_folder(from_bucket)
             which = WhichUsers(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit

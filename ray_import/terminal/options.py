@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ray_import.bulk.users import seconds_of
 from ray_import.errors import ConfigError, ImporterError
-from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits
+from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits, SourcePace
 from ray_import.sink.port import KeptReject
 from ray_import.terminal.streams import nobody_reads, print_json, stderr
 
@@ -50,11 +50,27 @@ MaxDownloadOption = Annotated[
     int,
     typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
 ]
+SlowBytesOption = Annotated[
+    int,
+    typer.Option("--slow-bytes-per-second", metavar="N", help="A server that sends less is slow: others go first."),
+]
+SlowAfterOption = Annotated[
+    float, typer.Option("--slow-after-seconds", metavar="S", help="Over so many seconds of waiting for the server.")
+]
+DeadlineOption = Annotated[
+    float,
+    typer.Option(
+        "--source-deadline-seconds",
+        metavar="S",
+        help="How long a source's server is waited for in all, and 1 s more for each MB that it announces.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()
 FLOW = FlowLimits()
 READ = ReadLimits()
+PACE = SourcePace()
 
 
 def settings_from(
@@ -64,12 +80,13 @@ def settings_from(
     batch_bytes: int = FLOW.batch_bytes,
     reader: Reader = "auto",
     max_download_bytes: int = READ.max_download_bytes,
+    pace: SourcePace = PACE,
 ) -> ImportSettings:
     """The settings that these options mean. Raises ConfigError."""
     return ImportSettings(
         branches,
         ChunkSettings(chunk_tokens, overlap_tokens),
-        ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
+        ReadLimits(reader=reader, max_download_bytes=max_download_bytes, pace=pace),
         FlowLimits(batch_bytes=batch_bytes),
     )
 

@@ -28,9 +28,10 @@ def described(progress: RunProgress) -> str:
     """The run in a line."""
     states, seconds = progress.states, progress.seconds or 1.0
     done = sum(states[state] for state in DONE_STATES)
+    slow = f", {progress.slow:,} with slow sources" if progress.slow else ""
     bad = "".join(f", {states[state]:,} {state}" for state in ("partial", "failed", "skipped") if states[state])
     return (
-        f"{done:,} of {states.total():,} users{bad}, {progress.active} at work, {decimal(progress.bytes_read)},"
+        f"{done:,} of {states.total():,} users{bad}, {progress.active} at work{slow}, {decimal(progress.bytes_read)},"
         f" {progress.conversations:,} conversations, {progress.chunks_written:,} chunks,"
         f" {progress.bytes_read / 1e6 / seconds:,.0f} MB/s"
     )

@@ -56,6 +56,7 @@ class InlineReading:
 
     def __init__(self, told: Iterator[Any], error: ImporterError | None, ended: Callable[[], None]) -> None:
         self.waits_on = self
+        self.of_server = False
         self.closed = False
         self._told = told
         self._error = error
@@ -93,7 +94,7 @@ class InlineReaders:
     open: int = 0
     most_open: int = 0
 
-    def read(self, source: str, known_version: str) -> InlineReading:
+    def read(self, source: str, known_version: str, *, gives_up: bool = False) -> InlineReading:
         """See `Readers.read`."""
         address_of(source)
         user_id = self.user_of[source]
@@ -101,7 +102,7 @@ class InlineReaders:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         errors = self.dials.read_errors.get(user_id)
-        told = read_export(source, known_version, self.settings)
+        told = read_export(source, known_version, self.settings, gives_up=gives_up)
         return InlineReading(told, errors.pop(0) if errors else None, self._ended)
 
     def _ended(self) -> None:
