@@ -18,6 +18,7 @@ class FreePlaces:
 
 def free_places(most_active: int, normal: int, silent: int, slow: int) -> FreePlaces:
     """What is free beside so many readings in the normal lane, `silent` of which wait for their servers, and in the
-    slow one."""
+    slow one. There are never more readings than both lanes have places, also where silent ones go on."""
     beside = min(silent, max(0, most_active - slow))
-    return FreePlaces(max(0, most_active - (normal - beside)), max(0, most_active - slow - beside))
+    for_slow = min(most_active - slow - beside, 2 * most_active - slow - normal)
+    return FreePlaces(max(0, most_active - (normal - beside)), max(0, for_slow))
