@@ -6,7 +6,8 @@
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
     │  ├─ UnsafeArchive          encrypted, or made to exhaust who opens it
     │  └─ SourceRefused          a server does not give it, or not any more: nothing of it can be read
-    │     └─ SourceUnavailable   not for the moment: worth another try
+    │     ├─ SourceUnavailable   not for the moment: worth another try
+    │     └─ SourceNotAllowed    the rules for lists of users forbid it
     ├─ RecordError               one conversation cannot be read: it becomes a reject
     ├─ SinkError                 the destination refuses for good
     │  ├─ SinkBusy               it is taken, or away, for the moment: worth another try
@@ -66,6 +67,10 @@ class SourceUnavailable(SourceRefused):
 
     retry = True
     retry_after_seconds: float = 0.0
+
+
+class SourceNotAllowed(SourceRefused):
+    pass
 
 
 class RecordError(ImporterError):

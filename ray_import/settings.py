@@ -36,6 +36,28 @@ class ChunkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowedHost:
+    """A host that is exempt from `public_only`. `name` is in lower case ASCII, without brackets or a trailing dot;
+    without a `port`, every port is meant."""
+
+    name: str
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """Which sources may be read, for lists that others have a part in. By default all may.
+
+    Files must lie below one of the absolute folders `files_under`, links resolved; None allows all files. With
+    `public_only` only https to public addresses is allowed, beside `allowed_hosts`.
+    """
+
+    files_under: tuple[str, ...] | None = None
+    public_only: bool = False
+    allowed_hosts: tuple[AllowedHost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReadLimits:
     """How much of an export is held at a time, and who says where a conversation ends.
 
@@ -48,6 +70,7 @@ class ReadLimits:
     reader: Reader = "auto"
     max_download_bytes: int = 20 * 1024**3
     """Of a source on a server that gives no ranges: it goes to a temporary file."""
+    sources: SourceRules = field(default_factory=SourceRules)
 
     def __post_init__(self) -> None:
         if self.max_download_bytes < 1:

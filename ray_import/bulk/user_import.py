@@ -209,7 +209,7 @@ class Imports:
         named = self.sources[user.user_id]
         label, version = self.versions.get(user.user_id, ("", ""))
         known_version = version if label == user.source and not self.force else ""
-        seen = seen_version(named)
+        seen = seen_version(named, self.settings.read.sources)
         is_in = known_version and known_version == seen
         reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version)
         work = Work(Import(str(uuid.uuid4()), user.user_id, time.time()), self.settings, force=self.force)

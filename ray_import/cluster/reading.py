@@ -41,7 +41,7 @@ def read_export(source: str, known_version: str, settings: ImportSettings) -> It
 
 def _told_of(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:
     began = time.perf_counter()
-    version = version_of(source)
+    version = version_of(source, rules=settings.read.sources)
     if version and version == known_version:
         yield Opened(version, None, time.perf_counter() - began)
         return

@@ -40,11 +40,11 @@ def most_unpacked(size: int) -> int:
     return max(RATIO_MATTERS_FROM_BYTES, MAX_RATIO * size)
 
 
-def entries_of_folder(folder: Path, problems: list[Problem]) -> list[Entry]:
+def entries_of_folder(folder: Path, problems: list[Problem], open_file: Callable[[Path], Opener] = file) -> list[Entry]:
     """All files below `folder` but links, sorted; folders that cannot be read become `problems`."""
     paths = sorted(_files_below(folder, problems), key=lambda path: path.relative_to(folder).as_posix())
     return [
-        Entry(path.relative_to(folder).as_posix(), path.stat().st_size, file(path), partial(file, path))
+        Entry(path.relative_to(folder).as_posix(), path.stat().st_size, open_file(path), partial(open_file, path))
         for path in paths
     ]
 

@@ -1,7 +1,7 @@
 """Looks for the members with conversations in whatever it is given, however deep they are packed."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,19 +38,15 @@ class Finder:
         cut_off = [_damaged(problem.where, EOFError()) for problem in self.problems if problem.kind == "truncated"]
         return next(iter(worse + cut_off + self._errors), _nothing_found(self.where, []))
 
-    def look_into_file(self, path: Path) -> None:
-        """Whatever the file is."""
-        self.look_into_stream(file(path), shown(path.name), path.stat().st_size)
-
     def look_into_stream(self, opener: Opener, name: str, size: int) -> None:
         """Whatever `opener` opens, which can be gone back and forth in. Raises SourceRefused."""
         with self._alone(name):
             self._in_stream(opener, name, size, MAX_DEPTH)
 
-    def look_into_folder(self, folder: Path) -> None:
+    def look_into_folder(self, folder: Path, open_file: Callable[[Path], Opener] = file) -> None:
         """All conversation files below `folder`; where there are none, all archives."""
         with self._alone(self.where, may_hold_none=True):
-            self._among(entries_of_folder(folder, self.problems), self.where, "", MAX_DEPTH)
+            self._among(entries_of_folder(folder, self.problems, open_file), self.where, "", MAX_DEPTH)
 
     def _in_stream(
         self, opener: Opener, name: str, size: int | None, depth: int, *, anywhere: Opener | None = None

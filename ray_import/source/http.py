@@ -15,6 +15,7 @@ import httpx
 from ray_import import __version__
 from ray_import.errors import SourceRefused
 from ray_import.source.address import HttpAddress
+from ray_import.source.guard import NETWORK, Network, guarded, refuse_inner
 from ray_import.source.patience import Patience
 from ray_import.source.refusals import Refusal, changed, error_of, refusal, unavailable
 
@@ -55,13 +56,16 @@ class Answer:
 class Client:
     """Asks for bytes of one object. All errors are SourceRefused and SourceUnavailable, and name its label alone."""
 
-    def __init__(self, address: HttpAddress, patience: Patience) -> None:
+    def __init__(self, address: HttpAddress, patience: Patience, network: Network = NETWORK) -> None:
         self.address = address
         self.patience = patience
         self._credentials = dict(address.credentials)
         wait, connect = patience.read_seconds, patience.connect_seconds
         self._http = httpx.Client(
-            verify=_trusted(), timeout=httpx.Timeout(wait, connect=connect), follow_redirects=False
+            verify=_trusted(),
+            timeout=httpx.Timeout(wait, connect=connect),
+            follow_redirects=False,
+            transport=guarded(address, _trusted(), network),
         )
         for noisy in ("httpx", "httpcore"):  # they log addresses with their tokens, and headers
             logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -105,7 +109,8 @@ class Client:
     def _followed(self, headers: dict[str, str]) -> httpx.Response:
         """The answer behind all redirects; what is secret goes to the address's own origin alone."""
         url = self.address.url
-        for _ in range(MAX_REDIRECTS + 1):
+        for redirects in range(MAX_REDIRECTS + 1):
+            refuse_inner(self.address, url, redirected=redirects > 0)
             own = self._credentials if _origin(url) == _origin(self.address.url) else {}
             request = self._http.build_request("GET", url, headers={**headers, **own})
             response = self._http.send(request, stream=True, auth=None)

@@ -42,6 +42,9 @@ def reimport(
         str | None, typer.Option("--since", metavar="DATE", help="Only exports that are not older than this.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many users.")] = None,
+    files_under: o.FilesUnderOption = None,
+    public_only: o.PublicOnlyOption = None,
+    allow_host: o.AllowHostOption = None,
     force: Annotated[bool, typer.Option("--force", help="Import again what is in and unchanged, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")] = False,
     branches: o.BranchesOption = "all",
@@ -57,7 +60,8 @@ def reimport(
     """Import the exports of many users, or go on with a run that was interrupted."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            rules = o.rules_from(users, from_table is not None, files_under or (), public_only, allow_host or ())
+            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, sources=rules)
             bucket = None if from_bucket is None else storage_folder(from_bucket)
             which = WhichUsers(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit

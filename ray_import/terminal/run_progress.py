@@ -118,6 +118,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         facts.add_row("goes on", f"the run {plan.goes_on}, which was interrupted")
     facts.add_row("users", f"{len(plan.users):,}: {states}")
     _add_passed_over(facts, plan.passed_over)
+    if why := next((user.error for user in plan.users if user.error), None):
+        facts.add_row("not allowed", Text(f"{why} (the first of {plan.states['not_allowed']:,})"))
     facts.add_row("to read", f"{decimal(plan.bytes_to_read)}{unknown}")
     facts.add_row("estimate", f"{duration(plan.seconds)} on {plan.workers} workers")
     facts.add_row("based on", BASED_ON)
