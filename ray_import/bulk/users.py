@@ -41,7 +41,7 @@ def at_a_glance(user: UserSource, rules: SourceRules = ANY_SOURCE) -> tuple[str,
     path = path_of(user.source)
     if path is not None:
         return version_and_size(path, rules)
-    if rules.public_only:
+    if rules.public_only and user.source.lower().startswith(("http://", "https://")):
         _refuse_inner(user.source, rules)
     return user.version, user.size_bytes
 
@@ -52,7 +52,7 @@ def _refuse_inner(source: str, rules: SourceRules) -> None:
 
     from ray_import.source.guard import refuse_inner  # noqa: PLC0415
 
-    with suppress(ConfigError, InvalidURL, UnicodeError):
+    with suppress(ConfigError, InvalidURL, ValueError):
         address = address_of(source, rules)
         if isinstance(address, HttpAddress):
             refuse_inner(address, address.url)

@@ -30,9 +30,9 @@ _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepal
 """Those of httpx."""
 
 
-def addresses_of(host: str, port: int) -> list[str]:
+def addresses_of(host: str) -> list[str]:
     """The IP addresses of a host, in the system's order. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
@@ -40,7 +40,7 @@ def addresses_of(host: str, port: int) -> list[str]:
 class Network:
     """How names are resolved, and how connections to IP addresses are made."""
 
-    resolve: Callable[[str, int], Sequence[str]] = addresses_of
+    resolve: Callable[[str], Sequence[str]] = addresses_of
     backend: httpcore.NetworkBackend = field(default_factory=httpcore.SyncBackend)
 
 
@@ -146,7 +146,7 @@ class _Checked(httpcore.NetworkBackend):
         if is_exempt(self._address.rules, host, port):
             return self._network.backend.connect_tcp(host, port, timeout, local_address, socket_options)
         try:
-            addresses = self._network.resolve(host, port)
+            addresses = self._network.resolve(host)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(type(error).__name__) from error
         if not addresses or not all(is_public(one) for one in addresses):
@@ -207,7 +207,10 @@ def allowed_host(text: str) -> AllowedHost:
     except httpx.InvalidURL:
         raise ValueError("no host") from None
     host = url.raw_host.decode("ascii").lower().rstrip(".")
-    port = re.search(r":([0-9]{1,5})\Z", bare)
-    if not host or url.raw_path != b"/" or url.userinfo or url.fragment or "*" in host:
+    found = re.search(r":([0-9]{1,5})\Z", bare)  # httpx keeps no port 443
+    port = int(found[1]) if found else None
+    if not host or "*" in host or url.raw_path != b"/" or url.userinfo or url.fragment:
         raise ValueError("no host")
-    return AllowedHost(host, int(port[1]) if port else None)
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("no port")
+    return AllowedHost(host, port)

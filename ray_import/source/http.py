@@ -178,7 +178,7 @@ class Client:
             raise unavailable(self.address, f"no answer within {self.patience.read_seconds:g} s") from None
         except httpx.ConnectError as error:
             raise self._not_connected(error) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
             raise SourceRefused(f"{self.address.label} is no address, or leads to none.") from None
         except httpx.TransportError:
             raise unavailable(self.address, "the connection broke off") from None
