@@ -62,6 +62,9 @@ class FlowLimits:
     """What Ray costs, it costs a batch: with 1 MB an import took 1.3 times the CPU, with 8 MB more memory."""
     batches_per_worker: int = 2
     """One is worked on while the next waits: more only takes memory."""
+    max_batch_seconds: int = 60
+    """CPU time, of which 4 MB take a fraction of a second, and a conversation of 256 MB some 10 s. Waiting for the
+    destination takes none, nor does a busy machine."""
 
     @property
     def bytes_per_worker(self) -> int:
@@ -71,6 +74,8 @@ class FlowLimits:
     def __post_init__(self) -> None:
         if not 1 <= self.batch_bytes <= 32 * 1024 * 1024:
             raise ConfigError(f"A batch of {self.batch_bytes} bytes cannot be: 1 to 33554432 (32 MiB).")
+        if self.max_batch_seconds < 1:
+            raise ConfigError(f"--max-batch-seconds {self.max_batch_seconds} cannot be: 1 at least.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,8 +136,8 @@ def test_the_names_are_found_in_the_code() -> None:
         "reject", "truncated", "damaged", "missing_shard", "trailing_data", "not_json", "source_failed",
     }  # fmt: skip
     assert reject_reasons() >= {
-        "invalid_json", "damaged", "too_large", "truncated", "ambiguous_node_keys", "kills_worker", "fault:",
-        "refused:",
+        "invalid_json", "damaged", "too_large", "truncated", "ambiguous_node_keys", "kills_worker", "too_slow",
+        "fault:", "refused:",
     }  # fmt: skip
 
 

@@ -83,12 +83,15 @@ def run(
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes)
+            settings = o.settings_from(
+                branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes, max_batch_seconds
+            )
             summary = import_exports(sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table)
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):
@@ -197,12 +200,13 @@ def retry_rejects(
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     workers: o.WorkersOption = None,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import again what could not be imported, and let go of what now can: after an upgrade, say."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, max_batch_seconds=max_batch_seconds)
             summary = retry_kept(to, user_id, settings, workers)
         if summary is not None:
             _tell_end(summary, as_json=as_json)

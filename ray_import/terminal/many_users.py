@@ -52,12 +52,13 @@ def reimport(
         int | None,
         typer.Option("--max-connections", metavar="N", min=1, help="At most so many workers write at a time."),
     ] = None,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import the exports of many users, or go on with a run that was interrupted."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, max_batch_seconds=max_batch_seconds)
             bucket = None if from_bucket is None else storage_folder(from_bucket)
             which = WhichUsers(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit

@@ -50,6 +50,10 @@ MaxDownloadOption = Annotated[
     int,
     typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
 ]
+MaxBatchSecondsOption = Annotated[
+    int,
+    typer.Option("--max-batch-seconds", metavar="N", help="CPU seconds of a batch, after which its worker is ended."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()
@@ -64,13 +68,14 @@ def settings_from(
     batch_bytes: int = FLOW.batch_bytes,
     reader: Reader = "auto",
     max_download_bytes: int = READ.max_download_bytes,
+    max_batch_seconds: int = FLOW.max_batch_seconds,
 ) -> ImportSettings:
     """The settings that these options mean. Raises ConfigError."""
     return ImportSettings(
         branches,
         ChunkSettings(chunk_tokens, overlap_tokens),
         ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
-        FlowLimits(batch_bytes=batch_bytes),
+        FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds),
     )
 
 
