@@ -1,7 +1,7 @@
 """Postgres over its own protocol: columns travel as arrays, a part of a batch is one transaction, also by a pooler."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -22,6 +22,10 @@ CONNECT_TIMEOUT_SECONDS = 10
 DEAD_AFTER_SECONDS = 60
 """A connection on which nothing is acknowledged for so long is given up."""
 MOST_ROWS, MOST_BYTES = 20_000, 32 * 1024 * 1024
+_HOW_TO_WRITE = (
+    "Use postgresql://USER@HOST:5432/DATABASE, and write in a password / as %2F, @ as %40, : as %3A, # as %23,"
+    " ? as %3F, % as %25, a blank as %20; or leave the password out, and set PGPASSWORD."
+)
 SLICE_CHARACTERS = 2 * 1024 * 1024
 
 _COLUMNS = {
@@ -164,18 +168,32 @@ def _not_reached(error: psycopg.OperationalError) -> SinkError:
 
 
 def split_password(url: str) -> tuple[str, SecretStr | None]:
-    """The address without the password in it, and that. Raises ConfigError where it is no address of a Postgres."""
+    """The address without the password in it, and that.
+
+    Raises ConfigError if it is no address of a Postgres, or if it cannot be told where the password in it ends: libpq
+    would take the rest of the password for the host or the database, which are shown. The error has nothing of it.
+    """
     try:
         parts = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeError):
         parts = None
     if parts is None or not all(map(_is_port, str(parts.get("port") or "").split(","))):
-        raise ConfigError(
-            "This is no address of a Postgres.",
-            "Use postgresql://USER@HOST:5432/DATABASE; in a password / is written as %2F, @ as %40, a blank as %20.",
-        )
+        raise ConfigError("This is no address of a Postgres.", _HOW_TO_WRITE)
+    if _password_is_torn(url, parts):
+        raise ConfigError("The address of the Postgres has a password whose end cannot be told.", _HOW_TO_WRITE)
     password = parts.pop("password", None)
     return psycopg.conninfo.make_conninfo("", **parts), SecretStr(str(password)) if password else None
+
+
+def _password_is_torn(url: str, parts: Mapping[str, Any]) -> bool:
+    """Whether what libpq takes for the user, the host or the database may be a piece of the password.
+
+    In a URL libpq ends the password at the first `@`, and sees none behind a `/`.
+    """
+    if ":" in str(parts.get("user") or "") or any("@" in str(parts.get(name) or "") for name in ("host", "dbname")):
+        return True
+    before, at, behind = url.partition("://")[2].partition("@")
+    return bool(at) and ":" in before and ("/" in before or "@" in behind)
 
 
 def _is_port(text: str) -> bool:

@@ -14,6 +14,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"://[^/?#]*@")
 _ANY_USER = re.compile(r"://.*@", re.DOTALL)
 _ENDS_WITH_SCHEME = re.compile(r"[A-Za-z0-9+.-]+\Z")
+_NO_PORT = re.compile(r"://[^/\[]*:(?!\d*(?:[/,]|\Z))")
+"""A colon behind a host that begins no port: what follows may be a password, cut off at its first / or #."""
+_OF_HOSTS = ("http", "https")
 _OF_PATHS = ("http", "https", "supabase", "sqlite")
 
 
@@ -44,8 +47,9 @@ def without_secrets(text: str) -> str:
     place, *rest = re.split("[?#]", url, maxsplit=1)
     scheme = _ENDS_WITH_SCHEME.search(before)
     if scheme is not None and scheme[0].lower() in _OF_PATHS:
-        return _USER.sub("://", before + mark + place)
-    if "@" in "".join(rest) and "@" not in place:
+        shown_place = _USER.sub("://", before + mark + place)
+        return f"{before}{mark}…" if scheme[0].lower() in _OF_HOSTS and _NO_PORT.search(shown_place) else shown_place
+    if "@" in "".join(rest):
         return f"{before}{mark}…"
     return _ANY_USER.sub("://", before + mark + place)
 
