@@ -39,7 +39,7 @@ FILLINGS = [" ", "`", "1", "a", "}", "[]", "()"]
 
 def rising(length: int) -> str:
     """Runs of 1, 2, 3 … backticks."""
-    runs = []
+    runs: list[str] = []
     size = 0
     while size < length:
         runs.append("`" * (len(runs) + 1))
@@ -146,7 +146,7 @@ def cycle(count: int) -> dict[str, object]:
 
 def cycles(count: int) -> dict[str, object]:
     """Pairs of messages that are each other's parent, each with a tail."""
-    pairs = {str(i): node(str(i ^ 1)) for i in range(count // 2)}
+    pairs: dict[str, object] = {str(i): node(str(i ^ 1)) for i in range(count // 2)}
     return pairs | {f"t{i}": node(str(i)) for i in range(count // 2)}
 
 
