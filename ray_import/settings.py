@@ -45,11 +45,14 @@ class ReadLimits:
 
     window_bytes: int = 512 * 1024
     max_conversation_bytes: int = 256 * 1024 * 1024
+    """One that is larger is a reject (`too_large`), of which the first and last 64 KB are kept."""
     reader: Reader = "auto"
     max_download_bytes: int = 20 * 1024**3
     """Of a source on a server that gives no ranges: it goes to a temporary file."""
 
     def __post_init__(self) -> None:
+        if self.max_conversation_bytes < 1:
+            raise ConfigError(f"--max-conversation-bytes {self.max_conversation_bytes} cannot be: 1 at least.")
         if self.max_download_bytes < 1:
             raise ConfigError(f"--max-download-bytes {self.max_download_bytes} cannot be: 1 at least.")
 

@@ -13,6 +13,7 @@ from ray_import.errors import ImporterError, ImportRunning, NotAnExport
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.sources import found_nothing
 from ray_import.importing.summary import counts_as_dict
+from ray_import.importing.tally import add_counts
 from ray_import.importing.work import Work
 from ray_import.records import Counts
 from ray_import.settings import ImportSettings
@@ -124,7 +125,7 @@ class UserImport:
         if done.error is not None:
             self.error = self.error or done.error
         if done.result is not None:
-            self.counts.add(done.result.counts)
+            add_counts(self.counts, done.result.counts)
 
     def tell_job(self) -> None:
         """Brings the job's row up to date; where it is another's by now, this import ends."""

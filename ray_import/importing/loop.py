@@ -13,6 +13,7 @@ from ray_import.importing.profile import Profile
 from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary, counts_as_dict
+from ray_import.importing.tally import add_counts, bounded_counts
 from ray_import.importing.work import Work
 from ray_import.records import BatchResult, Counts, Problem, reject_problem
 from ray_import.sink.port import JobStatus, Pruned, Sink
@@ -108,6 +109,7 @@ class _Run:
             while not executor.has_room(len(batch.payload)):
                 self._wait(executor)
             executor.submit(batch)
+            del batch  # its payload may be large, and the next one is read now
             self._collect(executor.wait(0))
 
     def _prune(self) -> None:
@@ -129,7 +131,7 @@ class _Run:
 
     def _collect(self, results: list[BatchResult]) -> None:
         for result in results:
-            self._counts.add(result.counts)
+            add_counts(self._counts, result.counts)
             self._pace.add(result)
             for reject in result.rejects[: REJECTS_TOLD - len(self._rejects)]:
                 self._rejects.append(reject_problem(reject.member, reject.position, reject.reason))
@@ -185,7 +187,7 @@ class _Run:
             source=self._source.label,
             destination=destination,
             status=status,
-            counts=self._counts,
+            counts=bounded_counts(self._counts),
             bytes_read=self._source.bytes_read,
             seconds=time.monotonic() - self._began,
             workers=workers,

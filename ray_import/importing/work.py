@@ -11,6 +11,7 @@ from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import, rows_of
 from ray_import.errors import RecordError, reject_reason
 from ray_import.extraction.extract import NotAConversation, content_hash, extract, likely_id
+from ray_import.importing.tally import bounded_counts
 from ray_import.records import BatchResult, Counts, Frame, Reject, RejectRef
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import Known, Replaced, Sink
@@ -91,7 +92,7 @@ class _BatchWork:
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
         spent = self._sink_seconds
         return BatchResult(
-            number, self._counts, references, time.perf_counter() - began, sum(spent.values()),
+            number, bounded_counts(self._counts), references, time.perf_counter() - began, sum(spent.values()),
             spent["look_up"], spent["write"], self._sink.retries - retries,
         )  # fmt: skip
 
@@ -132,7 +133,7 @@ class _BatchWork:
             self._counts.not_a_conversation += 1
             self._settle(raw_hash)
             return
-        chunks = list(chunk_conversation(conversation, self._work.settings.chunks))
+        chunks = chunk_conversation(conversation, self._work.settings.chunks)
         rows = rows_of(conversation, raw_hash, chunks, self._work.of)
         self._extracted.append(_Extracted(frame, rows, conversation.left_out, conversation.notes))
 

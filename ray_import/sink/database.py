@@ -13,6 +13,7 @@ from ray_import.sink.database_rows import batch_of, our_time, replaced_of
 from ray_import.sink.database_runs import DatabaseRuns
 from ray_import.sink.halving import busy, parts_of, put_halving
 from ray_import.sink.port import KeptReject, Known, Pruned, Replaced
+from ray_import.sink.sizes import reject_bytes
 
 MOST_REJECT_BYTES = 16 * 1024 * 1024
 """Of a larger reject the first and last bytes are kept: it has to fit into one request."""
@@ -54,7 +55,7 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
     def _put_rejects(self, of: Import, settings_hash: str, rejects: Sequence[Reject], settled: Sequence[str]) -> None:
         """In halves where they are too much at once; of one that is too much alone, its first and last bytes."""
         several = len(rejects) > 1
-        if several and sum(len(reject.raw) for reject in rejects) > self._database.limits.bytes:
+        if several and sum(map(reject_bytes, rejects)) > self._database.limits.bytes:
             self._halve_rejects(of, settings_hash, rejects, settled)
             return
         batch = batch_of(of, settings_hash, [], rejects, settled)

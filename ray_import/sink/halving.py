@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ray_import.chunks.rows import ConversationRows
 from ray_import.errors import RowsRefused, SinkBusy, SinkOverloaded
 from ray_import.sink.port import Replaced
+from ray_import.sink.sizes import conversation_bytes
 
 Put = Callable[[Sequence[ConversationRows]], list[Replaced]]
 
@@ -36,19 +37,19 @@ def busy(error: SinkOverloaded) -> SinkBusy:
 def parts_of(
     conversations: Sequence[ConversationRows], most_rows: int, most_bytes: int
 ) -> Iterator[list[ConversationRows]]:
-    """Neighbours up to so many rows and bytes of text, but at least one; no part has a conversation twice."""
+    """Neighbours up to so many rows and bytes of all columns, but at least one; no part has a conversation twice."""
     part: list[ConversationRows] = []
     ids: set[str] = set()
     rows = size = 0
     for conversation in conversations:
-        text = sum(len(chunk.content.encode(errors="replace")) for chunk in conversation.chunks)
-        full = rows + len(conversation.chunks) > most_rows or size + text > most_bytes
+        sent = conversation_bytes(conversation)
+        full = rows + len(conversation.chunks) > most_rows or size + sent > most_bytes
         if part and (full or conversation.conversation_id in ids):
             yield part
             part, ids, rows, size = [], set(), 0, 0
         part.append(conversation)
         ids.add(conversation.conversation_id)
         rows += len(conversation.chunks)
-        size += text
+        size += sent
     if part:
         yield part

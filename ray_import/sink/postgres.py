@@ -16,13 +16,14 @@ from ray_import.credentials import environment
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
 from ray_import.sink.database_calls import PartLimits
 from ray_import.sink.migrations import migrations
+from ray_import.sink.sizes import chunk_bytes
 from ray_import.sink.sqlstates import sink_error
 
 CONNECT_TIMEOUT_SECONDS = 10
 DEAD_AFTER_SECONDS = 60
 """A connection on which nothing is acknowledged for so long is given up."""
 MOST_ROWS, MOST_BYTES = 20_000, 32 * 1024 * 1024
-SLICE_CHARACTERS = 2 * 1024 * 1024
+SLICE_BYTES = 2 * 1024 * 1024
 
 _COLUMNS = {
     "id": "text[]::uuid[]", "conversation_id": "text[]", "thread": "text[]", "title": "text[]", "content": "text[]",
@@ -133,10 +134,10 @@ def _slices(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
     """Neighbours, of moderate size: a statement's values are in memory a few times."""
     start = size = 0
     for end, chunk in enumerate(chunks):
-        if size > SLICE_CHARACTERS:
+        if size > SLICE_BYTES:
             yield chunks[start:end]
             start, size = end, 0
-        size += len(chunk.content)
+        size += chunk_bytes(chunk)
     if chunks:
         yield chunks[start:]
 

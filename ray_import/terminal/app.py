@@ -82,13 +82,16 @@ def run(
         str | None,
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes)
+            settings = o.settings_from(
+                branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes, max_conversation_bytes
+            )
             summary = import_exports(sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table)
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):
@@ -103,13 +106,19 @@ def inspect(
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     reader: o.ReaderOption = "auto",
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     as_json: o.JsonOption = False,
 ) -> None:
     """Show what an export holds and what an import would do with it; writes nothing."""
     with o.errors_told(), o.failure_in_json(as_json):
         settings = o.settings_from(
-            branches, chunk_tokens, overlap_tokens, reader=reader, max_download_bytes=max_download_bytes
+            branches,
+            chunk_tokens,
+            overlap_tokens,
+            reader=reader,
+            max_download_bytes=max_download_bytes,
+            max_conversation_bytes=max_conversation_bytes,
         )
         found = inspect_sources(open_sources([source], settings.read), settings)
         if as_json:
@@ -124,11 +133,17 @@ def extract(
     source: o.SourceArgument,
     branches: o.BranchesOption = "all",
     reader: o.ReaderOption = "auto",
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
 ) -> None:
     """Print the kept messages, one JSON object a line, in order."""
     with o.errors_told():
-        settings = o.settings_from(branches, reader=reader, max_download_bytes=max_download_bytes)
+        settings = o.settings_from(
+            branches,
+            reader=reader,
+            max_download_bytes=max_download_bytes,
+            max_conversation_bytes=max_conversation_bytes,
+        )
         opened = open_sources([source], settings.read)
         problems = []
         seen = others = 0

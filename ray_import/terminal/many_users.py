@@ -47,6 +47,7 @@ def reimport(
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     workers: o.WorkersOption = None,
     max_connections: Annotated[
         int | None,
@@ -57,7 +58,9 @@ def reimport(
     """Import the exports of many users, or go on with a run that was interrupted."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            settings = o.settings_from(
+                branches, chunk_tokens, overlap_tokens, max_conversation_bytes=max_conversation_bytes
+            )
             bucket = None if from_bucket is None else storage_folder(from_bucket)
             which = WhichUsers(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit

@@ -50,6 +50,14 @@ MaxDownloadOption = Annotated[
     int,
     typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
 ]
+MaxConversationOption = Annotated[
+    int,
+    typer.Option(
+        "--max-conversation-bytes",
+        metavar="N",
+        help="The most JSON of one conversation; a larger one becomes a reject, of which the ends are kept.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()
@@ -64,12 +72,13 @@ def settings_from(
     batch_bytes: int = FLOW.batch_bytes,
     reader: Reader = "auto",
     max_download_bytes: int = READ.max_download_bytes,
+    max_conversation_bytes: int = READ.max_conversation_bytes,
 ) -> ImportSettings:
     """The settings that these options mean. Raises ConfigError."""
     return ImportSettings(
         branches,
         ChunkSettings(chunk_tokens, overlap_tokens),
-        ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
+        ReadLimits(max_conversation_bytes=max_conversation_bytes, reader=reader, max_download_bytes=max_download_bytes),
         FlowLimits(batch_bytes=batch_bytes),
     )
 
