@@ -13,7 +13,8 @@ MOST_TITLE_CHARACTERS = 300
 MOST_KEY_BYTES = 200
 """Of a conversation's id and of a node's key, in UTF-8."""
 
-_BYTES_PER_CHARACTER = 4
+_SHORT_CHARACTERS = MOST_KEY_BYTES // 4
+"""Are never more bytes."""
 
 
 def as_title(value: object) -> str:
@@ -28,8 +29,8 @@ def as_key(value: object) -> str:
     One of over 200 bytes becomes `sha256:` and the first 32 hexadecimal digits of its hash: equal ones stay equal,
     different ones stay different.
     """
+    if type(value) is str and len(value) <= _SHORT_CHARACTERS and "\0" not in value:
+        return value  # nearly always
     key = as_str(value)
-    if len(key) * _BYTES_PER_CHARACTER <= MOST_KEY_BYTES:
-        return key
     encoded = key.encode()
     return key if len(encoded) <= MOST_KEY_BYTES else f"sha256:{hashlib.sha256(encoded).hexdigest()[:32]}"
