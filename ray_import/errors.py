@@ -11,7 +11,8 @@
     ├─ SinkError                 the destination refuses for good
     │  ├─ SinkBusy               it is taken, or away, for the moment: worth another try
     │  ├─ SinkOverloaded         what it was given is too much at once: worth another try in smaller parts
-    │  └─ RowsRefused            it refuses what is in the rows: the conversation to blame becomes a reject
+    │  ├─ RowsRefused            it refuses what is in the rows: the conversation to blame becomes a reject
+    │  └─ EverythingRefused      it refuses whatever the import brings, with one code: no conversation is to blame
     ├─ ImportRunning             exit code 2: another import of the same user, or run over the same, is at it
     ├─ LeaseLost                 another import, or run, has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
@@ -102,6 +103,10 @@ class SinkOverloaded(SinkError):
 
 
 class RowsRefused(SinkError):
+    pass
+
+
+class EverythingRefused(SinkError):
     pass
 
 

@@ -16,6 +16,7 @@ from ray_import.credentials import environment
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
 from ray_import.sink.database_calls import PartLimits
 from ray_import.sink.migrations import migrations
+from ray_import.sink.refusals import FOREIGN_KEY_VIOLATION, unknown_user
 from ray_import.sink.sqlstates import sink_error
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -34,7 +35,17 @@ _COLUMNS = {
 _PUT_CHUNKS = sql.SQL("SELECT public.ray_import_put_chunks(%b, %b, {})").format(
     sql.SQL(", ").join(sql.SQL(f"p_{name} => %b::{kind}") for name, kind in _COLUMNS.items())
 )
+_MIGRATION_REFUSED = "RI001"
+"""What our migrations raise, about the tables and not about rows: the only text of a server that is shown."""
 _pick_columns = itemgetter(*map(ChunkRow._fields.index, _COLUMNS))
+
+
+class _ForeignKeyViolated(Exception):
+    """Which one, as the arguments of ray_import_is_on_user; it does not leave this module."""
+
+    def __init__(self, constraint: dict[str, str | None]) -> None:
+        super().__init__()
+        self.constraint = constraint
 
 
 class PostgresDatabase:
@@ -61,6 +72,15 @@ class PostgresDatabase:
 
     def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
         """See `Database.write`."""
+        try:
+            return self._write(batch, chunks)
+        except _ForeignKeyViolated as error:
+            violated = error.constraint
+        if self.call("ray_import_is_on_user", violated):
+            raise unknown_user(batch["user_id"])
+        raise sink_error(FOREIGN_KEY_VIOLATION)
+
+    def _write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
         with self._transaction() as connection:
             row = connection.execute("SELECT public.ray_import_replace(%s)", (Jsonb(batch),)).fetchone()
             fates: list[dict[str, Any]] = row[0] if row else []
@@ -82,7 +102,7 @@ class PostgresDatabase:
         for migration in migrations("postgres"):
             if migration.version > version:
                 with self._translated(), self._connected() as connection:
-                    connection.execute(migration.sql.encode())
+                    _apply(migration.sql, connection)
                 applied.append(migration.name)
         return applied
 
@@ -94,7 +114,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
-        with self._translated(), self._connected() as connection, connection.transaction():
+        with self._translated(), _named_foreign_key(), self._connected() as connection, connection.transaction():
             yield connection
 
     @contextmanager
@@ -129,6 +149,19 @@ class PostgresDatabase:
             raise _ours(error) from None
 
 
+@contextmanager
+def _named_foreign_key() -> Iterator[None]:
+    """Also around a commit, where a deferred constraint is checked."""
+    try:
+        yield
+    except psycopg.errors.ForeignKeyViolation as error:
+        told = error.diag
+        constraint = {
+            "p_schema": told.schema_name, "p_table": told.table_name, "p_constraint": told.constraint_name,
+        }  # fmt: skip
+        raise _ForeignKeyViolated(constraint) from None
+
+
 def _slices(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
     """Neighbours, of moderate size: a statement's values are in memory a few times."""
     start = size = 0
@@ -141,13 +174,20 @@ def _slices(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
         yield chunks[start:]
 
 
+def _apply(script: str, connection: psycopg.Connection[Any]) -> None:
+    try:
+        connection.execute(script.encode())
+    except psycopg.Error as error:
+        if error.sqlstate != _MIGRATION_REFUSED:
+            raise
+        raise SinkError(f"{error.diag.message_primary}.", error.diag.message_hint or "") from None
+
+
 def _ours(error: psycopg.Error) -> SinkError:
-    if error.sqlstate == "P0001":  # raised by the migrations themselves
-        return SinkError(f"{error.diag.message_primary}.", error.diag.message_hint or "")
     if error.sqlstate:
-        return sink_error(error.sqlstate, error.diag.message_primary or type(error).__name__)
+        return sink_error(error.sqlstate)
     if isinstance(error, psycopg.DataError):
-        return sink_error("22000", "")
+        return sink_error("22000")
     if isinstance(error, psycopg.OperationalError):
         return _not_reached(error)
     return SinkError(f"Postgres cannot be used ({type(error).__name__}).")

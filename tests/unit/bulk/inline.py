@@ -160,7 +160,10 @@ class InlineWorkers:
         if self.dials.lost_batches[work.of.user_id]:
             self.dials.lost_batches[work.of.user_id] -= 1
             return Done(work, len(batch.frames), len(batch.payload), error=PayloadLost("A machine was lost."))
-        result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
+        try:
+            result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
+        except ImporterError as error:
+            return Done(work, len(batch.frames), len(batch.payload), error=error)
         self.dials.after_batch(work)
         return Done(work, len(batch.frames), len(batch.payload), result)
 
