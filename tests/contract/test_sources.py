@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ray_import.errors import ConfigError, NotAnExport, SourceError, SourceRefused, SourceSlow, SourceUnavailable
-from ray_import.settings import ReadLimits, SourcePace
+from ray_import.settings import AllowedHost, ReadLimits, SourcePace, SourceRules
 from ray_import.source.containers import open_export
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.version import version_of
@@ -282,6 +282,19 @@ def test_deadline_is_of_the_settings_when_an_import_reads_a_source(server: Objec
     server.every = Fault(header_drips=True)
     with pytest.raises(SourceRefused, match=r"/x\.json is too slow"):
         open_export(server.put("x.json", JSON), ReadLimits(pace=SourcePace(deadline_seconds=0.4)), patience)
+
+
+@pytest.mark.timeout(30)
+def test_deadline_holds_when_only_public_addresses_and_exempt_hosts_are_allowed(
+    server: ObjectServer, patience: Patience
+) -> None:
+    server.every = Fault(header_drips=True)
+    limits = ReadLimits(
+        pace=SourcePace(deadline_seconds=0.4),
+        sources=SourceRules(public_only=True, allowed_hosts=(AllowedHost("127.0.0.1"),)),
+    )
+    with pytest.raises(SourceRefused, match=r"/x\.json is too slow"):
+        open_export(server.put("x.json", JSON), limits, replace(patience, read_seconds=60))
 
 
 @pytest.mark.timeout(30)
