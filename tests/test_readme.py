@@ -58,6 +58,7 @@ def test_the_defaults_in_the_readme_are_those_of_the_program() -> None:
         ("--chunk-tokens", ChunkSettings().target_tokens),
         ("--overlap-tokens", ChunkSettings().overlap_tokens),
         ("--batch-bytes", FlowLimits().batch_bytes),
+        ("--max-conversation-bytes", ReadLimits().max_conversation_bytes),
         ("--max-download-bytes", ReadLimits().max_download_bytes),
     ):
         assert re.search(rf"`{option} N` \| {value} \|", README)

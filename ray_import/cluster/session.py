@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import ray
 
 from ray_import.cluster.environment import joins_cluster
-from ray_import.errors import ClusterError
+from ray_import.errors import ClusterError, ImporterError
 
 MIN_OBJECT_STORE_BYTES = 75 * 1024 * 1024
 """Ray's least. The batches in flight need a few MB of it; what is free is no use to anyone."""
@@ -66,7 +66,9 @@ def ray_session(workers: int | None, in_flight_bytes: int = 0) -> Iterator[Sessi
             _start_local(workers or available_cpus(), in_flight_bytes)
         else:
             _join(os.environ["RAY_ADDRESS"])
-    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
+    except ImporterError:
+        raise
+    except Exception as error:  # a bare one where a node is slow to start
         what = "could not be started" if local else f"at {os.environ['RAY_ADDRESS']} cannot be reached"
         raise ClusterError(f"Ray {what} ({type(error).__name__}).", _hint(local)) from error
     try:

@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ray_import.records import Problem
+from ray_import.source.copies import Copy
 from ray_import.source.streams import Opener
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One stream of conversations. `size` is in bytes of JSON, None where only reading tells (gzip)."""
+    """One stream of conversations. `size` is in bytes of JSON, None where only reading tells (gzip).
+
+    `copies` are the temporary copies of archives that it is read from.
+    """
 
     name: str
     size: int | None
     opener: Opener
+    copies: tuple[Copy, ...] = ()
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -31,3 +36,12 @@ class Export:
     path: str
     members: tuple[Member, ...]
     problems: tuple[Problem, ...]
+
+    def reading(self) -> Iterator[Member]:
+        """The members, each to be read before the next is taken: copies that no later one needs are closed then."""
+        last = {copy: member for member in self.members for copy in member.copies}
+        for member in self.members:
+            yield member
+            for copy in member.copies:
+                if last[copy] is member:
+                    copy.close()

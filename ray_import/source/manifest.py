@@ -6,7 +6,6 @@ import orjson
 
 from ray_import.source.names import base_name, is_conversations
 
-NAME = "export_manifest.json"
 MAX_BYTES = 16 * 1024 * 1024
 
 

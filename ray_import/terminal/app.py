@@ -15,6 +15,7 @@ from ray_import.importing.inspection import extracted, inspect_sources
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.records import Conversation, Problem, lacks
+from ray_import.settings import ChunkSettings, FlowLimits, ImportSettings
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
 from ray_import.terminal import command_seconds
@@ -94,13 +95,18 @@ def run(
         str | None,
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes)
+            read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
+            flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
+            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read, flow)
             summary = import_exports(sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table)
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):
@@ -115,14 +121,15 @@ def inspect(
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     reader: o.ReaderOption = "auto",
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Show what an export holds and what an import would do with it; writes nothing."""
     with o.errors_told(), o.failure_in_json(as_json):
-        settings = o.settings_from(
-            branches, chunk_tokens, overlap_tokens, reader=reader, max_download_bytes=max_download_bytes
-        )
+        read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
+        settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read)
         found = inspect_sources(open_sources([source], settings.read), settings)
         if as_json:
             print_json(found.as_dict())
@@ -136,11 +143,14 @@ def extract(
     source: o.SourceArgument,
     branches: o.BranchesOption = "all",
     reader: o.ReaderOption = "auto",
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
 ) -> None:
     """Print the kept messages, one JSON object a line, in order."""
     with o.errors_told():
-        settings = o.settings_from(branches, reader=reader, max_download_bytes=max_download_bytes)
+        read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
+        settings = ImportSettings(branches, read=read)
         opened = open_sources([source], settings.read)
         problems = []
         seen = others = 0
@@ -209,13 +219,15 @@ def retry_rejects(
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     workers: o.WorkersOption = None,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import again what could not be imported, and let go of what now can: after an upgrade, say."""
     with o.errors_told():
         summaries = []
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            flow = FlowLimits(max_batch_seconds=max_batch_seconds)
+            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), flow=flow)
             with closing(retry_kept(to, user_id, settings, workers)) as retried:
                 for summary in retried:
                     summaries.append(summary)

@@ -4,15 +4,28 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from ray_import.bulk.users import seconds_of
+from ray_import.cluster.environment import inside_job
 from ray_import.errors import ConfigError, ImporterError, ResultsNotWritten
-from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits
+from ray_import.settings import (
+    AllowedHost,
+    Branches,
+    ChunkSettings,
+    FlowLimits,
+    Reader,
+    ReadLimits,
+    SourcePace,
+    SourceRules,
+)
 from ray_import.sink.port import KeptReject
+from ray_import.source.address import allowed_origin, without_secrets
+from ray_import.source.names import shown
 from ray_import.terminal.streams import ReaderGone, print_json, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
@@ -53,27 +66,66 @@ MaxDownloadOption = Annotated[
     int,
     typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
 ]
+SlowBytesOption = Annotated[
+    int,
+    typer.Option("--slow-bytes-per-second", metavar="N", help="A server that sends less is slow: others go first."),
+]
+SlowAfterOption = Annotated[
+    float, typer.Option("--slow-after-seconds", metavar="S", help="Over so many seconds of waiting for the server.")
+]
+DeadlineOption = Annotated[
+    float,
+    typer.Option(
+        "--source-deadline-seconds",
+        metavar="S",
+        help="How long a source's server is waited for in all, and 1 s more for each MB that it announces.",
+    ),
+]
+FilesUnderOption = Annotated[
+    list[Path] | None,
+    typer.Option("--files-under", metavar="FOLDER", help="Sources may be files below this folder; may be given again."),
+]
+PublicOnlyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--public-only/--no-public-only",
+        help="Read https from public addresses only; default: with --from-table.",
+        show_default=False,
+    ),
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="HOST[:PORT]", help="A host exempt from --public-only; may be given again."),
+]
+MaxBatchSecondsOption = Annotated[
+    int,
+    typer.Option("--max-batch-seconds", metavar="N", help="CPU seconds of a batch, after which its worker is ended."),
+]
+MaxConversationOption = Annotated[
+    int,
+    typer.Option(
+        "--max-conversation-bytes",
+        metavar="N",
+        help="The most JSON of one conversation; a larger one becomes a reject, of which the ends are kept.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()
 FLOW = FlowLimits()
 READ = ReadLimits()
+PACE = SourcePace()
 
 
-def settings_from(
-    branches: Branches,
-    chunk_tokens: int = CHUNKS.target_tokens,
-    overlap_tokens: int = CHUNKS.overlap_tokens,
-    batch_bytes: int = FLOW.batch_bytes,
-    reader: Reader = "auto",
-    max_download_bytes: int = READ.max_download_bytes,
-) -> ImportSettings:
-    """The settings that these options mean. Raises ConfigError."""
-    return ImportSettings(
-        branches,
-        ChunkSettings(chunk_tokens, overlap_tokens),
-        ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
-        FlowLimits(batch_bytes=batch_bytes),
+def read_limits_from(
+    reader: Reader, max_conversation_bytes: int, max_download_bytes: int, source_deadline_seconds: float
+) -> ReadLimits:
+    """How a single export is read. Raises ConfigError."""
+    return ReadLimits(
+        max_conversation_bytes=max_conversation_bytes,
+        reader=reader,
+        max_download_bytes=max_download_bytes,
+        pace=SourcePace(deadline_seconds=source_deadline_seconds),
     )
 
 
@@ -87,6 +139,46 @@ def refuse_empty(arguments: Sequence[str]) -> None:
             raise ConfigError(f"{what} is empty.", "Is a variable of the shell unset?")
         if option.startswith("--") and equals and not value.strip():
             raise ConfigError(f"{option} is empty.", "Is a variable of the shell unset?")
+
+
+def rules_from(
+    manifest: Path | None,
+    is_table: bool,
+    files_under: Sequence[Path],
+    public_only: bool | None,
+    allow_host: Sequence[str],
+) -> SourceRules:
+    """Which sources a list of users may name: of files, those below the folder of the manifest and `files_under`. A
+    manifest that is a link has two folders: where it is named, and where it lies. Raises ConfigError."""
+    for folder in files_under:
+        if not folder.is_dir():
+            raise ConfigError(f"--files-under {shown(str(folder))}: there is no such folder.")
+        if inside_job() and not folder.is_absolute():
+            raise ConfigError(
+                f"--files-under {shown(str(folder))} is relative, and a job's working directory is another one.",
+                "Name the folder absolutely.",
+            )
+    own = [] if manifest is None else [manifest.parent, Path(os.path.realpath(manifest)).parent]
+    folders = tuple(dict.fromkeys(str(folder.absolute()) for folder in [*own, *files_under]))
+    public_only = is_table if public_only is None else public_only
+    return SourceRules(folders, public_only, _allowed_hosts(allow_host) if public_only else ())
+
+
+def _allowed_hosts(named: Sequence[str]) -> tuple[AllowedHost, ...]:
+    """These, and the project that the operator has set."""
+    from ray_import.credentials import environment, is_web_address  # noqa: PLC0415 - a twentieth of a second
+    from ray_import.source.guard import allowed_host  # noqa: PLC0415 - a fifth
+
+    hosts = []
+    for text in named:
+        try:
+            hosts.append(allowed_host(text))
+        except ValueError:
+            raise ConfigError(
+                f"--allow-host {shown(without_secrets(text))} is no host.", "It is HOST or HOST:PORT."
+            ) from None
+    project = environment().supabase_url.strip()
+    return (*hosts, allowed_origin(project)) if is_web_address(project) else tuple(hosts)
 
 
 def since_from(date: str | None) -> float | None:

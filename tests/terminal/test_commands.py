@@ -360,6 +360,30 @@ def test_a_pipe_whose_reader_has_gone_is_no_error(folder: Path, long_export: str
     process.stderr.close()
 
 
+def test_a_conversation_over_the_bytes_that_are_allowed_is_a_reject_with_a_reason(folder: Path) -> None:
+    """`run` and `reimport` hand the same option down; they need Ray."""
+    export = exported([conversation("a", "x" * 5000), conversation("b", "Short.")])
+    written(folder / "large.json", export)
+    for command in ("inspect", "extract"):
+        result = ray_import(folder, command, "large.json", "--max-conversation-bytes", "4000")
+        assert result.code == 1
+        assert "reject: large.json, item 0: too_large" in (result.err + result.out.decode())
+        assert ray_import(folder, command, "large.json").code == 0
+    (left,) = map(
+        orjson.loads, ray_import(folder, "extract", "large.json", "--max-conversation-bytes", "4000").out.splitlines()
+    )
+    assert left["conversation_id"] == "b"
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "good.json"], ["inspect", "good.json"], ["extract", "good.json"], ["reimport", "--users", "u"]]
+)
+def test_so_many_bytes_of_a_conversation_that_cannot_be_are_an_error(folder: Path, command: list[str]) -> None:
+    result = ray_import(folder, *command, "--max-conversation-bytes", "0")
+    assert is_an_error(result, 2)
+    assert "--max-conversation-bytes 0 cannot be: 1 at least" in result.err
+
+
 @pytest.mark.parametrize("arguments", [["inspect", "good.json"], ["inspect", "good.json", "--json"]])
 def test_a_pipe_that_nobody_reads_is_no_error(folder: Path, arguments: list[str]) -> None:
     process = started(folder, *arguments)

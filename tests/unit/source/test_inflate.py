@@ -25,6 +25,7 @@ from ray_import.records import RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source import inflate
 from ray_import.source.archives import entries_of_zip
+from ray_import.source.budget import Budget
 from ray_import.source.containers import open_export
 from ray_import.source.inflate import DEFLATE, GZIP, inflated
 from ray_import.source.reasons import TrailingData
@@ -155,8 +156,8 @@ def test_a_gzip_has_a_header_with_a_name(fast: Any) -> None:
 
 @pytest.mark.parametrize("compression", [STORED, DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_entries_of_every_method_are_unpacked(fast: Any, compression: int) -> None:
-    archive = zipped({"1": LONG, "2": b"", "3": TEXT}, compression)
-    entries = entries_of_zip(opener_of(b"before it" + archive), "")
+    archive = zipped({"1.zip": LONG, "2.zip": b"", "3.zip": TEXT}, compression)
+    entries = entries_of_zip(opener_of(b"before it" + archive), "", Budget(0))
     assert [drained(entry.opener) for entry in entries] == [(LONG, None), (b"", None), (TEXT, None)]
 
 
@@ -236,8 +237,8 @@ def test_a_gzip_is_compared_with_its_checksum_and_size_when_it_is_given(fast: An
 
 @pytest.mark.parametrize("compression", [STORED, DEFLATED])
 def test_so_is_an_entry_with_its_checksum(fast: Any, compression: int) -> None:
-    archive = zipped({"x": LONG}, compression).replace(zlib.crc32(LONG).to_bytes(4, "little"), b"\1\2\3\4")
-    (entry,) = entries_of_zip(opener_of(archive), "")
+    archive = zipped({"x.zip": LONG}, compression).replace(zlib.crc32(LONG).to_bytes(4, "little"), b"\1\2\3\4")
+    (entry,) = entries_of_zip(opener_of(archive), "", Budget(0))
     data, failure = drained(entry.opener)
     assert data == LONG
     assert isinstance(failure, zipfile.BadZipFile)
