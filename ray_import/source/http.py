@@ -16,7 +16,8 @@ import httpx
 from ray_import import __version__
 from ray_import.errors import SourceRefused
 from ray_import.source.address import HttpAddress
-from ray_import.source.guard import NETWORK, Network, guarded, refuse_inner
+from ray_import.source.dialing import NETWORK, Network
+from ray_import.source.guard import guarded, refuse_inner
 from ray_import.source.patience import Patience
 from ray_import.source.refusals import Refusal, changed, error_of, refusal, unavailable
 from ray_import.source.waiting import Waiting
