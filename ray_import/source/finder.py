@@ -42,6 +42,7 @@ class Finder:
     members: list[Member] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     _errors: list[SourceError] = field(default_factory=list)
+    _missing: int = 0
     _budget: Budget = field(default_factory=lambda: Budget(0))
 
     def failure(self) -> SourceError:
@@ -56,6 +57,7 @@ class Finder:
         self._budget = Budget(size)
         with self._alone(name):
             self._in_stream(opener, name, size, MAX_DEPTH)
+        self._count_missing()
 
     def look_into_folder(self, folder: Path, open_file: Callable[[Path], Opener] = file) -> None:
         """All conversation files below `folder`; where there are none, all archives. Raises as `look_into_stream`."""
@@ -63,6 +65,7 @@ class Finder:
             entries = entries_of_folder(folder, self.problems, open_file)
             self._budget = Budget(sum(entry.size for entry in entries), len(entries))
             self._among(entries, self.where, "", MAX_DEPTH)
+        self._count_missing()
 
     def _in_stream(
         self, opener: Opener, name: str, size: int | None, depth: int, *, anywhere: Opener | None = None
@@ -140,10 +143,19 @@ class Finder:
             stream = listing_opener(stack)
             listing = stream.read(manifest.MAX_BYTES)
             stream.read(1)  # fails where the checksum is wrong
-            self.problems.extend(
-                Problem("missing_shard", self.where, f"{shard} is listed by the export and not in it")
-                for shard in manifest.missing_shards(listing, present)
-            )
+            for shard in manifest.missing_shards(listing, present):
+                self._missing += 1
+                if self._missing <= manifest.MAX_NAMED:
+                    name = shown(shard[: manifest.MAX_NAME_CHARACTERS])
+                    told = f"{name} is listed by the export and not in it"
+                    self.problems.append(Problem("missing_shard", self.where, told))
+
+    def _count_missing(self) -> None:
+        """Adds one problem for all missing shards that were not named."""
+        more = self._missing - manifest.MAX_NAMED
+        if more > 0:
+            told = f"{more:,} more files are listed by the export and not in it"
+            self.problems.append(Problem("missing_shard", self.where, told))
 
     @contextmanager
     def _alone(self, name: str, *, may_hold_none: bool = False) -> Iterator[None]:

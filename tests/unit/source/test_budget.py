@@ -16,10 +16,15 @@ import pytest
 from ray_import.errors import NotAnExport, ResourcesExhausted, SourceError, UnsafeArchive, UnsafeSource
 from ray_import.importing.sources import open_sources
 from ray_import.reader.conversations import read_conversations
-from ray_import.settings import ReadLimits
+from ray_import.settings import ReadLimits, SourceRules
 from ray_import.source import archives, budget
+from ray_import.source.address import HttpAddress
 from ray_import.source.containers import open_export
+from ray_import.source.downloaded import downloaded
 from ray_import.source.export import Export
+from ray_import.source.files import permitted
+from ray_import.source.http import Answer, Client
+from ray_import.source.patience import Patience
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 STORED = zipfile.ZIP_STORED
@@ -351,3 +356,29 @@ def test_open_export_names_the_reason_when_a_disk_fails(tmp_path: Path, monkeypa
 def test_open_export_tells_another_product_when_only_names_of_its_files_are_known(tmp_path: Path) -> None:
     with pytest.raises(NotAnExport, match="Grok"):
         open_export(written(tmp_path / "x.zip", zipped({"ttl/prod-grok-backend.json": b"{}", "a.png": b""})))
+
+
+def test_opening_a_permitted_file_says_so_when_no_more_files_may_be_opened(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", JSON)
+    opener = permitted(path, SourceRules((str(tmp_path),))).open_file(path)
+    with files_left(1), ExitStack() as stack, pytest.raises(ResourcesExhausted):
+        opener(stack)
+
+
+def test_client_says_so_when_no_more_files_may_be_opened() -> None:
+    waits: list[float] = []
+    client = Client(
+        HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), Patience(sleep=waits.append)
+    )
+    with files_left(0), pytest.raises(ResourcesExhausted, match=r"this process may open \d+ at a time"):
+        client.patience.persist(client.get)
+    client.close()
+    assert waits == []
+
+
+def test_downloaded_says_so_when_no_more_files_may_be_opened() -> None:
+    client = Client(HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), Patience())
+    first = Answer(0, len(JSON), len(JSON), "", is_part=False, pieces=iter([JSON]))
+    with files_left(0), pytest.raises(ResourcesExhausted, match=r"this process may open \d+ at a time"):
+        downloaded(client, first, 10**6)
+    client.close()
