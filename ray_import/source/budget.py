@@ -56,7 +56,7 @@ class Budget:
             raise self._too_much(name, self._most_bytes, "")
 
     def copy(self, size: int, name: str) -> None:
-        """Counts `size` bytes that are to be written to a temporary file."""
+        """Counts `size` bytes that are to be written to a temporary file, each time that they are."""
         self._left_copied -= size
         if self._left_copied < 0:
             raise self._too_much(name, self._most_copied, " of archives")
