@@ -76,7 +76,8 @@ returns boolean language sql stable set search_path = '' as $$
                     and import_id not in (select public.ray_import_failed_without_chunks(p_user_id)))));
 $$;
 
--- Deletes what this import, and those that failed before they wrote any chunks, have kept as rejects for a reason. False if there was nothing, and earlier imports have kept
+-- Deletes what this import, and those that failed before they wrote any chunks, have kept as rejects for a reason. False
+-- if there was nothing, and earlier imports have kept
 -- rejects of the user for this reason.
 create or replace function public.ray_import_withdraw_rejects(p_import_id text, p_user_id text, p_reason text)
 returns boolean language plpgsql set search_path = '' as $$
