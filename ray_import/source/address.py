@@ -17,7 +17,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"://[^/?#]*@")
 _ANY_USER = re.compile(r"://.*@", re.DOTALL)
 _ENDS_WITH_SCHEME = re.compile(r"[A-Za-z0-9+.-]+\Z")
-_OF_HOSTS = ("http", "https")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _OF_PATHS = ("supabase", "sqlite")
 
 
@@ -50,7 +50,7 @@ def without_secrets(text: str) -> str:
     place, *rest = re.split("[?#]", url, maxsplit=1)
     found = _ENDS_WITH_SCHEME.search(before)
     scheme = found[0].lower() if found is not None else ""
-    if scheme in _OF_HOSTS:
+    if scheme in DEFAULT_PORTS:
         return f"{before}{mark}{_host_and_path(url)}"
     if scheme in _OF_PATHS:
         return _USER.sub("://", before + mark + place)
@@ -154,7 +154,7 @@ def _with_own_host_allowed(address: HttpAddress, rules: SourceRules) -> HttpAddr
 def allowed_origin(url: str) -> AllowedHost:
     """The host and port of an http(s) URL, as `SourceRules.allowed_hosts` holds them."""
     parts = urlsplit(url)
-    return AllowedHost((parts.hostname or "").rstrip("."), parts.port or {"http": 80}.get(parts.scheme, 443))
+    return AllowedHost((parts.hostname or "").rstrip("."), parts.port or DEFAULT_PORTS.get(parts.scheme, 443))
 
 
 def in_project(label: str, name: str, path: str) -> HttpAddress:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ray_import.errors import SourceError, UnsafeArchive
 from ray_import.records import Problem
-from ray_import.source.budget import Budget, Upto, upto
+from ray_import.source.budget import Budget
 from ray_import.source.streams import DAMAGE, Opener, ReadAt, data_of, entry_of_zip, opening, read_at_of, window
 
 COPY_BYTES = 1024 * 1024
@@ -57,14 +57,15 @@ class Copy:
 
     def _copied(self) -> tuple[ReadAt, int]:
         """The temporary file, which is closed with the ReadAt, and its length."""
-        written, count = 0, upto(self._budget.copy, self.name)
+        written = 0
         with ExitStack() as source, ExitStack() as failed:
             stream = self._outer(source)
             with _room_for(self.name, self._size):
                 file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
             while data := self._read(stream, written):
                 written += len(data)
-                self._refuse_too_much(written, count)
+                self._refuse_too_much(written)
+                self._budget.copy(len(data), self.name)
                 rest = memoryview(data)
                 while rest:
                     with _room_for(self.name, self._size or written):
@@ -74,13 +75,12 @@ class Copy:
             self._problems = []  # another copy would tell the same again
         return read_at_of(file), written
 
-    def _refuse_too_much(self, written: int, count: Upto) -> None:
+    def _refuse_too_much(self, written: int) -> None:
         if self._at_most is not None and written > self._at_most:
             raise UnsafeArchive(
                 f"{self.name} unpacks to more than {self._at_most:,} bytes: no archive packs that well again.",
                 "If you trust it, unpack it and import the folder.",
             )
-        count(written)
 
     def _read(self, stream: BinaryIO, at: int) -> bytes:
         try:

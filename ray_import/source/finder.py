@@ -19,7 +19,7 @@ from ray_import.errors import (
 from ray_import.records import Problem
 from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
-from ray_import.source.budget import Budget, upto
+from ray_import.source.budget import Budget
 from ray_import.source.copies import Copy
 from ray_import.source.export import Member
 from ray_import.source.names import MANIFEST, base_name, is_archive, is_conversations, product_of, shown
@@ -76,7 +76,7 @@ class Finder:
         head = head_of(opener)
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         if head.startswith(b"\x1f\x8b"):
-            inner = gunzipped(opener, upto(self._budget.unpack, name))
+            inner = gunzipped(opener, self._budget.upto(name))
             copy = Copy(inner, name, None, self._budget, most_unpacked(size or 0), self.problems)
             self._in_stream(inner, name, None, depth - 1, anywhere=copy)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):

@@ -19,14 +19,13 @@ import httpx
 
 from ray_import.errors import SourceNotAllowed
 from ray_import.settings import AllowedHost, SourceRules
-from ray_import.source.address import HttpAddress
+from ray_import.source.address import DEFAULT_PORTS, HttpAddress
 from ray_import.source.dialing import NETWORK, Dialing, Network
 from ray_import.source.names import shown
 from ray_import.source.public import is_exempt, is_public, may_be_public
 from ray_import.source.waiting import Waiting
 from ray_import.source.watched import WatchedBackend, watch
 
-_PORTS = {"http": 80, "https": 443}
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 """Those of httpx."""
 
@@ -52,7 +51,7 @@ def refuse_inner(address: HttpAddress, url: str, *, redirected: bool = False) ->
 
 def _host_and_port(url: httpx.URL) -> tuple[str, int]:
     """The host as it is connected to, in ASCII without brackets."""
-    return url.raw_host.decode("ascii"), url.port or _PORTS.get(url.scheme, 0)
+    return url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS.get(url.scheme, 0)
 
 
 def _not_public(address: HttpAddress, host: str) -> SourceNotAllowed:

@@ -15,7 +15,7 @@ import httpx
 
 from ray_import import __version__
 from ray_import.errors import SourceError, SourceRefused
-from ray_import.source.address import HttpAddress
+from ray_import.source.address import DEFAULT_PORTS, HttpAddress
 from ray_import.source.dialing import NETWORK, Network
 from ray_import.source.guard import guarded, refuse_inner
 from ray_import.source.patience import Patience
@@ -33,7 +33,6 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _USER_AGENT = f"ray-import/{__version__}"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,4 +267,4 @@ def _number(text: str) -> int | None:
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
