@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Protocol
 from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
 from ray_import.bulk.users import UserSource, seen_version
 from ray_import.chunks.rows import Import
-from ray_import.errors import EverythingRefused, ImporterError, ImportRunning, NotAnExport, SinkError
+from ray_import.errors import ImporterError, ImportRunning, NotAnExport, SinkError
 from ray_import.importing.lease import begin, lost
-from ray_import.importing.refusals import refused_by_all, withdraw
+from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
 from ray_import.importing.sources import found_nothing
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.tally import add_counts
@@ -168,9 +168,10 @@ class UserImport:
         self.error = self.error or self._nothing_found()
         if self._end is not None:
             self._look_at_refusals(at_end=True)
-        if isinstance(self.error, EverythingRefused):
-            with self._ends_alone():
-                withdraw(self.error, self._refusals, self.counts, self.work.of, self._sink)
+        with self._ends_alone():
+            code = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
+            if code is not None:
+                withdraw(code, self._refusals, self.counts, self.work.of, self._sink)
         counts = counts_as_dict(self.counts)
         with self._ends_alone():
             if self._may_have_begun and not self._end_job(counts) and self.has_begun:

@@ -103,7 +103,7 @@ class _Thread:
     def chunks(self) -> Iterator[Chunk]:
         shown = [(*self._shown(first, fresh, end), fresh) for first, fresh, end in self._ranges()]
         self._texts = []
-        shown.reverse()  # so that each can be let go of when it is handed on
+        shown.reverse()  # popped from the end, each chunk is freed once it has been yielded
         count = len(shown)
         for index in range(count):
             content, size, spans, fresh = shown.pop()

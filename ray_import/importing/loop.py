@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 
-from ray_import.errors import EverythingRefused, ImporterError, Interrupted, SourceRefused
+from ray_import.errors import ImporterError, Interrupted, SourceRefused
 from ray_import.importing.batching import batches_of
 from ray_import.importing.executor import Executor
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.pace import Pace, Step
 from ray_import.importing.profile import Profile
 from ray_import.importing.progress import Progress, Reporter
-from ray_import.importing.refusals import refused_by_all, withdraw
+from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.importing.tally import add_counts, bounded_counts
@@ -60,12 +60,15 @@ def run_import(
     except BaseException as fault:
         run.end_job("failed", type(fault).__name__)
         raise
-    if isinstance(error, EverythingRefused):
-        run.withdraw_rejects(error)
+    code = run.code_to_withdraw(error)
+    run.withdraw_rejects(code)
     summary = run.summary(destination, workers, error)
-    if not run.end_job(summary.status, None if error is None else _in_a_word(error)) and error is None:
-        return run.summary(destination, workers, lost())
-    return summary
+    is_ours = run.end_job(summary.status, None if error is None else _in_a_word(error))
+    if is_ours:
+        # Workers end on their own: one may commit rejects after the first time. What comes after this one as well is
+        # no proof for later imports, since the job has failed (see `Sink.takes_none`).
+        run.withdraw_rejects(code)
+    return summary if is_ours or error is not None else run.summary(destination, workers, lost())
 
 
 def _in_a_word(error: ImporterError) -> str:
@@ -156,11 +159,20 @@ class _Run:
         if error is not None:
             raise error
 
-    def withdraw_rejects(self, error: EverythingRefused) -> None:
-        """Nothing of what is refused stays as a reject. That the import failed matters more than if this does."""
+    def code_to_withdraw(self, error: ImporterError | None) -> str | None:
+        """The code whose rejects must not stay. That the import failed matters more than if the destination cannot be
+        asked."""
         with suppress(ImporterError):
-            withdraw(error, self._refusals, self._counts, self._work.of, self._sink)
-            self._rejects = [told for told in self._rejects if told.detail != f"{REFUSED}{error.code}"]
+            return code_to_withdraw(error, self._refusals, self._work.of, self._sink)
+        return None
+
+    def withdraw_rejects(self, code: str | None) -> None:
+        """Nothing that is refused with this code stays as a reject; that it cannot be deleted is no error."""
+        if code is None:
+            return
+        with suppress(ImporterError):
+            withdraw(code, self._refusals, self._counts, self._work.of, self._sink)
+            self._rejects = [told for told in self._rejects if told.detail != f"{REFUSED}{code}"]
 
     def _tell(self, now: float, slowest: Step | None) -> None:
         self._told = now

@@ -58,7 +58,7 @@ def bounded(
 
 
 def bounded_counts(counts: Counts) -> Counts:
-    """A copy with bounded names: what a batch or an import is told to have come to."""
+    """A copy with bounded names, as a batch or an import reports it."""
     return replace(counts, left_out=bounded(counts.left_out), notes=bounded(counts.notes))
 
 

@@ -33,7 +33,7 @@ def put_halving(
             first.refused(conversations[0].content_hash, error.code)
         return [Replaced(0, 0, refused=error.code)]
     if first is not None:
-        first.took(len(replaced))
+        first.took(sum(one.written > 0 for one in replaced))
     return replaced
 
 

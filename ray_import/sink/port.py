@@ -201,8 +201,8 @@ class Sink(RunLedger, Protocol):
         ledger remembers the hash of the other, so that importing both again changes nothing.
         A reject that has come as a conversation now is let go. `rejects` and `settled`: see `keep_rejects`.
 
-        Raises EverythingRefused if the first 20 conversations are all refused with one code and the import has put
-        none in, or if the user's id violates a foreign key.
+        Raises EverythingRefused if the first 20 conversations are all refused with one code and the import has written
+        no chunks, or if the user's id violates a foreign key.
         """
 
     def keep_rejects(
@@ -216,11 +216,15 @@ class Sink(RunLedger, Protocol):
         """
 
     def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
-        """Whether this import has put no conversation in. False as well if `hashes` are given and all of them are kept
-        as rejects of earlier imports: then these were found to be at fault before."""
+        """Whether this import has written no chunks. False as well if `hashes` are given and all of them are kept as
+        rejects of earlier imports: then these were found to be at fault before.
+
+        Rejects of an import that failed before it wrote any chunks prove nothing, and do not count.
+        """
 
     def withdraw_rejects(self, of: Import, reason: str) -> bool:
-        """Deletes what this import has kept as rejects for this reason; what earlier ones have kept stays.
+        """Deletes what this import has kept as rejects for this reason, and what imports of the user have that failed
+        before they wrote any chunks. What other imports have kept stays.
 
         False if there was nothing to delete and earlier imports have kept rejects of the user for this reason.
         """

@@ -25,8 +25,9 @@ REFUSED = "refused:"
 class Refusals:
     """How many conversations a destination has taken, and how many it has refused, by code.
 
-    Those that never reached it (damaged ones, say) count for neither. What is `unchanged` was taken by an earlier
-    import: that says nothing of a quota of today, but that the refused ones are not all.
+    Taken is only what has written chunks: a conversation without messages writes none, so a quota on chunks lets it
+    pass. Those that never reached the destination (damaged ones, say) count for neither. What is `unchanged` was taken
+    by an earlier import: that says nothing of a quota of today, but that the refused ones are not all.
     """
 
     taken: int = 0
@@ -36,7 +37,7 @@ class Refusals:
     def add(self, result: BatchResult) -> None:
         """Counts what became of a batch."""
         counts = result.counts
-        self.taken += counts.imported + counts.empty
+        self.taken += counts.imported
         self.unchanged += counts.unchanged
         self.refused.update(
             reject.reason.removeprefix(REFUSED) for reject in result.rejects if reject.reason.startswith(REFUSED)
@@ -63,7 +64,7 @@ class FirstRefusals:
         self._hashes: list[str] = []
 
     def took(self, conversations: int) -> None:
-        """So many were taken."""
+        """So many have written chunks."""
         self._refusals.taken += conversations
 
     def refused(self, content_hash: str, code: str) -> None:

@@ -27,6 +27,10 @@ from ray_import.sink.sqlite_runs import SqliteRuns
 __all__ = ["APPLICATION_ID", "SqliteSink"]
 
 _INSERT_CHUNK = f"INSERT INTO conversation_chunks VALUES ({', '.join('?' * len(ChunkRow._fields))})"  # noqa: S608 - only marks
+_PROVES_NOTHING = (  # imports of user ?1 that failed before they wrote any chunks
+    "SELECT id FROM import_jobs WHERE user_id = ?1 AND status = 'failed' AND id NOT IN"
+    " (SELECT import_id FROM imported_conversations WHERE user_id = ?1 AND chunk_count > 0)"
+)
 _KEPT = "SELECT 1 FROM import_rejects WHERE user_id = ? AND raw_hash = ?"
 _KEEP = (
     "INSERT INTO import_rejects (import_id, user_id, source_member, position, conversation_id, reason, raw, raw_hash)"
@@ -124,13 +128,15 @@ class SqliteSink(SqliteJobs, SqliteRuns):
         """See `Sink.takes_none`."""
         with self._translated():
             has_put_in = self._db.execute(
-                "SELECT 1 FROM imported_conversations WHERE user_id = ? AND import_id = ? LIMIT 1", (of.user_id, of.id)
+                "SELECT 1 FROM imported_conversations WHERE user_id = ? AND import_id = ? AND chunk_count > 0 LIMIT 1",
+                (of.user_id, of.id),
             ).fetchone()
             is_new = (
                 not hashes
                 or self._db.execute(
-                    "SELECT 1 FROM json_each(?3) WHERE value NOT IN"
-                    " (SELECT raw_hash FROM import_rejects WHERE user_id = ?1 AND import_id <> ?2) LIMIT 1",
+                    "SELECT 1 FROM json_each(?3) WHERE value NOT IN"  # noqa: S608
+                    " (SELECT raw_hash FROM import_rejects WHERE user_id = ?1 AND import_id <> ?2"
+                    f" AND import_id NOT IN ({_PROVES_NOTHING})) LIMIT 1",
                     (of.user_id, of.id, orjson.dumps(hashes).decode()),
                 ).fetchone()
             )
@@ -140,7 +146,8 @@ class SqliteSink(SqliteJobs, SqliteRuns):
         """See `Sink.withdraw_rejects`."""
         with self._translated(), self._transaction():
             deleted = self._db.execute(
-                "DELETE FROM import_rejects WHERE user_id = ? AND import_id = ? AND reason = ?",
+                "DELETE FROM import_rejects WHERE user_id = ?1 AND reason = ?3"  # noqa: S608
+                f" AND (import_id = ?2 OR import_id IN ({_PROVES_NOTHING}))",
                 (of.user_id, of.id, reason),
             ).rowcount
             earlier = self._db.execute(

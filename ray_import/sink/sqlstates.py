@@ -12,6 +12,8 @@ _OVERLOADED = ("57014",)
 _REFUSED = ("22", "23", "54000", "PGRST102", "PGRST121")
 _SET_UP = ("42883", "42P01", "3F000", "PGRST202", "PGRST205")
 _READ_ONLY = "25006"
+_OF_THE_SERVER = ("0A", "25", "26", "28", "3D", "3F", "42883", "42P01", "58", "XX")
+"""What no conversation can be to blame for: the server's state, the session, the schema."""
 _BUSY_STATUSES = ("408", "425", "429")
 _OVERLOADED_STATUSES = ("413", "504", "524", "544")
 """Too large, or not answered in time as the gateway, Cloudflare before it, or Supabase's own says it."""
@@ -63,10 +65,15 @@ def sink_error(code: str, retry_after_seconds: float = 0.0) -> SinkError:
 def error_of_write(error: SinkError) -> SinkError:
     """What `error` means where it came while conversations were written.
 
-    Any SQLSTATE that does not pass by itself may be raised by a trigger, a policy or a constraint because of what is
-    in one conversation: so it is a RowsRefused. What a gateway says, and that the database is read-only, is not.
+    A SQLSTATE that does not pass by itself may be raised by a trigger, a policy or a constraint because of what is
+    in one conversation: so it is a RowsRefused. What a gateway says is not, nor the codes for which the server is to
+    blame: a short fault of it would make rejects of whatever is being written.
     """
-    if type(error) is not SinkError or error.code == _READ_ONLY or not re.fullmatch("[0-9A-Z]{5}", error.code):
+    if (
+        type(error) is not SinkError
+        or error.code.startswith(_OF_THE_SERVER)
+        or not re.fullmatch("[0-9A-Z]{5}", error.code)
+    ):
         return error
     return RowsRefused(f"The database refuses a row ({error.code}).", error.hint, error.code)
 

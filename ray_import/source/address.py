@@ -17,10 +17,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"://[^/?#]*@")
 _ANY_USER = re.compile(r"://.*@", re.DOTALL)
 _ENDS_WITH_SCHEME = re.compile(r"[A-Za-z0-9+.-]+\Z")
-_NO_PORT = re.compile(r"://[^/\[]*:(?!\d*(?:[/,]|\Z))")
-"""A colon behind a host that begins no port: what follows may be a password, cut off at its first / or #."""
-_OF_HOSTS = ("http", "https")
-_OF_PATHS = ("http", "https", "supabase", "sqlite")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_OF_PATHS = ("supabase", "sqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +48,33 @@ def without_secrets(text: str) -> str:
     if not mark:
         return text
     place, *rest = re.split("[?#]", url, maxsplit=1)
-    scheme = _ENDS_WITH_SCHEME.search(before)
-    if scheme is not None and scheme[0].lower() in _OF_PATHS:
-        shown_place = _USER.sub("://", before + mark + place)
-        return f"{before}{mark}…" if scheme[0].lower() in _OF_HOSTS and _NO_PORT.search(shown_place) else shown_place
+    found = _ENDS_WITH_SCHEME.search(before)
+    scheme = found[0].lower() if found is not None else ""
+    if scheme in DEFAULT_PORTS:
+        return f"{before}{mark}{_host_and_path(url)}"
+    if scheme in _OF_PATHS:
+        return _USER.sub("://", before + mark + place)
     if "@" in "".join(rest):
         return f"{before}{mark}…"
     return _ANY_USER.sub("://", before + mark + place)
+
+
+def _host_and_path(url: str) -> str:
+    """What may be shown of `url`, without its scheme; another URL may follow in it.
+
+    Where an `@` follows the first / ? or #, what stands before may be a user and the beginning of a password that is
+    not escaped: then nothing behind the first colon is shown, and nothing at all where an `@` stands before it, too.
+    """
+    authority, *_ = re.split("[/?#]", url, maxsplit=1)
+    behind, mark, other = url[len(authority) :].partition("://")
+    if ":" in authority and "@" in behind:
+        return "…" if "@" in authority else f"{authority.partition(':')[0]}…"
+    host = authority.rpartition("@")[2]
+    name, colon, port = host.rpartition(":")
+    if colon and not host.endswith("]") and not port.isdecimal():  # a password without its host
+        return f"{name.partition(':')[0]}…"
+    path, *query = re.split("[?#]", behind, maxsplit=1)
+    return host + path + (mark + _host_and_path(other) if mark and not query else "")
 
 
 def label_of(source: str | os.PathLike[str]) -> str:
@@ -138,7 +156,7 @@ def _with_own_host_allowed(address: HttpAddress, rules: SourceRules) -> HttpAddr
 def allowed_origin(url: str) -> AllowedHost:
     """The host and port of an http(s) URL, as `SourceRules.allowed_hosts` holds them."""
     parts = urlsplit(url)
-    return AllowedHost((parts.hostname or "").rstrip("."), parts.port or {"http": 80}.get(parts.scheme, 443))
+    return AllowedHost((parts.hostname or "").rstrip("."), parts.port or DEFAULT_PORTS.get(parts.scheme, 443))
 
 
 def in_project(label: str, name: str, path: str) -> HttpAddress:

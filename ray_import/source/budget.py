@@ -55,8 +55,20 @@ class Budget:
         if self._left_bytes < 0:
             raise self._too_much(name, self._most_bytes, "")
 
+    def upto(self, name: str) -> Upto:
+        """Counts the bytes of a stream as unpacked, once, however often the stream is read."""
+        counted = 0
+
+        def count_upto(end: int) -> None:
+            nonlocal counted
+            if end > counted:
+                more, counted = end - counted, end
+                self.unpack(more, name)
+
+        return count_upto
+
     def copy(self, size: int, name: str) -> None:
-        """Counts `size` bytes that are to be written to a temporary file."""
+        """Counts `size` bytes that are to be written to a temporary file, each time that they are."""
         self._left_copied -= size
         if self._left_copied < 0:
             raise self._too_much(name, self._most_copied, " of archives")
@@ -94,19 +106,6 @@ class Budget:
             f"{self._source_bytes:,}: no export packs that well.",
             _HINT,
         )
-
-
-def upto(count: Callable[[int, str], None], name: str) -> Upto:
-    """Counts the bytes of a stream with `count`, once, however often the stream is read."""
-    counted = 0
-
-    def count_upto(end: int) -> None:
-        nonlocal counted
-        if end > counted:
-            more, counted = end - counted, end
-            count(more, name)
-
-    return count_upto
 
 
 def uncounted(_end: int) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from ray_import.errors import ConfigError
 from ray_import.settings import ReadLimits
 from ray_import.source.address import HttpAddress, address_of
-from ray_import.source.export import Export
+from ray_import.source.export import Export, in_reading_order
 from ray_import.source.files import PermittedPath, permitted
 from ray_import.source.finder import Finder
-from ray_import.source.names import shard_order, shown
+from ray_import.source.names import shown
 from ray_import.source.patience import PATIENCE, Patience
 
 LIMITS = ReadLimits()
@@ -32,8 +32,7 @@ def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, pat
         finder = _looked_into(address, permitted(address, limits.sources))
     if not finder.members:
         raise finder.failure()
-    members = sorted(finder.members, key=lambda member: shard_order(member.name))
-    return Export(finder.where, tuple(members), tuple(finder.problems))
+    return Export(finder.where, in_reading_order(finder.members), tuple(finder.problems))
 
 
 def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> Finder:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from ray_import.errors import SourceError, UnsafeArchive
 from ray_import.records import Problem, trailing_data
-from ray_import.source.budget import Budget, upto
+from ray_import.source.budget import Budget
 from ray_import.source.reasons import TrailingData, in_words
 from ray_import.source.streams import DAMAGE, Opener, ReadAt, data_of, entry_of_zip, opening, read_at_of, window
 
@@ -22,7 +22,8 @@ COPY_BYTES = 1024 * 1024
 class Copy:
     """An Opener of what `outer` holds, to go back and forth in at no cost. The first open makes a temporary file.
 
-    The file is closed with the Copy, or by `close`, once no stream of it is open; an open after that makes it again.
+    The file is closed with the Copy, or by `close`, once no stream of it is open; an open after that makes it again,
+    and counts its bytes again.
     Opening raises SourceError if there is no room for its `size` (None if only reading tells), UnsafeArchive if it
     exceeds `at_most`, UnsafeSource if it exceeds the budget, and one of DAMAGE. With `problems` the copy ends at the
     damage instead, which is added to them.
@@ -41,7 +42,6 @@ class Copy:
         self._outer = outer
         self._size = size
         self._budget = budget
-        self._upto = upto(budget.copy, name)
         self._at_most = at_most
         self._problems = problems
         self._file: tuple[ReadAt, int] | None = None
@@ -66,6 +66,7 @@ class Copy:
             while data := self._read(stream, written):
                 written += len(data)
                 self._refuse_too_much(written)
+                self._budget.copy(len(data), self.name)
                 rest = memoryview(data)
                 while rest:
                     with _room_for(self.name, self._size or written):
@@ -81,7 +82,6 @@ class Copy:
                 f"{self.name} unpacks to more than {self._at_most:,} bytes: no archive packs that well again.",
                 "If you trust it, unpack it and import the folder.",
             )
-        self._upto(written)
 
     def _read(self, stream: BinaryIO, at: int) -> bytes:
         try:

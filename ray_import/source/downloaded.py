@@ -7,15 +7,15 @@ from typing import BinaryIO
 
 from ray_import.errors import SourceError
 from ray_import.source.http import Answer, Client
-from ray_import.source.streams import ReadAt, read_at_of
+from ray_import.source.streams import ReadAt, opening, read_at_of
 
 
 def downloaded(client: Client, first: Answer, most_bytes: int) -> tuple[ReadAt, int]:
     """The whole object, and its length; the file is gone with the ReadAt, and with the process however that ends.
 
     `first` is an answer that is open already, of which a part is not used: all bytes come in one answer. A connection
-    that breaks begins again. Raises SourceRefused and its kinds, SourceError where there is no room for it or it has
-    more than `most_bytes`.
+    that breaks begins again. Raises SourceRefused and its kinds, ResourcesExhausted, SourceError where there is no room
+    for it or it has more than `most_bytes`.
     """
     label, why = client.address.label, _why(first)
     waiting: list[Answer] = [first] if not first.is_part else []
@@ -71,7 +71,8 @@ def _refuse_more_than(most_bytes: int, size: int, what: str) -> None:
 @contextmanager
 def _room_for(what: str, size: int | None) -> Iterator[None]:
     try:
-        yield
+        with opening():
+            yield
     except OSError as error:
         needs = f"{size:,} bytes" if size else "room"
         raise SourceError(

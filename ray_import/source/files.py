@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import BinaryIO
 from ray_import.errors import ConfigError, SourceNotAllowed
 from ray_import.settings import SourceRules
 from ray_import.source.names import shown
-from ray_import.source.streams import Opener, file
+from ray_import.source.streams import Opener, file, opening
 
 OpenFile = Callable[[Path], Opener]
 """Gives the opener of a path."""
@@ -53,7 +54,12 @@ def permitted(path: Path, rules: SourceRules) -> PermittedPath:
 
 def _file_below(folder: Path, path: Path) -> Opener:
     parts = path.relative_to(folder).parts
-    return lambda stack: stack.enter_context(_opened(folder, parts))
+
+    def open_file(stack: ExitStack) -> BinaryIO:
+        with opening():
+            return stack.enter_context(_opened(folder, parts))
+
+    return open_file
 
 
 def _opened(folder: Path, parts: tuple[str, ...]) -> BinaryIO:

@@ -19,7 +19,7 @@ from ray_import.errors import (
 from ray_import.records import Problem
 from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
-from ray_import.source.budget import Budget, upto
+from ray_import.source.budget import Budget
 from ray_import.source.copies import Copy
 from ray_import.source.export import Member
 from ray_import.source.names import MANIFEST, base_name, is_archive, is_conversations, product_of, shown
@@ -43,6 +43,7 @@ class Finder:
     members: list[Member] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     _errors: list[SourceError] = field(default_factory=list)
+    _missing: int = 0
     _budget: Budget = field(default_factory=lambda: Budget(0))
 
     def failure(self) -> SourceError:
@@ -57,6 +58,7 @@ class Finder:
         self._budget = Budget(size)
         with self._alone(name):
             self._in_stream(opener, name, size, MAX_DEPTH)
+        self._count_missing()
 
     def look_into_folder(self, folder: Path, open_file: Callable[[Path], Opener] = file) -> None:
         """All conversation files below `folder`; where there are none, all archives. Raises as `look_into_stream`."""
@@ -64,6 +66,7 @@ class Finder:
             entries = entries_of_folder(folder, self.problems, open_file)
             self._budget = Budget(sum(entry.size for entry in entries), len(entries))
             self._among(entries, self.where, "", MAX_DEPTH)
+        self._count_missing()
 
     def _in_stream(
         self, opener: Opener, name: str, size: int | None, depth: int, *, anywhere: Opener | None = None
@@ -74,7 +77,7 @@ class Finder:
         head = head_of(opener)
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         if head.startswith(b"\x1f\x8b"):
-            inner = gunzipped(opener, upto(self._budget.unpack, name))
+            inner = gunzipped(opener, self._budget.upto(name))
             copy = Copy(inner, name, None, self._budget, most_unpacked(size or 0), self.problems)
             self._in_stream(inner, name, None, depth - 1, anywhere=copy)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -141,10 +144,19 @@ class Finder:
             stream = listing_opener(stack)
             listing = stream.read(manifest.MAX_BYTES)
             stream.read(1)  # fails where the checksum is wrong
-            self.problems.extend(
-                Problem("missing_shard", self.where, f"{shard} is listed by the export and not in it")
-                for shard in manifest.missing_shards(listing, present)
-            )
+            for shard in manifest.missing_shards(listing, present):
+                self._missing += 1
+                if self._missing <= manifest.MAX_NAMED:
+                    name = shown(shard[: manifest.MAX_NAME_CHARACTERS])
+                    told = f"{name} is listed by the export and not in it"
+                    self.problems.append(Problem("missing_shard", self.where, told))
+
+    def _count_missing(self) -> None:
+        """Adds one problem for all missing shards that were not named."""
+        more = self._missing - manifest.MAX_NAMED
+        if more > 0:
+            told = f"{more:,} more files are listed by the export and not in it"
+            self.problems.append(Problem("missing_shard", self.where, told))
 
     @contextmanager
     def _alone(self, name: str, *, may_hold_none: bool = False) -> Iterator[None]:

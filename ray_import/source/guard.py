@@ -8,10 +8,8 @@ relies on a private attribute: if that is renamed, nothing is checked any more.
 """
 
 import re
-import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any, cast
 from urllib.request import getproxies, proxy_bypass
@@ -21,32 +19,15 @@ import httpx
 
 from ray_import.errors import SourceNotAllowed
 from ray_import.settings import AllowedHost, SourceRules
-from ray_import.source.address import HttpAddress
+from ray_import.source.address import DEFAULT_PORTS, HttpAddress
+from ray_import.source.dialing import NETWORK, Dialing, Network
 from ray_import.source.names import shown
 from ray_import.source.public import is_exempt, is_public, may_be_public
 from ray_import.source.waiting import Waiting
 from ray_import.source.watched import WatchedBackend, watch
 
-_PORTS = {"http": 80, "https": 443}
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 """Those of httpx."""
-
-
-def addresses_of(host: str) -> list[str]:
-    """The IP addresses of a host, in the system's order. Raises OSError."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """How names are resolved, and how connections to IP addresses are made."""
-
-    resolve: Callable[[str], Sequence[str]] = addresses_of
-    backend: httpcore.NetworkBackend = field(default_factory=httpcore.SyncBackend)
-
-
-NETWORK = Network()
 
 
 def refuse_inner(address: HttpAddress, url: str, *, redirected: bool = False) -> None:
@@ -70,7 +51,7 @@ def refuse_inner(address: HttpAddress, url: str, *, redirected: bool = False) ->
 
 def _host_and_port(url: httpx.URL) -> tuple[str, int]:
     """The host as it is connected to, in ASCII without brackets."""
-    return url.raw_host.decode("ascii"), url.port or _PORTS.get(url.scheme, 0)
+    return url.raw_host.decode("ascii"), url.port or DEFAULT_PORTS.get(url.scheme, 0)
 
 
 def _not_public(address: HttpAddress, host: str) -> SourceNotAllowed:
@@ -94,14 +75,14 @@ def guarded(
 
 class _Guarded(httpx.BaseTransport):
     """Through the proxy of the environment where there is one for the URL, which then resolves the name. Else through
-    `_Checked`. Raises what httpx raises, and SourceNotAllowed."""
+    `_checked`. Raises what httpx raises, and SourceNotAllowed."""
 
     def __init__(
         self, address: HttpAddress, trusted: SSLContext, network: Network, waiting: Waiting | None = None
     ) -> None:
         self._trusted = trusted
         self._waiting = waiting
-        checked = _Checked(address, network)
+        checked = _checked(address, network)
         self._direct = httpcore.ConnectionPool(
             ssl_context=trusted,
             max_connections=_LIMITS.max_connections,
@@ -143,38 +124,19 @@ class _Guarded(httpx.BaseTransport):
             transport.close()
 
 
-class _Checked(httpcore.NetworkBackend):
-    """Opens connections to public addresses and exempt hosts only. Raises SourceNotAllowed before anything is sent."""
+def _checked(address: HttpAddress, network: Network) -> Dialing:
+    """Opens connections to public addresses and exempt hosts only. Raises SourceNotAllowed before anything is sent.
 
-    def __init__(self, address: HttpAddress, network: Network) -> None:
-        self._address = address
-        self._network = network
+    A name with one address that is not public is refused: whoever owns such a name names inner addresses, too.
+    """
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        """To the first address of `host` that takes the connection. Where one of them is not public, none is used: who
-        names such a host names inner addresses, too."""
-        if is_exempt(self._address.rules, host, port):
-            return self._network.backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        try:
-            addresses = self._network.resolve(host)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(type(error).__name__) from error
+    def check(host: str, port: int, addresses: Sequence[str]) -> None:
+        if is_exempt(address.rules, host, port):
+            return
         if not addresses or not all(is_public(one) for one in addresses):
-            raise _not_public(self._address, host)
-        *others, last = addresses
-        for one in others:
-            try:
-                return self._network.backend.connect_tcp(one, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return self._network.backend.connect_tcp(last, port, timeout, local_address, socket_options)
+            raise _not_public(address, host)
+
+    return Dialing(network, check)
 
 
 class _Body(httpx.SyncByteStream):

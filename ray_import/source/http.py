@@ -14,11 +14,13 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from ray_import import __version__
-from ray_import.errors import SourceRefused
-from ray_import.source.address import HttpAddress
-from ray_import.source.guard import NETWORK, Network, guarded, refuse_inner
+from ray_import.errors import SourceError, SourceRefused
+from ray_import.source.address import DEFAULT_PORTS, HttpAddress
+from ray_import.source.dialing import NETWORK, Network
+from ray_import.source.guard import guarded, refuse_inner
 from ray_import.source.patience import Patience
 from ray_import.source.refusals import Refusal, changed, error_of, refusal, unavailable
+from ray_import.source.streams import exhausted, opening
 from ray_import.source.waiting import Waiting
 from ray_import.source.watched import watch
 
@@ -31,7 +33,6 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _USER_AGENT = f"ray-import/{__version__}"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Answer:
 
 
 class Client:
-    """Asks for bytes of one object. All errors are SourceRefused and SourceUnavailable, and name its label alone."""
+    """Asks for bytes of one object. Raises SourceRefused and its kinds, which name its label alone, and
+    ResourcesExhausted if this process can open no more files."""
 
     def __init__(self, address: HttpAddress, patience: Patience, network: Network = NETWORK) -> None:
         """Waits are counted, and end, where `patience` has a `waiting`."""
@@ -205,9 +207,11 @@ class Client:
         except httpx.TransportError:
             raise unavailable(self.address, "the connection broke off") from None
 
-    def _not_connected(self, error: BaseException | None) -> SourceRefused:
+    def _not_connected(self, error: BaseException | None) -> SourceError:
         label = self.address.label
         while error is not None:
+            if isinstance(error, OSError) and (failure := exhausted(error)):
+                return failure
             if isinstance(error, ssl.SSLCertVerificationError):
                 return SourceRefused(f"{label} is not read: the server's certificate is not trusted.")
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
@@ -218,8 +222,9 @@ class Client:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Made once: reading all certificates takes as long as a request."""
-    return httpx.create_ssl_context()
+    """Made once: reading all certificates takes as long as a request. Raises ResourcesExhausted."""
+    with opening():
+        return httpx.create_ssl_context()
 
 
 def _watch(client: httpx.Client, waiting: Waiting) -> None:
@@ -262,4 +267,4 @@ def _number(text: str) -> int | None:
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -8,6 +8,11 @@ from ray_import.source.names import base_name, is_conversations
 
 MAX_BYTES = 16 * 1024 * 1024
 
+MAX_NAMED = 20
+"""Missing shards of one source that are problems of their own; of all others only the number is a problem."""
+MAX_NAME_CHARACTERS = 100
+"""Of a missing shard's name in a problem."""
+
 
 def missing_shards(manifest: bytes, present: list[str]) -> list[str]:
     """Base names of the shards that `manifest` lists and `present` (member names) lacks.

@@ -108,9 +108,7 @@ def entry_of_zip(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
 
 def unpacked(packed: Opener, entry: zipfile.ZipInfo) -> Opener:
     """What the data of an entry holds, which `packed` opens."""
-    if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(of_entry(packed, entry))))
-    return lambda stack: cast("BinaryIO", stack.enter_context(zipfile.ZipExtFile(packed(stack), "r", entry)))
+    return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(of_entry(packed, entry))))
 
 
 def head_of(opener: Opener) -> bytes:

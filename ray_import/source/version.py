@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ray_import.errors import ConfigError, SourceNotAllowed
-from ray_import.settings import ReadLimits, SourceRules
+from ray_import.settings import SourceRules
 from ray_import.source.address import ANY_SOURCE, address_of, label_of
 from ray_import.source.files import permitted
 from ray_import.source.http import Client
@@ -21,7 +21,6 @@ def version_of(source: str | os.PathLike[str], patience: Patience = PATIENCE, ru
     """
     address = address_of(source, rules)
     if not isinstance(address, Path):
-        patience = patience.for_source(address.label, ReadLimits())
         with closing(Client(address, patience)) as client:
             answer = patience.persist(lambda: client.get(0, 1))
             answer.close()

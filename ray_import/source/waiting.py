@@ -20,7 +20,8 @@ class Waiting:
 
     Time in which nobody waits for the server does not count: while a reader parses, or waits until somebody takes what
     it has read. Of several threads that wait at the same time, a second counts once. `clock` gives seconds that only
-    grow. With `gives_up` a slow source ends its reading with SourceSlow; the deadline ends every reading.
+    grow. With `gives_up` a slow source ends its reading with SourceSlow, and so does one that reaches the deadline;
+    without it, the deadline ends the reading for good.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class Waiting:
         """How many seconds may be waited in all.
 
         That is `SourcePace.deadline_seconds` and one more for each MB that the server has announced or sent, whichever
-        is more. No more than `ReadLimits.max_download_bytes` count for that: a server may announce what it likes.
+        is more. No more than `ReadLimits.max_download_bytes` count for that: a server may announce what it likes. What
+        is announced does not count with `gives_up`, or a server could buy a place that others need.
         """
-        extra_bytes = min(max(self._announced_bytes, self._received_bytes), self._most_extra_bytes)
+        announced_bytes = 0 if self._gives_up else self._announced_bytes
+        extra_bytes = min(max(announced_bytes, self._received_bytes), self._most_extra_bytes)
         return self._pace.deadline_seconds + extra_bytes / BYTES_PER_SECOND
 
     @property
@@ -102,6 +105,8 @@ class Waiting:
         """Raises SourceRefused where the deadline is over, SourceSlow where the source is slow and to be given up."""
         seconds = self.seconds
         if seconds >= self.deadline_seconds:
+            if self._gives_up:
+                raise self._slow(self._received_bytes, seconds)
             raise SourceRefused(
                 f"{self._label} is too slow: {self._received_bytes:,} bytes came in {seconds:,.0f} s of waiting for its"
                 " server.",
@@ -111,13 +116,13 @@ class Waiting:
         if period_seconds < self._pace.slow_after_seconds:
             return
         if self._gives_up and self._period_bytes < self._pace.slow_bytes_per_second * period_seconds:
-            raise SourceSlow(
-                f"{self._label} is slow: {self._period_bytes:,} bytes came in {period_seconds:,.0f} s of waiting for"
-                " its server.",
-                "It is read again beside the others.",
-            )
+            raise self._slow(self._period_bytes, period_seconds)
         with self._lock:
             self._period_began, self._period_bytes = seconds, 0
+
+    def _slow(self, size_bytes: int, seconds: float) -> SourceSlow:
+        what = f"{self._label} is slow: {size_bytes:,} bytes came in {seconds:,.0f} s of waiting for its server."
+        return SourceSlow(what, "It is read again beside the others.")
 
     def begin_again(self) -> None:
         """Forgets what was waited: the deadline is that of what comes next."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpcore
 import httpx
 
+from ray_import.source.dialing import Dialing
 from ray_import.source.waiting import LEAST_TIMEOUT_SECONDS, Waiting
 
 _Result = TypeVar("_Result")
@@ -47,7 +48,7 @@ class WatchedBackend(httpcore.NetworkBackend):
 def watch(transport: httpx.HTTPTransport, waiting: Waiting) -> None:
     """Counts all waits of a transport on sockets. httpx has no public way to a transport's network back end."""
     pool = transport._pool  # noqa: SLF001
-    pool._network_backend = WatchedBackend(pool._network_backend, waiting)  # noqa: SLF001
+    pool._network_backend = WatchedBackend(Dialing(), waiting)  # noqa: SLF001
 
 
 class _WatchedStream(httpcore.NetworkStream):

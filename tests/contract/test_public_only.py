@@ -14,7 +14,7 @@ from ray_import.importing.sources import open_sources
 from ray_import.settings import AllowedHost, ReadLimits, SourceRules
 from ray_import.source import http
 from ray_import.source.address import HttpAddress, address_of
-from ray_import.source.guard import Network
+from ray_import.source.dialing import Network
 from ray_import.source.http import Client
 from ray_import.source.patience import Patience
 from ray_import.source.version import version_of

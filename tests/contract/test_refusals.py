@@ -11,8 +11,12 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
+from ray_import.chunks.rows import Import
 from ray_import.credentials import SupabaseAccess
 from ray_import.errors import ConfigError, EverythingRefused, SinkBusy, SinkError
+from ray_import.importing.batching import batches_of
+from ray_import.importing.sources import open_sources
+from ray_import.importing.work import Work, import_batch
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import RunOf, Sink
 from ray_import.sink.postgres import PostgresDatabase
@@ -27,7 +31,7 @@ from tests.contract.destinations import (
     reject_of,
     rows_for,
 )
-from tests.contract.engines import imported, reimported
+from tests.contract.engines import STARTED_AT, imported, reimported
 from tests.gateway.postgres import Database
 from tests.gateway.server import Gateway
 from tests.unit.importing.runs import SETTINGS as IN_ONE_BATCH
@@ -40,10 +44,8 @@ CANARY = "xyzzy-from-the-garden"
 OF_SQLITE = "SQLITE_CONSTRAINT_TRIGGER"
 ALL = "NEW.user_id IS NOT NULL"
 THE_POISONOUS = f"NEW.content LIKE '%{CANARY}%'"
-CODES = (
-    "P0001", "22000", "23505", "23503", "42501", "42P01", "42883", "XX000", "PT503", "PT401", "28000", "3D000", "RI001",
-    "RI002", "ZZZZZ",
-)  # fmt: skip
+CODES = ("P0001", "22000", "23505", "23503", "42501", "PT503", "PT401", "RI001", "RI002", "ZZZZZ")
+CODES_OF_THE_SERVER = ("58030", "XX000", "0A000", "25001", "28000", "3D000", "3F000", "42P01", "42883", "26000")
 PASSING_CODES = ("40001", "40P01", "55P03", "57014", "53100", "08006", "57P01")
 
 
@@ -159,6 +161,20 @@ def test_the_only_conversation_is_a_reject_when_it_is_refused(
         assert [reason for _, reason in kept(sink)] == [f"refused:{told}"] * 2
 
 
+@pytest.mark.parametrize("code", CODES_OF_THE_SERVER)
+def test_an_import_fails_and_keeps_no_rejects_when_the_code_says_that_the_server_is_at_fault(
+    server: PostgresTables, tmp_path: Path, code: str
+) -> None:
+    refuse(server, THE_POISONOUS, code)
+    export = export_of(tmp_path / "export", 5, poison=2)
+    with closing(server.open()) as sink:
+        summary = imported(export, sink, A_BATCH_EACH)
+        assert (summary.status, type(summary.error), summary.counts.imported) == ("failed", SinkError, 2)
+        assert isinstance(summary.error, SinkError)
+        assert (summary.error.code, kept(sink)) == (code, [])
+        assert CANARY not in told_of(sink, orjson.dumps(summary.as_dict()).decode() + told_by(summary.error))
+
+
 # --- everything ----------------------------------------------------------------------------------
 
 
@@ -183,6 +199,59 @@ def test_an_import_fails_and_keeps_no_rejects_when_every_conversation_is_refused
     no_more_refused(destination)
     with closing(destination.open()) as sink:
         assert imported(export, sink, settings, "import-2").counts.imported == count
+
+
+@BATCHES
+@pytest.mark.parametrize("count", [2, 45])
+def test_an_import_fails_when_every_conversation_is_refused_but_one_without_messages(
+    destination: DestinationUnderTest, tmp_path: Path, settings: Any, count: int
+) -> None:
+    told = refuse(destination, ALL)
+    empty = {**conversation("empty"), "mapping": {}, "current_node": None}
+    talks = [empty, *(conversation(f"c{i}", "Hello?", "Hello.") for i in range(count))]
+    export = written(tmp_path / "conversations.json", exported(talks))
+    with closing(destination.open()) as sink:
+        summary = imported(export, sink, settings)
+        assert isinstance(summary.error, EverythingRefused)
+        assert (summary.error.code, kept(sink)) == (told, [])
+        [user] = reimported({"bob": export}, sink, settings)
+        assert (user.state, told in str(user.error), kept(sink)) == ("failed", True, [])
+
+
+def killed_while_importing(export: Path, sink: Sink, import_id: str = "import-1") -> None:
+    """Leaves what an import does whose process dies when its workers are done, and before it looks at refusals."""
+    work = Work(Import(import_id, "ana", STARTED_AT), IN_ONE_BATCH)
+    sink.start_job(work.of, str(export), "host/1")
+    for batch in batches_of(open_sources([export], IN_ONE_BATCH.read).conversations(), 1):
+        import_batch(batch.payload, batch.number, batch.frames, work, sink)
+    sink.let_go("host/1")
+
+
+@BATCHES
+def test_an_import_fails_and_leaves_no_rejects_when_one_that_was_killed_had_everything_refused(
+    destination: DestinationUnderTest, tmp_path: Path, settings: Any
+) -> None:
+    told = refuse(destination, ALL)
+    export = export_of(tmp_path / "export", 30)
+    with closing(destination.open()) as sink:
+        killed_while_importing(export, sink)
+        assert len(kept(sink)) == 30
+        error = imported(export, sink, settings, "import-2").error
+        assert isinstance(error, EverythingRefused)
+        assert (error.code, kept(sink)) == (told, [])
+
+
+@BATCHES
+def test_what_is_refused_stays_a_reject_when_an_import_that_was_killed_had_put_others_in(
+    destination: DestinationUnderTest, tmp_path: Path, settings: Any
+) -> None:
+    told = refuse(destination, quota_of(destination, 3))
+    export = export_of(tmp_path / "export", 45)
+    with closing(destination.open()) as sink:
+        killed_while_importing(export, sink)
+        summary = imported(export, sink, settings, "import-2")
+        assert (summary.status, summary.counts.unchanged, summary.counts.rejected) == ("partial", 3, 42)
+        assert kept(sink) == [("import-1", f"refused:{told}")] * 42
 
 
 def test_only_the_user_whose_rows_are_refused_fails_when_a_run_goes_on(

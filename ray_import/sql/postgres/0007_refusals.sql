@@ -54,25 +54,37 @@ begin
     return v_left;
 end $$;
 
--- Whether this import has put no conversation in. False as well if p_hashes are given and all of them are kept as rejects
--- of earlier imports.
+-- The imports of a user that failed before they wrote any chunks: their rejects do not prove that a conversation is at fault.
+create or replace function public.ray_import_failed_without_chunks(p_user_id text)
+returns setof text language sql stable set search_path = '' as $$
+    select j.id from public.import_jobs j
+    where j.user_id = p_user_id and j.status = 'failed' and j.id not in (
+        select import_id from public.imported_conversations where user_id = p_user_id and chunk_count > 0);
+$$;
+
+-- Whether this import has written no chunks. False as well if p_hashes are given and all of them are kept as rejects of
+-- earlier imports; those that failed before they wrote any chunks do not count.
 create or replace function public.ray_import_takes_none(p_import_id text, p_user_id text, p_hashes jsonb)
 returns boolean language sql stable set search_path = '' as $$
     select not exists (
-            select from public.imported_conversations where user_id = p_user_id and import_id = p_import_id)
+            select from public.imported_conversations
+            where user_id = p_user_id and import_id = p_import_id and chunk_count > 0)
         and (jsonb_array_length(p_hashes) = 0 or exists (
             select from jsonb_array_elements_text(p_hashes) asked(hash) where not exists (
                 select from public.import_rejects
-                where user_id = p_user_id and raw_hash = asked.hash and import_id <> p_import_id)));
+                where user_id = p_user_id and raw_hash = asked.hash and import_id <> p_import_id
+                    and import_id not in (select public.ray_import_failed_without_chunks(p_user_id)))));
 $$;
 
--- Deletes what this import has kept as rejects for a reason. False if there was nothing, and earlier imports have kept
+-- Deletes what this import, and those that failed before they wrote any chunks, have kept as rejects for a reason. False
+-- if there was nothing, and earlier imports have kept
 -- rejects of the user for this reason.
 create or replace function public.ray_import_withdraw_rejects(p_import_id text, p_user_id text, p_reason text)
 returns boolean language plpgsql set search_path = '' as $$
 begin
     delete from public.import_rejects
-    where user_id = p_user_id and import_id = p_import_id and reason = p_reason;
+    where user_id = p_user_id and reason = p_reason
+        and (import_id = p_import_id or import_id in (select public.ray_import_failed_without_chunks(p_user_id)));
     return found or not exists (select from public.import_rejects where user_id = p_user_id and reason = p_reason);
 end $$;
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
-from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS
+from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS, in_short
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
@@ -220,11 +220,16 @@ def test_every_user_ends_by_themselves(tmp_path: Path, database: Database) -> No
         assert user.attempts == 1
     for user_id, problem in PROBLEMS.items():
         assert (outcome.saved[user_id].error or "").startswith(problem)
-    assert max(len(user.error or "") for user in outcome.saved.values()) == MOST_TOLD_CHARACTERS + 1
+    assert max(len(user.error or "") for user in outcome.saved.values()) <= MOST_TOLD_CHARACTERS + 1
     assert outcome.shown[-1].states == {"complete": 2, "partial": 4, "failed": 6}
     assert {job.user_id: job.status for job in jobs(database)} == {
         kind: state for kind, (_, state) in KINDS.items() if state != "failed" or kind == "no export"
     }
+
+
+def test_in_short_cuts_an_error_when_it_is_longer_than_the_ledger_takes() -> None:
+    assert in_short("x" * (MOST_TOLD_CHARACTERS + 1)) == "x" * MOST_TOLD_CHARACTERS + "…"
+    assert in_short("x" * MOST_TOLD_CHARACTERS) == "x" * MOST_TOLD_CHARACTERS
 
 
 def always(error: ImporterError) -> list[ImporterError]:

@@ -1,6 +1,7 @@
 """When it is no fault of a conversation that it is refused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,10 +41,10 @@ def test_code_of_all_is_none_at_the_end_when_others_are_unchanged(unchanged: int
     assert found.code_of_all(at_end=True) == at_end
 
 
-@pytest.mark.parametrize("taken", [{"imported": 1}, {"empty": 1}])
-def test_code_of_all_is_none_when_one_was_taken(taken: dict[str, int]) -> None:
+@pytest.mark.parametrize(("taken", "code"), [({"imported": 1}, None), ({"empty": 1}, "X")])
+def test_code_of_all_is_none_only_when_one_has_written_chunks(taken: dict[str, int], code: str | None) -> None:
     found = refusals(result(*["refused:X"] * 30), result(**taken))
-    assert (found.code_of_all(), found.code_of_all(at_end=True)) == (None, None)
+    assert (found.code_of_all(), found.code_of_all(at_end=True)) == (code, code)
 
 
 def test_code_of_all_is_none_when_there_are_two_codes() -> None:
@@ -94,6 +95,16 @@ def test_put_halving_finds_each_and_asks_once_when_another_worker_has_put_someth
     outcomes = put_halving(destination.rows, destination.put, FirstRefusals(takes_none))
     assert [outcome.refused for outcome in outcomes] == ["X"] * 64
     assert asked == [20]
+
+
+def test_put_halving_stops_when_all_that_was_taken_has_no_chunks() -> None:
+    destination = Refusing([False, *[True] * 30])
+
+    def put(part: Sequence[ConversationRows]) -> list[Replaced]:
+        return [replace(one, written=0) for one in destination.put(part)]
+
+    with pytest.raises(EverythingRefused):
+        put_halving(destination.rows, put, FirstRefusals(lambda _: True))
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))

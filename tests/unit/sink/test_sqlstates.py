@@ -70,7 +70,11 @@ def test_sink_error_ends_its_message_with_one_full_stop(code: str) -> None:
     assert not told.endswith((": .", ".."))
 
 
-RAISED_BY_TRIGGERS = ("P0001", "PT503", "PGRST", "42501", "42P01", "42883", "XX000", "28000", "3D000", "0A000", "ZZZZZ")
+RAISED_BY_TRIGGERS = ("P0001", "PT503", "PGRST", "42501", "42601", "54001", "ZZZZZ")
+OF_THE_SERVER = (
+    "XX000", "XX001", "58000", "58030", "25001", "25006", "25P02", "28000", "28P01", "0A000", "3D000", "3F000", "42P01",
+    "42883", "26000",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("code", [*REFUSED, *RAISED_BY_TRIGGERS])
@@ -81,7 +85,7 @@ def test_error_of_write_is_a_refused_row_when_the_code_does_not_pass_by_itself(c
     assert error.hint == sink_error(code).hint
 
 
-@pytest.mark.parametrize("code", [*BUSY, *OVERLOADED, "25006", "401", "403", "540", "PGRST202", "PGRST301"])
+@pytest.mark.parametrize("code", [*BUSY, *OVERLOADED, *OF_THE_SERVER, "401", "403", "540", "PGRST202", "PGRST301"])
 def test_error_of_write_stays_what_it_is_when_no_row_can_be_to_blame(code: str) -> None:
     error = sink_error(code)
     assert error_of_write(error) is error

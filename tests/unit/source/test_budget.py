@@ -1,10 +1,13 @@
+import gc
 import gzip
 import io
+import json
 import os
 import resource
 import struct
 import tarfile
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,12 +17,17 @@ from typing import Any
 import pytest
 
 from ray_import.errors import NotAnExport, ResourcesExhausted, SourceError, UnsafeArchive, UnsafeSource
-from ray_import.importing.sources import open_sources
+from ray_import.importing.sources import Sources, open_sources
 from ray_import.reader.conversations import read_conversations
-from ray_import.settings import ReadLimits
+from ray_import.settings import ReadLimits, SourceRules
 from ray_import.source import archives, budget
+from ray_import.source.address import HttpAddress
 from ray_import.source.containers import open_export
+from ray_import.source.downloaded import downloaded
 from ray_import.source.export import Export
+from ray_import.source.files import permitted
+from ray_import.source.http import Answer, Client
+from ray_import.source.patience import Patience
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 STORED = zipfile.ZIP_STORED
@@ -218,6 +226,56 @@ def test_members_can_be_read_again_when_their_copies_were_closed(tmp_path: Path)
         assert contents(export) == members
 
 
+def twins(archives: int, shards: int) -> bytes:
+    """A ZIP with so many packed exports in it, all of one name, with so many shards each."""
+    exports = [
+        {f"conversations-{i}.json": exported([conversation(f"{name}-{i}")]) for i in reversed(range(shards))}
+        for name in range(archives)
+    ]
+    with warnings.catch_warnings(action="ignore"):  # of names that are there already
+        return zipped([("a.zip", zipped(members)) for members in exports])
+
+
+def read_ids(sources: Sources) -> list[str]:
+    return [json.loads(raw.data)["conversation_id"] for raw in sources.conversations()]
+
+
+@pytest.mark.parametrize("outer", [1, 2])
+def test_conversations_copy_each_archive_at_most_once_when_many_have_the_same_name(
+    tmp_path: Path, temporary: TemporaryFiles, outer: int
+) -> None:
+    archives, shards = budget.MAX_OPEN_COPIES + 4, 3
+    data = twins(archives, shards)
+    if outer > 1:
+        with warnings.catch_warnings(action="ignore"):
+            data = zipped([("o.zip", data)] * outer)
+    sources = open_sources([written(tmp_path / "x.zip", data)], ReadLimits())
+    before = len(temporary.made)
+    ids = read_ids(sources)
+    assert len(temporary.made) - before <= outer * archives + (outer if outer > 1 else 0)
+    assert ids == [f"{name}-{i}" for name in range(archives) for i in range(shards)] * outer
+    assert sources.problems == []
+
+
+def test_conversations_copy_an_archive_once_when_it_is_the_only_one(tmp_path: Path, temporary: TemporaryFiles) -> None:
+    sources = open_sources([written(tmp_path / "x.zip", twins(1, 20))], ReadLimits())
+    assert read_ids(sources) == [f"0-{i}" for i in range(20)]
+    assert len(temporary.made) == 1
+
+
+def test_a_member_is_refused_when_making_its_copies_again_exceeds_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: TemporaryFiles
+) -> None:
+    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 0)
+    data, members = portal(budget.MAX_OPEN_COPIES + 1)
+    export = open_export(written(tmp_path / "x.zip", data))
+    for _ in range(5):
+        assert contents(export) == members
+    with pytest.raises(UnsafeSource, match="bytes of archives are unpacked"):
+        [contents(export) for _ in range(2 * budget.MAX_COPIED_RATIO)]
+    assert temporary.written_bytes <= budget.MAX_COPIED_RATIO * len(data)
+
+
 # --- how many ------------------------------------------------------------------------------------
 
 
@@ -289,6 +347,7 @@ def test_a_tar_is_refused_when_a_header_in_it_is_too_large(tmp_path: Path) -> No
 @contextmanager
 def files_left(count: int) -> Iterator[None]:
     """So many files may be opened in here."""
+    gc.collect()  # files that other tests left open would be closed in here at any time
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with ExitStack() as stack:
         held = [os.dup(0) for _ in range(100)]  # the holes between descriptors are filled by these
@@ -351,3 +410,29 @@ def test_open_export_names_the_reason_when_a_disk_fails(tmp_path: Path, monkeypa
 def test_open_export_tells_another_product_when_only_names_of_its_files_are_known(tmp_path: Path) -> None:
     with pytest.raises(NotAnExport, match="Grok"):
         open_export(written(tmp_path / "x.zip", zipped({"ttl/prod-grok-backend.json": b"{}", "a.png": b""})))
+
+
+def test_opening_a_permitted_file_says_so_when_no_more_files_may_be_opened(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", JSON)
+    opener = permitted(path, SourceRules((str(tmp_path),))).open_file(path)
+    with files_left(1), ExitStack() as stack, pytest.raises(ResourcesExhausted):
+        opener(stack)
+
+
+def test_client_says_so_when_no_more_files_may_be_opened() -> None:
+    waits: list[float] = []
+    client = Client(
+        HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), Patience(sleep=waits.append)
+    )
+    with files_left(0), pytest.raises(ResourcesExhausted, match=r"this process may open \d+ at a time"):
+        client.patience.persist(client.get)
+    client.close()
+    assert waits == []
+
+
+def test_downloaded_says_so_when_no_more_files_may_be_opened() -> None:
+    client = Client(HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), Patience())
+    first = Answer(0, len(JSON), len(JSON), "", is_part=False, pieces=iter([JSON]))
+    with files_left(0), pytest.raises(ResourcesExhausted, match=r"this process may open \d+ at a time"):
+        downloaded(client, first, 10**6)
+    client.close()

@@ -225,6 +225,16 @@ def test_source_is_given_up_when_only_waits_between_attempts_pass() -> None:
     assert clock.now - began == pytest.approx(30, abs=0.01)
 
 
+def test_source_is_given_up_at_the_deadline_when_its_server_has_announced_more_than_it_sends() -> None:
+    clock = Clock()
+    waiting = waiting_with(clock, gives_up=True)
+    waiting.announce(20_000 * MB)
+    began = clock.now
+    error = read_until_error(connected(Stream(clock, 1.0, b"x" * 1100), waiting))
+    assert isinstance(error, SourceSlow)
+    assert 600 <= clock.now - began <= 602
+
+
 def test_deadline_begins_anew_when_waiting_begins_again() -> None:
     clock = Clock()
     waiting = waiting_with(clock)
