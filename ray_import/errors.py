@@ -5,17 +5,23 @@
     ├─ SourceError               the export cannot be read
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
     │  ├─ UnsafeArchive          encrypted, or made to exhaust who opens it
+    │  │  └─ UnsafeSource        all archives of a source are too much together: nothing of it is read
+    │  ├─ ResourcesExhausted     this process or machine can open no more files: nothing of it can be read
     │  └─ SourceRefused          a server does not give it, or not any more: nothing of it can be read
-    │     └─ SourceUnavailable   not for the moment: worth another try
+    │     ├─ SourceUnavailable   not for the moment: worth another try
+    │     ├─ SourceSlow          its server is slow: it is read again where slow servers hold up nobody
+    │     └─ SourceNotAllowed    the rules for lists of users forbid it
     ├─ RecordError               one conversation cannot be read: it becomes a reject
     ├─ SinkError                 the destination refuses for good
     │  ├─ SinkBusy               it is taken, or away, for the moment: worth another try
     │  ├─ SinkOverloaded         what it was given is too much at once: worth another try in smaller parts
-    │  └─ RowsRefused            it refuses what is in the rows: the conversation to blame becomes a reject
+    │  ├─ RowsRefused            it refuses what is in the rows: the conversation to blame becomes a reject
+    │  └─ EverythingRefused      it refuses whatever the import brings, with one code: no conversation is to blame
     ├─ ImportRunning             exit code 2: another import of the same user, or run over the same, is at it
     ├─ LeaseLost                 another import, or run, has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
     │  └─ PayloadLost            what was read is gone, or found no room: worth reading again
+    ├─ ResultsNotWritten         standard output is full, say
     └─ Interrupted               somebody asked to stop
 
 An error carries ids and places, never the words of a conversation. It is made of positional
@@ -57,6 +63,14 @@ class UnsafeArchive(SourceError):
     pass
 
 
+class UnsafeSource(UnsafeArchive):
+    pass
+
+
+class ResourcesExhausted(SourceError):
+    pass
+
+
 class SourceRefused(SourceError):
     pass
 
@@ -66,6 +80,14 @@ class SourceUnavailable(SourceRefused):
 
     retry = True
     retry_after_seconds: float = 0.0
+
+
+class SourceSlow(SourceRefused):
+    """Raised only where the reader was told to give up a slow source (see `Waiting`)."""
+
+
+class SourceNotAllowed(SourceRefused):
+    pass
 
 
 class RecordError(ImporterError):
@@ -105,6 +127,10 @@ class RowsRefused(SinkError):
     pass
 
 
+class EverythingRefused(SinkError):
+    pass
+
+
 class ImportRunning(ImporterError):
     exit_code = 2
 
@@ -119,6 +145,10 @@ class ClusterError(ImporterError):
 
 class PayloadLost(ClusterError):
     retry = True
+
+
+class ResultsNotWritten(ImporterError):
+    pass
 
 
 class Interrupted(ImporterError):

@@ -4,13 +4,14 @@ Those of which there are hundreds per MB are named tuples: a frozen dataclass ta
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about a source that its user has to know: it makes the import `partial`.
+    """Something about a source that its user has to know: it makes the import `partial`, unless it is `harmless`.
 
     `kind` is a word that can be counted (`truncated`, `missing_shard` …), `where` a member or path.
     """
@@ -18,6 +19,19 @@ class Problem:
     kind: str
     where: str
     detail: str
+    harmless: bool = False
+
+
+def lacks(problems: Iterable[Problem]) -> bool:
+    """Whether something of the source may be missing."""
+    return any(not problem.harmless for problem in problems)
+
+
+def trailing_data(where: str) -> Problem:
+    """What is told of a gzip behind whose end something stands. What the gzip held is whole: its checksum is right."""
+    return Problem(
+        "trailing_data", where, "something that is no gzip follows the gzip's end; it is ignored", harmless=True
+    )
 
 
 def reject_problem(member: str, position: int, reason: str) -> Problem:

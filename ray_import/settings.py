@@ -36,6 +36,54 @@ class ChunkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SourcePace:
+    """How slow the server of a source may be. All seconds are seconds spent waiting for the server."""
+
+    slow_bytes_per_second: int = 1024
+    slow_after_seconds: float = 30.0
+    """A source that sends less than `slow_bytes_per_second` over so many seconds is slow."""
+    deadline_seconds: float = 600.0
+    """One second is added for each MB that the server announces (see `Waiting.deadline_seconds`)."""
+
+    @property
+    def silent_after_seconds(self) -> float:
+        """Where nothing has come for so long, other users need not wait until the source turns out to be slow."""
+        return self.slow_after_seconds / 3
+
+    def __post_init__(self) -> None:
+        if self.slow_bytes_per_second < 0:
+            raise ConfigError(f"--slow-bytes-per-second {self.slow_bytes_per_second} cannot be: 0 at least.")
+        if not self.slow_after_seconds > 0:
+            raise ConfigError(f"--slow-after-seconds {self.slow_after_seconds:g} cannot be: it has to be more than 0.")
+        if not self.deadline_seconds > 0:
+            raise ConfigError(
+                f"--source-deadline-seconds {self.deadline_seconds:g} cannot be: it has to be more than 0."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHost:
+    """A host that is exempt from `public_only`. `name` is in lower case ASCII, without brackets or a trailing dot;
+    without a `port`, every port is meant."""
+
+    name: str
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """Which sources may be read, for lists that others have a part in. By default all may.
+
+    Files must lie below one of the absolute folders `files_under`, links resolved; None allows all files. With
+    `public_only` only https to public addresses is allowed, beside `allowed_hosts`.
+    """
+
+    files_under: tuple[str, ...] | None = None
+    public_only: bool = False
+    allowed_hosts: tuple[AllowedHost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReadLimits:
     """How much of an export is held at a time, and who says where a conversation ends.
 
@@ -45,11 +93,17 @@ class ReadLimits:
 
     window_bytes: int = 512 * 1024
     max_conversation_bytes: int = 256 * 1024 * 1024
+    """One that is larger is a reject (`too_large`), of which the first and last 64 KB are kept."""
     reader: Reader = "auto"
     max_download_bytes: int = 20 * 1024**3
     """Of a source on a server that gives no ranges: it goes to a temporary file."""
+    pace: SourcePace = field(default_factory=SourcePace)
+    """Of a source on a server."""
+    sources: SourceRules = field(default_factory=SourceRules)
 
     def __post_init__(self) -> None:
+        if self.max_conversation_bytes < 1:
+            raise ConfigError(f"--max-conversation-bytes {self.max_conversation_bytes} cannot be: 1 at least.")
         if self.max_download_bytes < 1:
             raise ConfigError(f"--max-download-bytes {self.max_download_bytes} cannot be: 1 at least.")
 
@@ -62,6 +116,9 @@ class FlowLimits:
     """What Ray costs, it costs a batch: with 1 MB an import took 1.3 times the CPU, with 8 MB more memory."""
     batches_per_worker: int = 2
     """One is worked on while the next waits: more only takes memory."""
+    max_batch_seconds: int = 60
+    """CPU time, of which 4 MB take a fraction of a second, and a conversation of 256 MB some 10 s. Waiting for the
+    destination takes none, nor does a busy machine."""
 
     @property
     def bytes_per_worker(self) -> int:
@@ -71,6 +128,8 @@ class FlowLimits:
     def __post_init__(self) -> None:
         if not 1 <= self.batch_bytes <= 32 * 1024 * 1024:
             raise ConfigError(f"A batch of {self.batch_bytes} bytes cannot be: 1 to 33554432 (32 MiB).")
+        if self.max_batch_seconds < 1:
+            raise ConfigError(f"--max-batch-seconds {self.max_batch_seconds} cannot be: 1 at least.")
 
 
 @dataclass(frozen=True, slots=True)

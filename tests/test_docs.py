@@ -136,8 +136,8 @@ def test_the_names_are_found_in_the_code() -> None:
         "reject", "truncated", "damaged", "missing_shard", "trailing_data", "not_json", "source_failed",
     }  # fmt: skip
     assert reject_reasons() >= {
-        "invalid_json", "damaged", "too_large", "truncated", "ambiguous_node_keys", "kills_worker", "fault:",
-        "refused:",
+        "invalid_json", "damaged", "too_large", "truncated", "ambiguous_node_keys", "kills_worker", "too_slow",
+        "fault:", "refused:",
     }  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def test_every_code_that_is_told_apart_is_in_a_table_of_errors_and_no_other() ->
 @pytest.mark.parametrize(("code", "outcome"), ERRORS)
 def test_what_a_table_says_of_a_code_becomes_of_it(code: str, outcome: str) -> None:
     kinds = [kind for words, kind in KINDS.items() if outcome == words or outcome.startswith(f"{words}, `refused:")]
-    assert kinds == [type(sink_error(code, ""))]
+    assert kinds == [type(sink_error(code))]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,19 @@
 
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import typer.main
 
 from ray_import.settings import ChunkSettings, FlowLimits, ReadLimits
+from ray_import.sink.destination import parse_destination
 from ray_import.terminal.app import app
+from tests.unit.importing.runs import Database
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -54,6 +58,7 @@ def test_the_defaults_in_the_readme_are_those_of_the_program() -> None:
         ("--chunk-tokens", ChunkSettings().target_tokens),
         ("--overlap-tokens", ChunkSettings().overlap_tokens),
         ("--batch-bytes", FlowLimits().batch_bytes),
+        ("--max-conversation-bytes", ReadLimits().max_conversation_bytes),
         ("--max-download-bytes", ReadLimits().max_download_bytes),
     ):
         assert re.search(rf"`{option} N` \| {value} \|", README)
@@ -70,3 +75,32 @@ def test_the_job_of_the_readme_is_the_one_that_is_tested() -> None:
     submit, _many_users = (command for command in COMMANDS if command[:3] == ["ray", "job", "submit"])
     assert submit[submit.index("--") + 1 :][:2] == ["python", "import_export.py"]
     assert '"python", "import_export.py"' in (ROOT / "tests" / "cluster" / "test_jobs.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database that the README's first command leaves."""
+    path = tmp_path_factory.mktemp("sample") / "chunks.db"
+    Database(path).imported(ROOT / "examples" / "export", user_id="local")
+    return path
+
+
+def test_the_query_of_the_readme_finds_something_in_its_sample(sample: Path) -> None:
+    (query,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    with closing(sqlite3.connect(sample)) as db:
+        found = db.execute(query).fetchall()
+    assert found
+    assert all("balcony" in content for _, _, content in found)
+
+
+@pytest.mark.parametrize("has_sqlite3", [True, False])
+def test_look_at_it_shows_an_answer_with_its_question(
+    sample: Path, monkeypatch: pytest.MonkeyPatch, has_sqlite3: bool
+) -> None:
+    if not has_sqlite3:
+        monkeypatch.setattr("shutil.which", lambda _: None)
+    command = parse_destination(f"sqlite:///{sample}").look_command()
+    if command.startswith("sqlite3") and not Path("/usr/bin/sqlite3").exists():
+        pytest.skip("there is no sqlite3 here")
+    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
+    assert shown.index("User:") < shown.index("Assistant:")

@@ -5,10 +5,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ray_import.bulk.places import free_places
 from ray_import.bulk.ports import Workers
 from ray_import.bulk.progress import RunProgress, RunReporter
 from ray_import.bulk.user_import import MakeImport, UserImport, in_short
-from ray_import.errors import ImporterError, ImportRunning, PayloadLost
+from ray_import.errors import ImporterError, ImportRunning, PayloadLost, SourceSlow
+from ray_import.settings import SourcePace
 from ray_import.sink.port import LEASE_SECONDS, RunUser, UserState
 
 MAX_ATTEMPTS = 3
@@ -29,7 +31,9 @@ RESIZE_EVERY_SECONDS = 3.0
 
 
 class Run:
-    """All users of a run. `most_active` of them are read at a time. `clock` gives seconds that only grow.
+    """All users of a run. `most_active` of them are read at a time, and as many more whose servers are slow (see
+    `ray_import.bulk.places`): from which nothing has come for `silent_after_seconds`, or whose reading gave up.
+    `clock` gives seconds that only grow.
 
     `save` remembers how far users are; what it raises ends the run. `resize` is called every few
     seconds: it fits the workers to the machines, and tells the new `most_active`.
@@ -45,9 +49,13 @@ class Run:
         most_active: int,
         resize: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        silent_after_seconds: float = SourcePace().silent_after_seconds,
     ) -> None:
         self._users = {user.user_id: replace(user, state=_state_now(user), counts={}) for user in users}
         self._waiting = deque(user for user in self._users.values() if user.state == "pending")
+        self._waiting_slow = deque[RunUser]()
+        self._slow = set[str]()  # users whose source has been slow
+        self._silent_after_seconds = silent_after_seconds
         self._unsaved: dict[str, RunUser] = {}
         self._not_before: dict[str, float] = {}
         self._failures = Counter[tuple[str, bool]]()
@@ -79,7 +87,7 @@ class Run:
         """Until every user is done. Where it is interrupted, the jobs of those at work are left as they are: whoever
         holds the run lets go of them."""
         try:
-            while self._waiting or self._active:
+            while self._waiting or self._waiting_slow or self._active:
                 self._turn()
         finally:
             for one in self._active.values():
@@ -114,21 +122,30 @@ class Run:
             self._may_tell_job = one.told_at + (one.told_at - now) * (1 / TELLING_SHARE - 1)
 
     def _start_more(self) -> None:
+        """Users whose source has been slow come last: they take the places that nobody else needs."""
         now = self._clock()
-        for _ in range(len(self._waiting)):
-            if len(self._active) >= self._most_active:
+        normal = [one for one in self._active.values() if one.user.user_id not in self._slow]
+        silent = sum(one.waits_for_server and now - one.moved_at >= self._silent_after_seconds for one in normal)
+        free = free_places(self._most_active, len(normal), silent, len(self._active) - len(normal))
+        self._start(self._waiting, free.normal, now, gives_up=True)
+        self._start(self._waiting_slow, free.slow, now, gives_up=False)
+
+    def _start(self, waiting: deque[RunUser], places: int, now: float, *, gives_up: bool) -> None:
+        for _ in range(len(waiting)):
+            if not places:
                 return
-            user = self._waiting.popleft()
+            user = waiting.popleft()
             if self._not_before.get(user.user_id, now) > now:
-                self._waiting.append(user)
+                waiting.append(user)
                 continue
             try:
-                one = self._make_import(user)
+                one = self._make_import(user, gives_up=gives_up)
             except ImporterError as error:  # its source is no address that can be
                 self._is_now(replace(user, state="failed", attempts=user.attempts + 1, error=in_short(error.message)))
                 continue
-            one.told_at = now
+            one.told_at = one.moved_at = now
             self._active[one.work.of.id] = one
+            places -= 1
 
     def _go_on(self) -> bool:
         """Who has least in flight goes first, then who has waited longest: a large export takes what others leave.
@@ -139,7 +156,8 @@ class Run:
         self._turns += 1
         share = self._workers.budget_bytes // max(1, sum(one.takes_room for one in self._active.values()))
         for one in sorted(self._active.values(), key=lambda one: (one.bytes_in_flight, one.last_turn)):
-            moved |= one.go_on(self._workers, share, self._turns)
+            if one.go_on(self._workers, share, self._turns):
+                moved, one.moved_at = True, self._clock()
             if one.has_begun and self._users[one.user.user_id].state == "pending":
                 self._is_now(one.user)
         return moved
@@ -150,6 +168,10 @@ class Run:
         user = one.finish()
         if isinstance(one.error, ImportRunning) and self._has_patience(user.user_id):
             self._again(replace(user, state="pending", attempts=user.attempts - 1), RUNNING_AGAIN_SECONDS)
+            return
+        if isinstance(one.error, SourceSlow) and user.user_id not in self._slow:
+            self._slow.add(user.user_id)
+            self._again(replace(user, state="pending", attempts=user.attempts - 1), 0.0)
             return
         if one.error is not None and one.error.retry and (failures := self._failed_again(user.user_id, one.error)):
             self._again(replace(user, state="pending"), failures * AGAIN_AFTER_SECONDS)
@@ -169,7 +191,8 @@ class Run:
     def _again(self, user: RunUser, in_seconds: float) -> None:
         self._not_before[user.user_id] = self._clock() + in_seconds
         self._is_now(user)
-        self._waiting.append(self._users[user.user_id])
+        waiting = self._waiting_slow if user.user_id in self._slow else self._waiting
+        waiting.append(self._users[user.user_id])
 
     def _is_now(self, user: RunUser) -> None:
         """Counts are for the destination alone: of ten thousand users they would be tens of MB."""
@@ -198,6 +221,7 @@ class Run:
                 self._done["rejects"] + sum(one.counts.rejected for one in at_work),
                 self._told - self._began,
                 len(at_work),
+                len(self._waiting_slow) + sum(one.user.user_id in self._slow for one in at_work),
             )
         )
 

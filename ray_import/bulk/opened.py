@@ -93,7 +93,7 @@ def opened_run(
             in_run = sink.add_users(run_id, named)
             any_whole = any(user.state in WHOLE_STATES for user in in_run)
             whole = sink.versions(settings.rows_hash) if any_whole else {}
-            users = which.as_far_as_they_are(found.users, in_run, whole)
+            users = which.as_far_as_they_are(found.users, in_run, whole, settings.read.sources)
             others_wait = any(user.state not in DONE_STATES and user.user_id in found.others for user in in_run)
             sources = {user.user_id: user for user in found.users}
             yield OpenedRun(run_id, of, users, others_wait, sources, found.passed_over, settings, destination, sink)

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.users import UserSource, at_a_glance
-from ray_import.errors import ConfigError
+from ray_import.errors import ConfigError, SourceNotAllowed
+from ray_import.settings import SourceRules
 from ray_import.sink.port import DONE_STATES, RunUser
-from ray_import.source.address import label_of
+from ray_import.source.address import ANY_SOURCE, label_of
 
 CPU_SECONDS_PER_MB = 0.02
 """Of JSON, into SQLite, measured: see docs/benchmarks.md."""
@@ -22,18 +23,21 @@ BASED_ON = (
     f" and {SECONDS_PER_USER:g} s a user"
 )
 
-PlannedState = Literal["read", "unchanged", "done", "missing"]
-"""`unchanged`: this version is in already. `done`: by the run that would go on. `missing`: there is no such file."""
+PlannedState = Literal["read", "unchanged", "done", "missing", "not_allowed"]
+"""`unchanged`: this version is in already. `done`: by the run that would go on. `missing`: there is no such file.
+`not_allowed`: the rules for sources forbid it, as far as that is seen without resolving a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedUser:
-    """What would become of a user. `source` is without secrets, `size_bytes` as it lies there, None if not known."""
+    """What would become of a user. `source` is without secrets, `size_bytes` as it lies there, None if not known;
+    `error` says why it would fail, where it is not allowed."""
 
     user_id: str
     source: str
     state: PlannedState
     size_bytes: int | None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,11 @@ class Plan:
     def states(self) -> Counter[PlannedState]:
         """How many users are in each state."""
         return Counter(user.state for user in self.users)
+
+    @property
+    def exit_code(self) -> int:
+        """As that of the run would be: 1 where an export is missing, else 0."""
+        return 1 if self.states["missing"] else 0
 
     @property
     def to_read(self) -> list[PlannedUser]:
@@ -74,10 +83,7 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
-            "users": [
-                {"user_id": one.user_id, "source": one.source, "state": one.state, "size_bytes": one.size_bytes}
-                for one in self.users
-            ],
+            "users": [_as_dict(user) for user in self.users],
             "totals": {"all": len(self.users), **dict(sorted(self.states.items()))},
             "bytes_to_read": self.bytes_to_read,
             "unknown_sizes": self.unknown_sizes,
@@ -87,33 +93,43 @@ class Plan:
         }
 
 
+def _as_dict(user: PlannedUser) -> dict[str, Any]:
+    found = {"user_id": user.user_id, "source": user.source, "state": user.state, "size_bytes": user.size_bytes}
+    return found if user.error is None else {**found, "error": user.error}
+
+
 def plan_of(
     found: FoundUsers,
     known: Sequence[RunUser],
     versions: Mapping[str, tuple[str, str]],
     workers: int,
     goes_on: str | None,
+    rules: SourceRules = ANY_SOURCE,
 ) -> Plan:
     """The plan for these users. `known` are those of the run that `goes_on`, `versions` as `RunLedger.versions` gives
     them; without these all would be read."""
     done = {user.user_id for user in known if user.state in DONE_STATES}
-    users = tuple(_planned(user, versions.get(user.user_id), is_done=user.user_id in done) for user in found.users)
+    users = tuple(
+        _planned(user, versions.get(user.user_id), rules, is_done=user.user_id in done) for user in found.users
+    )
     return Plan(users, workers, goes_on, found.passed_over)
 
 
-def _planned(user: UserSource, known: tuple[str, str] | None, *, is_done: bool) -> PlannedUser:
+def _planned(user: UserSource, known: tuple[str, str] | None, rules: SourceRules, *, is_done: bool) -> PlannedUser:
     label = label_of(user.source)
-    version, size = "", None
+    version, size, error = "", None, None
     state: PlannedState = "read"
     try:
-        version, size = at_a_glance(user)
+        version, size = at_a_glance(user, rules)
     except ConfigError:
         state = "missing"
+    except SourceNotAllowed as not_allowed:
+        state, error = "not_allowed", not_allowed.message
     if is_done:
-        state = "done"
+        state, error = "done", None
     elif version and known == (label, version):
         state = "unchanged"
-    return PlannedUser(user.user_id, label, state, size)
+    return PlannedUser(user.user_id, label, state, size, error)
 
 
 def _unpacked(source: str) -> int:

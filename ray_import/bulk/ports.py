@@ -47,6 +47,10 @@ class Reading(Protocol):
     """An export that is read somewhere, no further ahead than a few batches."""
 
     @property
+    def of_server(self) -> bool:
+        """Whether the export lies on a server, which may be slow."""
+
+    @property
     def waits_on(self) -> Any:
         """What `Workers.wait` may be given to wake up when there is more; None where there is more already."""
 
@@ -60,8 +64,9 @@ class Reading(Protocol):
 class Readers(Protocol):
     """Begins to read exports."""
 
-    def read(self, source: str, known_version: str) -> Reading:
-        """Reads `source`, unless it is of the version that is known."""
+    def read(self, source: str, known_version: str, *, gives_up: bool = False) -> Reading:
+        """Reads `source`, unless it is of the version that is known. With `gives_up` the reading of a source on a slow
+        server ends with SourceSlow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from ray_import.sink.port import LACKING_STATES, RunUser
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """Users by state, what is being read and done, and for how long the run has been going."""
+    """Users by state, what is being read and done, and for how long the run has been going.
+
+    `slow` is the number of users whose source has been slow and who are not done.
+    """
 
     states: Counter[str]
     bytes_read: int
@@ -19,6 +22,7 @@ class RunProgress:
     rejects: int
     seconds: float
     active: int
+    slow: int = 0
 
 
 class RunReporter(Protocol):

@@ -2,24 +2,30 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
 from ray_import.bulk.users import UserSource, seen_version
 from ray_import.chunks.rows import Import
-from ray_import.errors import ImporterError, ImportRunning, NotAnExport
+from ray_import.errors import ImporterError, ImportRunning, NotAnExport, SinkError
 from ray_import.importing.lease import begin, lost
+from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
 from ray_import.importing.sources import found_nothing
 from ray_import.importing.summary import counts_as_dict
+from ray_import.importing.tally import add_counts
 from ray_import.importing.work import Work
-from ray_import.records import Counts
+from ray_import.records import Counts, lacks
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import RunUser, Sink, UserState
+from ray_import.sink.port import RejectLimits, RunUser, Sink, UserState
+from ray_import.sink.refusals import Refusals
 from ray_import.source.names import shown
 
 MOST_TOLD_CHARACTERS = 500
+REJECTS_KEPT = RejectLimits(100, 10_000_000)
+"""Of one export: without these limits, the damaged exports of a night could fill the destination."""
 
 
 class UserImport:
@@ -32,9 +38,11 @@ class UserImport:
         self.bytes_in_flight = 0
         self.last_turn = 0  # in which something was handed out
         self.told_at = 0.0  # when the job's row was brought up to date
+        self.moved_at = 0.0  # when something was read or handed out
         self.bytes_read = 0
         self.has_begun = False  # has a job, which nobody else's may be
         self.counts = Counts()
+        self._refusals = Refusals()
         self.error: ImporterError | None = None
         self._reading = reading
         self._known_version = known_version
@@ -48,6 +56,11 @@ class UserImport:
     def waits_on(self) -> Any | None:
         """What there has to be more of before this import goes on; None where it waits for workers."""
         return None if self._part is not None or self._is_read else self._reading.waits_on
+
+    @property
+    def waits_for_server(self) -> bool:
+        """Whether its reader has still to read from a server what comes next."""
+        return self._reading.of_server and self.waits_on is not None
 
     @property
     def is_over(self) -> bool:
@@ -124,20 +137,45 @@ class UserImport:
         if done.error is not None:
             self.error = self.error or done.error
         if done.result is not None:
-            self.counts.add(done.result.counts)
+            add_counts(self.counts, done.result.counts)
+            self._refusals.add(done.result)
+            self._look_at_refusals()
 
     def tell_job(self) -> None:
-        """Brings the job's row up to date; where it is another's by now, this import ends."""
-        if self.has_begun and not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
-            self.error = self.error or lost()
+        """Brings the job's row up to date; where it is another's by now, or refused, this import ends."""
+        with self._ends_alone():
+            if self.has_begun and not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
+                self.error = self.error or lost()
+
+    def _look_at_refusals(self, *, at_end: bool = False) -> None:
+        if self.error is None:
+            with self._ends_alone():
+                self.error = refused_by_all(self._refusals, self.work.of, self._sink, at_end=at_end)
+
+    @contextmanager
+    def _ends_alone(self) -> Iterator[None]:
+        """What the destination refuses of this user ends this import, not the run; that it is away ends the run."""
+        try:
+            yield
+        except SinkError as error:
+            if error.retry:
+                raise
+            self.error = self.error or error
 
     def finish(self) -> RunUser:
         """How it ended; its job's row says so, too, unless that is another's by now."""
         self.stop_reading()
         self.error = self.error or self._nothing_found()
+        if self._end is not None:
+            self._look_at_refusals(at_end=True)
+        with self._ends_alone():
+            code = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
+            if code is not None:
+                withdraw(code, self._refusals, self.counts, self.work.of, self._sink)
         counts = counts_as_dict(self.counts)
-        if self._may_have_begun and not self._end_job(counts) and self.has_begun:
-            self.error = self.error or lost()
+        with self._ends_alone():
+            if self._may_have_begun and not self._end_job(counts) and self.has_begun:
+                self.error = self.error or lost()
         return replace(self.user, state=self._state(), error=self._message() or self._first_problem(), counts=counts)
 
     def _end_job(self, counts: dict[str, Any]) -> bool:
@@ -158,10 +196,13 @@ class UserImport:
         return None if self.error is None else in_short(self.error.message)
 
     def _first_problem(self) -> str | None:
-        """What makes the import `partial`, where that is more than rejects, which are kept."""
-        if self._end is None or not self._end.problems:
-            return None
-        first, *others = self._end.problems
+        """What makes the import `partial`, where that is more than rejects that are kept."""
+        problems = [] if self._end is None else [one for one in self._end.problems if not one.harmless]
+        if not problems:
+            left = self.counts.notes["rejects_not_kept"]
+            most = f"{REJECTS_KEPT.count} or {REJECTS_KEPT.bytes // 1_000_000} MB of an export"
+            return f"{left:,} rejects are counted, but not kept: more than {most}." if left else None
+        first, *others = problems
         more = f", and {len(others):,} more" if others else ""
         return in_short(f"{first.kind}: {first.where}: {first.detail}{more}")
 
@@ -170,7 +211,7 @@ class UserImport:
             return "skipped"
         if self.error is not None:
             return "failed"
-        return "partial" if self.counts.rejected or (self._end and self._end.problems) else "complete"
+        return "partial" if self.counts.rejected or (self._end and lacks(self._end.problems)) else "complete"
 
 
 def in_short(error: str) -> str:
@@ -183,8 +224,11 @@ def _job_status(state: UserState) -> Any:
     return state if state in ("complete", "partial") else "failed"
 
 
-MakeImport = Callable[[RunUser], UserImport]
-"""Begins to read a user's export. Raises ConfigError where its source is no address that can be."""
+class MakeImport(Protocol):
+    """Begins to read a user's export."""
+
+    def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
+        """See `Readers.read`. Raises ConfigError where the source is no address that can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +245,7 @@ class Imports:
     versions: Mapping[str, tuple[str, str]]
     force: bool = False
 
-    def __call__(self, user: RunUser) -> UserImport:
+    def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
         """Begins to read the export of `user`, unless a look from here tells that it is in already.
 
         Of a second run over the same users that look is nearly all, and a reader costs many times as much.
@@ -209,10 +253,11 @@ class Imports:
         named = self.sources[user.user_id]
         label, version = self.versions.get(user.user_id, ("", ""))
         known_version = version if label == user.source and not self.force else ""
-        seen = seen_version(named)
+        seen = seen_version(named, self.settings.read.sources)
         is_in = known_version and known_version == seen
-        reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version)
-        work = Work(Import(str(uuid.uuid4()), user.user_id, time.time()), self.settings, force=self.force)
+        reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version, gives_up=gives_up)
+        of = Import(str(uuid.uuid4()), user.user_id, time.time())
+        work = Work(of, self.settings, force=self.force, reject_limits=REJECTS_KEPT)
         return UserImport(replace(user, version=seen), work, reading, known_version, self.sink)
 
 
@@ -222,6 +267,7 @@ class Unchanged:
 
     version: str
     waits_on: ClassVar[None] = None
+    of_server: ClassVar[bool] = False
 
     def poll(self) -> Opened:
         """See `Reading.poll`."""

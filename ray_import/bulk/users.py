@@ -4,13 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ray_import.errors import ConfigError
-from ray_import.source.address import path_of
+from ray_import.errors import ConfigError, SourceNotAllowed
+from ray_import.settings import SourceRules
+from ray_import.source.address import ANY_SOURCE, HttpAddress, address_of, path_of
 from ray_import.source.version import changed_at, version_and_size
 
 MOST_ID_CHARACTERS = 255
@@ -32,18 +34,36 @@ class UserSource:
     version: str = ""
 
 
-def at_a_glance(user: UserSource) -> tuple[str, int | None]:
+def at_a_glance(user: UserSource, rules: SourceRules = ANY_SOURCE) -> tuple[str, int | None]:
     """The version and the bytes of the export, as the file or a bucket's listing tells them without a question to any
-    server; empty and None where they do not. Raises ConfigError where there is no such file."""
+    server; empty and None where they do not. Raises ConfigError where there is no such file, SourceNotAllowed where
+    `rules` forbid it, as far as that is seen without resolving a name."""
     path = path_of(user.source)
-    return (user.version, user.size_bytes) if path is None else version_and_size(path)
+    if path is not None:
+        return version_and_size(path, rules)
+    if rules.public_only and user.source.lower().startswith(("http://", "https://")):
+        _refuse_inner(user.source, rules)
+    return user.version, user.size_bytes
 
 
-def seen_version(user: UserSource) -> str:
-    """The version as `at_a_glance` gives it; empty also where there is nothing, which a reader tells better."""
+def _refuse_inner(source: str, rules: SourceRules) -> None:
+    """What is wrong with an address beside that, a reader tells."""
+    from httpx import InvalidURL  # noqa: PLC0415 - a fifth of a second that other lists need not wait
+
+    from ray_import.source.guard import refuse_inner  # noqa: PLC0415
+
+    with suppress(ConfigError, InvalidURL, ValueError):
+        address = address_of(source, rules)
+        if isinstance(address, HttpAddress):
+            refuse_inner(address, address.url)
+
+
+def seen_version(user: UserSource, rules: SourceRules = ANY_SOURCE) -> str:
+    """The version as `at_a_glance` gives it; empty also where there is nothing, or nothing allowed: a reader tells
+    that better."""
     try:
-        return at_a_glance(user)[0]
-    except ConfigError:
+        return at_a_glance(user, rules)[0]
+    except (ConfigError, SourceNotAllowed):
         return ""
 
 
@@ -57,8 +77,9 @@ def read_manifest(path: Path) -> list[UserSource]:
     except FileNotFoundError:
         raise ConfigError(f"There is no file {path}.", "--users names a file of JSON lines, or a .csv.") from None
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
-            f"{path} cannot be read ({type(error).__name__}).", "It is UTF-8, JSON lines or CSV."
+            f"{path} cannot be read: {why}.", "--users names a file of JSON lines, or a .csv, in UTF-8."
         ) from None
     records, hint = (_csv(text, path), _CSV_HINT) if path.suffix.lower() == ".csv" else (_json_lines(text), _JSON_HINT)
     return unique([_user(record, f"{path}, line {line}", hint) for line, record in records])
@@ -105,17 +126,19 @@ def only_those(users: Sequence[UserSource], only: Collection[str]) -> Sequence[U
     return [user for user in users if user.user_id in only] if only else users
 
 
-def not_older(users: Sequence[UserSource], since: float, limit: int | None) -> tuple[list[UserSource], int]:
+def not_older(
+    users: Sequence[UserSource], since: float, limit: int | None, rules: SourceRules = ANY_SOURCE
+) -> tuple[list[UserSource], int]:
     """The first `limit` whose export is not older than `since`, and of how many of them that is not known: these are
     never too old."""
-    aged = [(user, time) for user in users if (time := _time_of(user)) is None or time >= since][:limit]
+    aged = [(user, time) for user in users if (time := _time_of(user, rules)) is None or time >= since][:limit]
     return [user for user, _ in aged], sum(time is None for _, time in aged)
 
 
-def _time_of(user: UserSource) -> float | None:
+def _time_of(user: UserSource, rules: SourceRules) -> float | None:
     """When the export was written, as the list of users says it, or the file of this machine; None if neither does."""
     path = path_of(user.source)
-    return user.updated_at if user.updated_at is not None or path is None else changed_at(path)
+    return user.updated_at if user.updated_at is not None or path is None else changed_at(path, rules)
 
 
 def seconds_of(time: str) -> float:
@@ -151,7 +174,7 @@ def _user(record: Any, where: str, hint: str) -> UserSource:
     user_id, source, updated_at = (record.get(name) for name in ("user_id", "source", "updated_at"))
     if (wrong := what_is_wrong_with_id(user_id)) is not None:
         raise ConfigError(f"{where}: {wrong}.", hint)
-    if not isinstance(source, str) or not source:
+    if not isinstance(source, str) or not source.strip():
         raise ConfigError(f"{where}: there is no source.", hint)
     try:
         return UserSource(str(user_id), source, seconds_of(updated_at) if updated_at else None)

@@ -17,7 +17,7 @@ from ray_import.bulk.users import (
     what_is_wrong_with_id,
 )
 from ray_import.errors import ConfigError
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportSettings, SourceRules
 from ray_import.sink.port import DONE_STATES, WHOLE_STATES, RunUser, Sink
 from ray_import.source.address import absolute, label_of
 from ray_import.source.listing import StorageFolder, files_in
@@ -68,8 +68,15 @@ class WhichUsers:
         return "bucket" if self.bucket is not None else "table"
 
     def found(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
-        """The users, each with a source. Raises ConfigError, SourceRefused and its kinds."""
-        found = self._all(sink)
+        """The users, each with a source.
+
+        Raises ConfigError, also where no user is named at all; SourceRefused and its kinds.
+        """
+        found = self._all(sink, settings)
+        if not found.users:
+            passed_over = sum((found.passed_over or {}).values())
+            told = f"; {passed_over:,} files or rows were passed over" if passed_over else ""
+            raise ConfigError(f"{self.what} names no user{told}.", "Check the name of the list, and what is in it.")
         users = only_those(found.users, self.only)
         if self.failed:
             lacking = set(sink.lacking_users(self.what, settings.rows_hash))
@@ -77,15 +84,15 @@ class WhichUsers:
         nobody_lacking = self.failed and not users
         chosen, unknown = list(users[: self.limit]), 0
         if self.since is not None:
-            chosen, unknown = not_older(users, self.since, self.limit)
+            chosen, unknown = not_older(users, self.since, self.limit, settings.read.sources)
         others = frozenset(user.user_id for user in found.users) - {user.user_id for user in chosen}
         return replace(found, users=chosen, others=others, of_unknown_age=unknown, nobody_lacking=nobody_lacking)
 
-    def _all(self, sink: Sink) -> FoundUsers:
+    def _all(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
         if self.manifest is not None:
             return FoundUsers([_from_here(user) for user in read_manifest(self.manifest)])
         if self.bucket is not None:
-            with closing(files_in(self.bucket)) as files:
+            with closing(files_in(self.bucket, limits=settings.read)) as files:
                 return newest_exports(files, self.bucket)
         named = sink.users_of(self.table or "", self.source_column or "")
         users = [UserSource(user_id, source) for user_id, source in named if what_is_wrong_with_id(user_id) is None]
@@ -93,21 +100,27 @@ class WhichUsers:
         return FoundUsers([_from_here(user) for user in unique(users)], passed_over)
 
     def as_far_as_they_are(
-        self, users: Sequence[UserSource], in_run: Sequence[RunUser], whole: Mapping[str, tuple[str, str]]
+        self,
+        users: Sequence[UserSource],
+        in_run: Sequence[RunUser],
+        whole: Mapping[str, tuple[str, str]],
+        rules: SourceRules,
     ) -> list[RunUser]:
         """Those of the users, as far as they are in a run that goes on: without their counts, and without anything done
-        where they are to be looked at again. `whole` tells who is in as a whole, and from what (`RunLedger.versions`).
-        """
+        where they are to be looked at again. `whole` tells who is in as a whole, and from what (`RunLedger.versions`);
+        `rules` which files may be looked at."""
         named = {user.user_id: user for user in users}
-        return [self._now(named[user.user_id], user, whole) for user in in_run if user.user_id in named]
+        return [self._now(named[user.user_id], user, whole, rules) for user in in_run if user.user_id in named]
 
-    def _now(self, user: UserSource, before: RunUser, whole: Mapping[str, tuple[str, str]]) -> RunUser:
+    def _now(
+        self, user: UserSource, before: RunUser, whole: Mapping[str, tuple[str, str]], rules: SourceRules
+    ) -> RunUser:
         now = replace(before, source=label_of(user.source), counts={})
         if before.state not in DONE_STATES:
             return now
         # Another import came in between.
         is_in_no_more = before.state in WHOLE_STATES and whole.get(user.user_id) != (before.source, before.version)
-        is_another = before.source != now.source or _has_changed(user, before)
+        is_another = before.source != now.source or _has_changed(user, before, rules)
         return RunUser(user.user_id, now.source) if self.only or self.failed or is_in_no_more or is_another else now
 
 
@@ -116,8 +129,8 @@ def _from_here(user: UserSource) -> UserSource:
     return replace(user, source=absolute(user.source))
 
 
-def _has_changed(user: UserSource, before: RunUser) -> bool:
+def _has_changed(user: UserSource, before: RunUser, rules: SourceRules) -> bool:
     """As far as that is seen at a glance: a run that goes on does not ask again for exports of users who are done. Who
     has failed without a version had no export, or none that could be asked for."""
-    now = seen_version(user)
+    now = seen_version(user, rules)
     return bool(now) and now != before.version and (bool(before.version) or before.state == "failed")

@@ -5,7 +5,8 @@ fresh part [fresh, end) follows where the chunk before ended, and what lies befo
 one's end. So the overlap needs no text of its own, and the fresh parts, joined, are the thread.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ray_import.chunks.boundary import first_boundary, last_boundary
@@ -14,6 +15,11 @@ from ray_import.settings import BYTES_PER_TOKEN, ChunkSettings
 
 TITLE_SHARE = 4
 """At most a quarter of a chunk is its title."""
+
+ENCODED_CHARACTERS = 8 * 1024 * 1024
+"""A thread with more text is encoded message by message, and not held twice."""
+ENCODED_MESSAGES = 16
+"""Of such a thread; a chunk that shows more encodes some of them again."""
 
 _CONTINUED = " (continued)"
 _LABELS = {
@@ -56,6 +62,26 @@ def _header(title: str, max_bytes: int) -> bytes:
     return header
 
 
+def _encoded(messages: Sequence[Message]) -> "list[bytes] | _EncodedOnDemand":
+    if sum(len(message.text) for message in messages) <= ENCODED_CHARACTERS:
+        return [rendered_text(message).encode() for message in messages]
+    return _EncodedOnDemand(messages)
+
+
+class _EncodedOnDemand:
+    """The messages' rendered texts in UTF-8, of which the last ones asked for are held."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+        self._encoded = lru_cache(ENCODED_MESSAGES)(lambda i: rendered_text(messages[i]).encode())
+
+    def __getitem__(self, message: int) -> bytes:
+        return self._encoded(message)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+
 class _Place(NamedTuple):
     """A place in a thread: `offset` bytes into the text of its message number `message`."""
 
@@ -68,22 +94,25 @@ class _Thread:
 
     def __init__(self, messages: list[Message], header: bytes, settings: ChunkSettings) -> None:
         self._messages = messages
-        self._texts = [rendered_text(message).encode() for message in messages]
+        self._texts = _encoded(messages)
         self._labels = [_LABELS[message.role] for message in messages]
         self._header = header
         self._room = settings.target_tokens * BYTES_PER_TOKEN - len(header)
         self._overlap = settings.overlap_tokens * BYTES_PER_TOKEN
 
     def chunks(self) -> Iterator[Chunk]:
-        ranges = list(self._ranges())
-        for index, (first, fresh, end) in enumerate(ranges):
-            content, spans = self._shown(first, fresh, end)
+        shown = [(*self._shown(first, fresh, end), fresh) for first, fresh, end in self._ranges()]
+        self._texts = []
+        shown.reverse()  # popped from the end, each chunk is freed once it has been yielded
+        count = len(shown)
+        for index in range(count):
+            content, size, spans, fresh = shown.pop()
             yield Chunk(
                 thread=self._messages[0].thread,
                 index=index,
-                count=len(ranges),
-                content=content.decode(),
-                tokens=estimate_tokens(len(content)),
+                count=count,
+                content=content,
+                tokens=estimate_tokens(size),
                 spans=spans,
                 created_at=self._messages[fresh.message].create_time,
             )
@@ -150,7 +179,8 @@ class _Thread:
     def _whole_bytes(self, message: int) -> int:
         return self._label_bytes(message, 0) + len(self._texts[message])
 
-    def _shown(self, first: _Place, fresh: _Place, end: _Place) -> tuple[bytes, tuple[Span, ...]]:
+    def _shown(self, first: _Place, fresh: _Place, end: _Place) -> tuple[str, int, tuple[Span, ...]]:
+        """A chunk's content, its size in bytes, and what it shows."""
         pieces = [self._header]
         spans = []
         for message in range(first.message, end.message + 1):
@@ -161,4 +191,5 @@ class _Thread:
             spans.append(Span(self._messages[message].node_id, start, max(new_from, start), stop))
             pieces.append(self._labels[message][start > 0])
             pieces.append(text[start:stop])
-        return b"".join(pieces), tuple(spans)
+        content = b"".join(pieces)
+        return content.decode(), len(content), tuple(spans)

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -58,8 +59,8 @@ class ConversationRows:
     chunks: tuple[ChunkRow, ...]
 
 
-def rows_of(conversation: Conversation, raw_hash: str, chunks: list[Chunk], of: Import) -> ConversationRows:
-    """The rows of `conversation`; the same input gives the same ids."""
+def rows_of(conversation: Conversation, raw_hash: str, chunks: Iterable[Chunk], of: Import) -> ConversationRows:
+    """The rows of `conversation`; the same input gives the same ids. Of `chunks` one is needed at a time."""
     return ConversationRows(
         conversation_id=conversation.id,
         content_hash=raw_hash,

@@ -13,6 +13,10 @@ sake of the largest conversation that came by: 138 instead of 90 MB above idle f
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray where a submitted job was started: what the job was given, as JSON."""
 
+OF_EVERY_RAY = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+"""Below `uv run`, Ray would pack the whole working directory (the export, `.env`) and hand it to every worker: into its
+session's files, or to the cluster, where it stays. The workers need none of it."""
+
 OF_OWN_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "MALLOC_TRIM_THRESHOLD_": str(TRIM_BYTES)}
 
 WORKER_NICENESS = "RAY_worker_niceness"
@@ -41,20 +45,25 @@ def inside_job() -> bool:
 
 
 def prepare_environment(*, nice: bool = False) -> None:
-    """For a Ray of this import's own: nothing is reported home, and nobody else on this machine gets in.
+    """Sets the defaults of what Ray reads when it is imported. A value that the user has set stays.
 
-    Its workers have the niceness of this process, with `nice` Ray's default instead. A variable that is set stays.
+    For every Ray: the working directory is not packed. For a Ray of this import's own: nothing is reported home,
+    nobody else on this machine gets in, and workers have the niceness of this process (with `nice`, Ray's default).
+    By default Ray would leave a token file in the home directory, readable by all, which changes how every later
+    `ray start` behaves. A token of this process's own leaves nothing behind, and needs no home.
     Raises ConfigError where RAY_ADDRESS has a wrong form.
-
-    By default Ray would leave a token file in the home directory, readable by all, which changes how
-    every later `ray start` behaves. A token of this process's own leaves nothing behind, and needs no home.
     """
+    _set_defaults(OF_EVERY_RAY)
     if joins_cluster():
         checked_address(os.environ["RAY_ADDRESS"])
         return
-    for name, value in OF_OWN_RAY.items():
-        os.environ.setdefault(name, value)
+    _set_defaults(OF_OWN_RAY)
     if not nice:
-        os.environ.setdefault(WORKER_NICENESS, "0")
+        _set_defaults({WORKER_NICENESS: "0"})
     if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _set_defaults(variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)

@@ -41,6 +41,8 @@ def in_halves(held: Held) -> list[tuple[Any, Batch]]:
 def rejected(held: Held, sink: Sink) -> BatchResult:
     """Rejects what is in it. Raises ClusterError and SinkError."""
     batch = _batch(held)
+    if held.load.slow:
+        return reject_whole(batch.payload, batch.number, batch.frames, "too_slow", held.work, sink)
     return reject_whole(batch.payload, batch.number, batch.frames, "kills_worker", held.work, sink)
 
 

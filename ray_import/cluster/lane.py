@@ -30,11 +30,15 @@ SELDOM_RECYCLED = Recycling()
 
 @dataclass(slots=True)
 class Lane:
-    """How often a worker was asked in vain, what it has done since it was started, and whether it is to end."""
+    """How often a worker was asked in vain, what it has done since it was started, and whether it is to end.
+
+    `slow`: when it was lost, its batch had been there for longer than its time limit.
+    """
 
     actor: Any = None
     process: WorkerProcess | None = None
     silent: int = 0
+    slow: bool = False
     batches: int = 0
     retiring: bool = False
     leaving: bool = False

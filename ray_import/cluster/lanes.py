@@ -127,9 +127,11 @@ class Lanes:
 
     def _is_up(self, lane: int, process: WorkerProcess) -> None:
         self._has_been_up = True
+        slow, self._lanes[lane].slow = self._lanes[lane].slow, False
         before = self._lanes[lane].answered(process)
         if not self._dispatch.is_idle(lane):  # who was alone there, when it died
-            self._judge(lane, Death.MACHINE if before is None else cause_of_death(before))
+            death = Death.MACHINE if before is None else cause_of_death(before)
+            self._judge(lane, Death.SLOW if slow and death is Death.CRASH else death)
         self._dispatch.lane_up(lane)
 
     def _cannot_begin(self, lane: int, error: ImporterError) -> None:
@@ -148,8 +150,11 @@ class Lanes:
             self._told.add(error.message)
             self._tell(f"a worker that cannot begin is left out: {error.message}")
 
-    def lost(self, lane: int, error: ray.exceptions.RayError) -> None:
-        """The worker is gone: asks for it again, or for another one."""
+    def lost(self, lane: int, error: ray.exceptions.RayError, *, slow: bool = False) -> None:
+        """The worker is gone: asks for it again, or for another one.
+
+        With `slow` its batch had been there for longer than its time limit.
+        """
         self._dispatch.lane_lost(lane)
         known = self._lanes[lane]
         if known.leaving:
@@ -159,7 +164,7 @@ class Lanes:
         else:
             is_dead = isinstance(error, ray.exceptions.ActorDiedError)  # otherwise Ray starts it again
             actor = self._make_actor(lane) if is_dead else known.actor
-            self._lanes[lane] = Lane(actor, known.process, known.silent)
+            self._lanes[lane] = Lane(actor, known.process, known.silent, slow or known.slow)
             self._ask(lane)
 
     def restarted(self, lane: int) -> None:

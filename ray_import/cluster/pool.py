@@ -29,6 +29,14 @@ MAX_BUSY_TRIES = 3
 class _Call:
     lane: int
     held: Held
+    limit_seconds: float
+    sent_at: float
+
+    @property
+    def exceeds_limit(self) -> bool:
+        """Whether it has been there for longer than its worker may compute. Ray does not tell the signal that has
+        ended a process; a worker that dies by itself after so long is taken for a slow one, too."""
+        return time.monotonic() - self.sent_at >= self.limit_seconds
 
 
 class WorkerPool:
@@ -103,7 +111,7 @@ class WorkerPool:
 
     def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
         """Takes a batch whose payload is in the object store."""
-        self._hold(payload, size_bytes, frames, work, suspect=False)
+        self._hold(Load(self._next_number, size_bytes, len(frames)), payload, frames, work)
         self._send()
 
     def resize(self, workers: int) -> None:
@@ -142,9 +150,8 @@ class WorkerPool:
         """Stops the work at once."""
         self._lanes.close()
 
-    def _hold(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work, *, suspect: bool) -> None:
-        load = Load(self._next_number, size_bytes, len(frames), suspect=suspect)
-        self._held_by_number[load.number] = Held(load, payload, frames, work, sent=int(suspect))
+    def _hold(self, load: Load, payload: Any, frames: tuple[Frame, ...], work: Work) -> None:
+        self._held_by_number[load.number] = Held(load, payload, frames, work, sent=int(load.suspect))
         self._next_number += 1
         self._dispatch.add(load)
 
@@ -154,10 +161,11 @@ class WorkerPool:
             held = self._held_by_number[load.number]
             # One constant name a kind: names become labels of metrics, which Ray never lets go of.
             method = self._lanes.actor(lane).import_batch.options(name="import_batch")
-            call = method.remote(held.payload, load.number, held.frames, held.sent > 0, held.work)
+            limit_seconds = self._flow.max_batch_seconds * load.limit_share
+            call = method.remote(held.payload, load.number, held.frames, held.sent > 0, held.work, limit_seconds)
             self._totals.tried_again += held.sent > 0
             held.sent += 1
-            self._calls[call] = _Call(lane, held)
+            self._calls[call] = _Call(lane, held, limit_seconds, time.monotonic())
 
     def _settle(self, ref: Any, call: _Call) -> None:
         try:
@@ -166,7 +174,7 @@ class WorkerPool:
             self._failed(call, to_ours(error))
         except LOST as error:
             self._forget_calls(call.lane)
-            self._lanes.lost(call.lane, error)
+            self._lanes.lost(call.lane, error, slow=call.exceeds_limit)
         except ray.exceptions.RayError as error:
             self._failed(call, to_ours(error))
         else:
@@ -206,7 +214,10 @@ class WorkerPool:
         try:
             if verdict.fate is Fate.SPLIT:
                 for payload, half in in_halves(held):
-                    self._hold(payload, len(half.payload), half.frames, held.work, suspect=True)
+                    count = len(half.frames)
+                    share = held.load.share_of_part(count)
+                    load = Load(self._next_number, len(half.payload), count, suspect=True, limit_share=share)
+                    self._hold(load, payload, half.frames, held.work)
             elif verdict.fate is Fate.REJECT:
                 self._done.append(held.done(rejected(held, self._sink)))
             else:

@@ -3,6 +3,7 @@
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +16,42 @@ from ray_import.errors import ImporterError
 from ray_import.importing.batching import batches_of
 from ray_import.importing.sources import open_sources
 from ray_import.settings import ImportSettings
-from ray_import.source.address import address_of
+from ray_import.source.address import address_of, label_of
+from ray_import.source.patience import PATIENCE
 from ray_import.source.version import version_of
+from ray_import.source.waiting import Waiting
 
 AHEAD_OBJECTS = 4
 """Two batches, each of what it is and its payload: while one is worked on, the next is there."""
-READER_CPUS = 0.1
-"""Two readers a worker (`WORKER_CPUS`), so that one export is opened while another is read, fill a CPU. What a worker
-needs of reading is less: a reader keeps five busy."""
+READER_CPUS = 0.05
+"""Two readers a worker (`WORKER_CPUS`), so that one export is opened while another is read, and as many again that wait
+for slow servers, fill a CPU. What a worker needs of reading is less: a reader keeps five busy."""
 WORKER_CPUS = 0.8
 """Of a worker beside readers: where workers take whole CPUs, readers never find room, and all wait for ever."""
 
 
-def read_export(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:
+def read_export(source: str, known_version: str, settings: ImportSettings, *, gives_up: bool = False) -> Iterator[Any]:
     """Tells the version; then for each batch what it is (a Part without payload), then its payload; then the end.
 
     Where the reading fails, the ImporterError comes instead of what was to come: it is not raised, since Ray shows the
-    text of what a task raises in its dashboard, and in it are names of users and files.
+    text of what a task raises in its dashboard, and in it are names of users and files. With `gives_up` a source on a
+    slow server ends with SourceSlow.
     """
     try:
-        yield from _told_of(source, known_version, settings)
+        yield from _told_of(source, known_version, settings, gives_up=gives_up)
     except ImporterError as error:
         yield error
 
 
-def _told_of(source: str, known_version: str, settings: ImportSettings) -> Iterator[Any]:
+def _told_of(source: str, known_version: str, settings: ImportSettings, *, gives_up: bool) -> Iterator[Any]:
     began = time.perf_counter()
-    version = version_of(source)
+    # One for all that is asked of the server: the deadline is for the source as a whole.
+    patience = replace(PATIENCE, waiting=Waiting(label_of(source), settings.read, gives_up=gives_up))
+    version = version_of(source, patience, settings.read.sources)
     if version and version == known_version:
         yield Opened(version, None, time.perf_counter() - began)
         return
-    sources = open_sources([source], settings.read)
+    sources = open_sources([source], settings.read, patience)
     yield Opened(version, sources.bytes_total, time.perf_counter() - began)
     began = time.perf_counter()
     for batch in batches_of(sources.conversations(), settings.flow.batch_bytes):
@@ -81,17 +87,20 @@ class RayReaders:
     def _took(self, seconds: float) -> None:
         self._read_seconds += seconds
 
-    def read(self, source: str, known_version: str) -> Reading:
+    def read(self, source: str, known_version: str, *, gives_up: bool = False) -> Reading:
         """See `Readers.read`."""
-        task = self._here if isinstance(address_of(source), Path) else self._anywhere
-        return _RayReading(task.remote(source, known_version, self._settings), self._took)
+        is_file = isinstance(address_of(source), Path)
+        task = self._here if is_file else self._anywhere
+        generator = task.remote(source, known_version, self._settings, gives_up=gives_up)
+        return _RayReading(generator, self._took, of_server=not is_file)
 
 
 class _RayReading:
     """See `Reading`."""
 
-    def __init__(self, generator: Any, took: Callable[[float], None]) -> None:
+    def __init__(self, generator: Any, took: Callable[[float], None], *, of_server: bool) -> None:
         self.waits_on: Any = generator
+        self.of_server = of_server
         self._took = took
         self._part: Part | None = None
 

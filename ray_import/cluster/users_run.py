@@ -69,7 +69,17 @@ def import_users(
             return min(ACTIVE_PER_WORKER * pool.workers, most_here)
 
         began = time.monotonic()
-        run = Run(opened.users, opened.imports(readers), pool, opened.save, told, resize(), resize)
+        silent_after_seconds = opened.settings.read.pace.silent_after_seconds
+        run = Run(
+            opened.users,
+            opened.imports(readers),
+            pool,
+            opened.save,
+            told,
+            resize(),
+            resize,
+            silent_after_seconds=silent_after_seconds,
+        )
         run.to_the_end()
         seconds = time.monotonic() - began
     return opened.report(run.users, run.bytes_read, seconds, pool.workers)

@@ -2,8 +2,10 @@
 
 import gc
 import resource
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -43,15 +45,32 @@ class ImportWorker:
         return WorkerProcess.of_this()
 
     def import_batch(
-        self, payload: Any, number: int, frames: Sequence[Frame], replay: bool, work: Work
+        self, payload: Any, number: int, frames: Sequence[Frame], replay: bool, work: Work, limit_seconds: float
     ) -> tuple[BatchResult, int] | None:
         """See `ray_import.importing.work.import_batch`; the payload lies in the object store, and is not kept.
 
         Gives the result, and how many bytes of memory the process has held at the most. None where it has not said that
         it is ready: Ray has started it in the place of one that had nothing to do, and that nobody has missed.
+        A batch that takes more than `limit_seconds` of CPU time ends the process.
         """
         if not self._is_ready:
             return None
-        result = import_batch(memoryview(payload), number, frames, work, self._sink, replay=replay)
+        with _ended_after(limit_seconds):
+            result = import_batch(memoryview(payload), number, frames, work, self._sink, replay=replay)
         gc.collect()  # never in the middle of a batch
         return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """Ends this process if what is done within takes more than so many seconds of CPU time.
+
+    By the kernel, whose default for SIGPROF is to end the process: a thread, or a handler in Python, would wait for
+    the interpreter's lock, which code in C (a regular expression) holds until it is done. CPU time, because the wait
+    for a destination that is away is no fault of the batch, and neither is a machine on which others are busy.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

@@ -16,6 +16,9 @@ from ray_import.extraction.item import Content
 MAX_PART_DEPTH = 32
 """Parts within parts: one level was seen. A bound, because pydantic's own recursion has one."""
 
+SHORTEST_FENCE = 3
+
+_FENCES = re.compile(f"`{{{SHORTEST_FENCE},}}+")
 _LANGUAGE = re.compile(r"[\w+#./-]{1,60}")
 """Anything else could close the fence that it stands behind."""
 
@@ -87,9 +90,7 @@ class CodeContent(_Lenient):
         """A fenced block, its fence longer than any in the code."""
         if not self.text.strip():
             return ""
-        fence = "```"
-        while fence in self.text:
-            fence += "`"
+        fence = "`" * (max(map(len, _FENCES.findall(self.text)), default=SHORTEST_FENCE - 1) + 1)
         language = self.language if _LANGUAGE.fullmatch(self.language) and self.language != "unknown" else ""
         return f"{fence}{language}\n{self.text}\n{fence}"
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ray_import.errors import RecordError
+from ray_import.extraction.bounds import as_key, as_title
 from ray_import.extraction.content import visible_text
 from ray_import.extraction.graph import Graph, Node, build_graph
 from ray_import.extraction.item import Item, RawMessage, read_item
@@ -17,7 +18,7 @@ from ray_import.extraction.visibility import content_type_of, is_unknown, role_o
 from ray_import.records import Conversation, Message
 from ray_import.settings import Branches
 
-_ID = re.compile(rb'"conversation_id"\s*+:\s*+"([^"\\]{1,100})"')
+_ID = re.compile(rb'"conversation_id"\s*+:\s*+"([^"\\]++)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +36,34 @@ def likely_id(raw: bytes) -> str | None:
 
     The last one: in official files it stands at the end, behind all messages.
     """
-    found = _ID.findall(raw)
-    return as_str(found[-1].decode(errors="replace")) if found else None
+    last = deque(_ID.finditer(raw), maxlen=1)
+    return as_key(last[0][1].decode(errors="replace")) if last else None
 
 
 def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation | NotAConversation:
     """Applies the rules to one item of an export. Raises RecordError where it is not JSON."""
-    data = bytes(raw)
-    item = read_item(data)
+    item = read_item(raw)
     if item is None:
         return NotAConversation()
     create_time = parse_time(item.create_time)
     messages = [node.message for node in item.mapping.values()]
+    without_message = messages.count(None)
     nodes = _nodes(item, messages)
-    graph = build_graph(nodes, as_str(item.current_node) or None, create_time)
+    item.mapping.clear()  # what is not needed any more is freed step by step: a conversation may be very large
+    graph = build_graph(nodes, as_key(item.current_node) or None, create_time)
     tally = _Tally(notes=Counter({"cycle": graph.cycles} if graph.cycles else {}))
     kept = tuple(_kept(messages, nodes, graph, branches, tally))
     return Conversation(
-        id=_identity(item, data),
-        title=one_line(as_str(item.title)),
+        id=_identity(item, raw),
+        title=as_title(item.title),
         create_time=create_time,
         update_time=parse_time(item.update_time),
         nodes=len(nodes),
-        without_message=messages.count(None),
+        without_message=without_message,
         messages=kept,
         left_out=tally.left_out,
         notes=tally.notes,
-        seen_types=Counter(tally.seen_types),
+        seen_types=Counter({f"{role} {kind or '(none)'}": seen for (role, kind), seen in tally.seen_types.items()}),
     )
 
 
@@ -71,17 +73,17 @@ class _Tally:
 
     notes: Counter[str]
     left_out: Counter[str] = field(default_factory=Counter)
-    seen_types: list[str] = field(default_factory=list)
+    seen_types: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def _nodes(item: Item, messages: list[RawMessage | None]) -> list[Node]:
-    keys = [as_str(key) for key in item.mapping]
+    keys = [as_key(key) for key in item.mapping]
     if len(set(keys)) < len(keys):
         raise RecordError("ambiguous_node_keys")
     return [
         Node(
             key,
-            as_str(node.parent) if isinstance(node.parent, str) else None,
+            as_key(node.parent) if isinstance(node.parent, str) else None,
             None if message is None else parse_time(message.create_time),
             message is not None,
         )
@@ -89,24 +91,26 @@ def _nodes(item: Item, messages: list[RawMessage | None]) -> list[Node]:
     ]
 
 
-def _identity(item: Item, raw: bytes) -> str:
+def _identity(item: Item, raw: bytes | memoryview) -> str:
     for value in (item.conversation_id, item.id):
         if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
+            return as_key(str(value))
         if as_str(value).strip():
-            return as_str(value)
+            return as_key(value)
     return f"unidentified-{content_hash(raw)[:16]}"
 
 
 def _kept(
     messages: list[RawMessage | None], nodes: list[Node], graph: Graph, branches: Branches, tally: _Tally
 ) -> Iterator[Message]:
+    """Those that are kept. Each of `messages` is dropped once it has been looked at."""
     for i in graph.order:
         message = messages[i]
         if message is None:
             continue
-        role, content_type = role_of(message), content_type_of(message)
-        tally.seen_types.append(f"{role} {content_type or '(none)'}")
+        messages[i] = None
+        of_type = role, content_type = role_of(message), content_type_of(message)
+        tally.seen_types[of_type] = tally.seen_types.get(of_type, 0) + 1
         text = ""
         reason = why_left_out(message, role, content_type)
         if reason is None:

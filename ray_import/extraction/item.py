@@ -75,7 +75,7 @@ _Part = TypeVar("_Part", bound=msgspec.Struct)
 _DECODER = msgspec.json.Decoder(Item)
 
 
-def read_item(raw: bytes) -> Item | None:
+def read_item(raw: bytes | memoryview) -> Item | None:
     """The conversation in `raw`, None where the item is none (extraction.md §1). Raises RecordError where it is no
     JSON."""
     if _is_utf8(raw):
@@ -86,14 +86,16 @@ def read_item(raw: bytes) -> Item | None:
     return item_of(decode(raw))
 
 
-def _is_utf8(raw: bytes) -> bool:
+def _is_utf8(raw: bytes | memoryview) -> bool:
     """msgspec does not look at the strings that it passes over. In pieces: as text, it may be four times as large."""
-    if raw.isascii():
-        return True
     decoder = _UTF_8()
+    goes_on = False
     try:
         for start in range(0, len(raw), PIECE_BYTES):
-            decoder.decode(raw[start : start + PIECE_BYTES])
+            piece = bytes(raw[start : start + PIECE_BYTES])
+            if goes_on or not piece.isascii():
+                decoder.decode(piece)
+                goes_on = bool(decoder.getstate()[0])
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False

@@ -29,7 +29,7 @@ _OTHERS = (
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _FENCE = re.compile(r"[ \t]*(?:>[ \t]*)*(?:(?:[-*+]|\d+[.)])[ \t]+)?(`{3,}|~{3,})([^\n]*)")
-_WRITING = re.compile(r"[ \t]*:::writing[ \t]*(?:\{[^\n]*\})?[ \t]*\r?")
+_WRITING = re.compile(r"[ \t]*+:::writing[ \t]*+(?:\{[^\n]*\})?[ \t]*+\r?")
 _WRITING_END = re.compile(r"[ \t]*:::[ \t]*\r?")
 
 MAX_NESTED_SPANS = 4

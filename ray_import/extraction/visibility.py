@@ -13,14 +13,23 @@ NOT_CHAT = frozenset({
 
 CHAT = frozenset({"", "text", "multimodal_text"})
 
+ROLES = ("user", "assistant", "tool", "system")
+
+RECIPIENTS = frozenset({
+    "assistant", "bio", "browser", "canmore.comment_textdoc", "canmore.create_textdoc", "canmore.update_textdoc",
+    "computer.do", "computer.get", "computer.initialize", "computer.sync_file", "container.exec", "dalle.text2im",
+    "file_search", "file_search.msearch", "image_gen.text2im", "myfiles_browser", "python", "web", "web.run",
+    "web.search",
+})  # fmt: skip
+"""To whom else than the person messages are addressed in usual exports: always counted by name."""
+
 _NONE = Metadata()
-_USUAL_ROLES = ("user", "assistant", "tool", "system")
 
 
 def role_of(message: RawMessage) -> str:
     """`author.role`, or `unknown`."""
     role = message.author.role if message.author else None
-    return role if role in _USUAL_ROLES else as_label(role) or "unknown"
+    return role if role in ROLES else as_label(role) or "unknown"
 
 
 def content_type_of(message: RawMessage) -> str:

@@ -5,9 +5,13 @@ from collections.abc import Iterable, Iterator
 from ray_import.errors import SourceRefused
 from ray_import.records import Batch, Frame, RawConversation
 
+MOST_CONVERSATIONS = 5_000
+"""Of a batch: what is kept of each, whatever its size, is some hundred bytes in the driver and in calls of the sink."""
+
 
 def batches_of(conversations: Iterable[RawConversation], batch_bytes: int) -> Iterator[Batch]:
-    """Groups neighbours until a batch holds `batch_bytes`; a larger conversation is a batch of its own.
+    """Groups neighbours until a batch holds `batch_bytes`, or 5,000 of them; a larger conversation is a batch of its
+    own, and is given away before the next one is read.
 
     What was read before a source is refused is a batch, too. Raises SourceRefused then.
     """
@@ -22,6 +26,10 @@ def batches_of(conversations: Iterable[RawConversation], batch_bytes: int) -> It
                 held, size, number = [], 0, number + 1
             held.append(conversation)
             size += len(conversation.data)
+            del conversation
+            if size > batch_bytes or len(held) >= MOST_CONVERSATIONS:
+                yield _batch(number, held)
+                held, size, number = [], 0, number + 1
     except SourceRefused as error:
         refused = error
     if held:

@@ -3,7 +3,8 @@
 A worker that dies takes all that was queued on it along, and nobody can tell which batch was to blame.
 So all of these become suspects, and a suspect runs alone on a worker: only then a death is its own. A
 batch that kills its worker alone twice is halved until the one conversation is found, and that is
-rejected after it has killed three. (In Ray's own retries the guilty batch fails its neighbours and, if
+rejected after it has killed three. A worker that was ended because its batch took too long counts as two
+deaths, since CPU time is the batch's own. (In Ray's own retries the guilty batch fails its neighbours and, if
 retries are unlimited, never ends.)
 """
 
@@ -13,8 +14,11 @@ from enum import Enum
 
 ALONE_BEFORE_SPLIT = 2
 ALONE_BEFORE_REJECT = 3
+SLOW_COUNTS = 2
 MOST_EXCUSED = 10
 EXCUSED_FOR_MEMORY = 6
+LEAST_SHARE = 1 / 16
+"""Of the time limit, for the smallest part of a batch that was halved."""
 
 
 class Death(Enum):
@@ -25,11 +29,16 @@ class Death(Enum):
     """Killed because its machine had too little, which others may have taken."""
     MACHINE = "machine"
     """Lost with its machine, or given up: no fault of what it worked on."""
+    SLOW = "slow"
+    """Ended, because the batch took more than its time limit."""
 
 
 @dataclass(slots=True)
 class Load:
-    """One batch as the dispatch knows it. Of deaths alone, some are its own, and some are `excused`."""
+    """One batch as the dispatch knows it. Of deaths alone, some are its own, and some are `excused`.
+
+    `limit_share` is what the batch may take of the time limit.
+    """
 
     number: int
     size_bytes: int
@@ -37,6 +46,16 @@ class Load:
     deaths_alone: int = 0
     excused: int = 0
     suspect: bool = False
+    limit_share: float = 1.0
+    slow: bool = False
+
+    def share_of_part(self, conversations: int) -> float:
+        """The `limit_share` of a part of this batch.
+
+        Half of it, so that to find one conversation among many takes about as long as one batch may. A conversation
+        by itself may take all of the limit.
+        """
+        return 1.0 if conversations == 1 else max(self.limit_share / 2, LEAST_SHARE)
 
     def blame(self, death: Death) -> None:
         """Counts a death alone.
@@ -44,7 +63,10 @@ class Load:
         Want of memory passes within some tries, if it is the machine's: from then on it is the batch's, or a
         conversation that takes too much each time would never be found.
         """
-        if death is Death.CRASH or (death is Death.MEMORY and self.excused >= EXCUSED_FOR_MEMORY):
+        if death is Death.SLOW:
+            self.slow = True
+            self.deaths_alone += SLOW_COUNTS
+        elif death is Death.CRASH or (death is Death.MEMORY and self.excused >= EXCUSED_FOR_MEMORY):
             self.deaths_alone += 1
         else:
             self.excused += 1

@@ -11,6 +11,7 @@ from ray_import.errors import RecordError, reject_reason
 from ray_import.extraction.extract import NotAConversation, content_hash, extract
 from ray_import.extraction.graph import MAIN
 from ray_import.importing.sources import Sources
+from ray_import.importing.tally import bounded, held, kind_of_type
 from ray_import.records import Conversation, Problem, RawConversation, reject_problem
 from ray_import.settings import ImportSettings
 from ray_import.sink.copies import newness
@@ -83,6 +84,8 @@ def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
             _add(found, outcome, settings, copy, there)
     sources.refuse_nothing_found(found.seen, found.not_a_conversation)
     found.problems[:0] = sources.problems
+    found.types = bounded(found.types, kind_of_type)
+    found.left_out, found.notes = bounded(found.left_out), bounded(found.notes)
     return found
 
 
@@ -126,6 +129,8 @@ def _add(
     found.types.update(conversation.seen_types)
     found.left_out.update(conversation.left_out)
     found.notes.update(conversation.notes)
+    found.types = held(found.types, kind_of_type)
+    found.left_out, found.notes = held(found.left_out), held(found.notes)
     if before is not None:
         found.notes["older_copy"] += 1
         if before > copy:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 
 from ray_import.errors import ImporterError, Interrupted, SourceRefused
 from ray_import.importing.batching import batches_of
@@ -11,11 +11,14 @@ from ray_import.importing.lease import begin, lost
 from ray_import.importing.pace import Pace, Step
 from ray_import.importing.profile import Profile
 from ray_import.importing.progress import Progress, Reporter
+from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary, counts_as_dict
+from ray_import.importing.tally import add_counts, bounded_counts
 from ray_import.importing.work import Work
-from ray_import.records import BatchResult, Counts, Problem, reject_problem
+from ray_import.records import BatchResult, Counts, Problem, lacks, reject_problem
 from ray_import.sink.port import JobStatus, Pruned, Sink
+from ray_import.sink.refusals import REFUSED, Refusals
 
 TELL_EVERY_SECONDS = 0.2
 JOB_ROW_EVERY_SECONDS = 2.0
@@ -57,10 +60,15 @@ def run_import(
     except BaseException as fault:
         run.end_job("failed", type(fault).__name__)
         raise
+    code = run.code_to_withdraw(error)
+    run.withdraw_rejects(code)
     summary = run.summary(destination, workers, error)
-    if not run.end_job(summary.status, None if error is None else _in_a_word(error)) and error is None:
-        return run.summary(destination, workers, lost())
-    return summary
+    is_ours = run.end_job(summary.status, None if error is None else _in_a_word(error))
+    if is_ours:
+        # Workers end on their own: one may commit rejects after the first time. What comes after this one as well is
+        # no proof for later imports, since the job has failed (see `Sink.takes_none`).
+        run.withdraw_rejects(code)
+    return summary if is_ours or error is not None else run.summary(destination, workers, lost())
 
 
 def _in_a_word(error: ImporterError) -> str:
@@ -79,6 +87,7 @@ class _Run:
         self._reporter = reporter
         self._counts = Counts()
         self._rejects: list[Problem] = []
+        self._refusals = Refusals()
         self._pace = Pace()
         self._waited = 0.0
         self._began = self._told = self._job_told = time.monotonic()
@@ -86,8 +95,8 @@ class _Run:
     def to_the_end(self, executor: Executor) -> None:
         """Reads no further than there is room for: so a slow destination stalls the reading.
 
-        Raises NotAnExport where there was no conversation, and what the executor raises; SourceRefused when all
-        that was read until then is in.
+        Raises NotAnExport where there was no conversation, EverythingRefused where the destination takes none, and
+        what the executor raises; SourceRefused when all that was read until then is in.
         """
         self._began = self._told = time.monotonic()
         refused: SourceRefused | None = None
@@ -101,6 +110,7 @@ class _Run:
         if refused is not None:
             raise refused
         self._source.refuse_nothing_found(self._counts.seen, self._counts.not_a_conversation)
+        self._stop_if_everything_is_refused(at_end=True)
         self._prune()
 
     def _hand_out(self, executor: Executor) -> None:
@@ -108,11 +118,12 @@ class _Run:
             while not executor.has_room(len(batch.payload)):
                 self._wait(executor)
             executor.submit(batch)
+            del batch  # its payload may be large, and the next one is read now
             self._collect(executor.wait(0))
 
     def _prune(self) -> None:
         """Not by an export that may lack something: what is missing in it may have been there."""
-        if self._work.prune and not self._problems:
+        if self._work.prune and not lacks(self._problems):
             self._pruned = self._sink.prune(self._work.of)
             self._counts.chunks_deleted += self._pruned.chunks
 
@@ -129,10 +140,12 @@ class _Run:
 
     def _collect(self, results: list[BatchResult]) -> None:
         for result in results:
-            self._counts.add(result.counts)
+            add_counts(self._counts, result.counts)
+            self._refusals.add(result)
             self._pace.add(result)
             for reject in result.rejects[: REJECTS_TOLD - len(self._rejects)]:
                 self._rejects.append(reject_problem(reject.member, reject.position, reject.reason))
+        self._stop_if_everything_is_refused()
         now = time.monotonic()
         if now - self._told >= TELL_EVERY_SECONDS:
             self._pace.look(now - self._told, self._waited)
@@ -140,6 +153,26 @@ class _Run:
             self._tell(now, self._pace.slowest)
         if now - self._job_told >= JOB_ROW_EVERY_SECONDS:
             self.tell_job()
+
+    def _stop_if_everything_is_refused(self, *, at_end: bool = False) -> None:
+        error = refused_by_all(self._refusals, self._work.of, self._sink, at_end=at_end)
+        if error is not None:
+            raise error
+
+    def code_to_withdraw(self, error: ImporterError | None) -> str | None:
+        """The code whose rejects must not stay. That the import failed matters more than if the destination cannot be
+        asked."""
+        with suppress(ImporterError):
+            return code_to_withdraw(error, self._refusals, self._work.of, self._sink)
+        return None
+
+    def withdraw_rejects(self, code: str | None) -> None:
+        """Nothing that is refused with this code stays as a reject; that it cannot be deleted is no error."""
+        if code is None:
+            return
+        with suppress(ImporterError):
+            withdraw(code, self._refusals, self._counts, self._work.of, self._sink)
+            self._rejects = [told for told in self._rejects if told.detail != f"{REFUSED}{code}"]
 
     def _tell(self, now: float, slowest: Step | None) -> None:
         self._told = now
@@ -178,14 +211,14 @@ class _Run:
     def summary(self, destination: str, workers: int, error: ImporterError | None) -> Summary:
         """How the import ended."""
         problems = self._problems
-        status: JobStatus = "failed" if error else "partial" if problems else "complete"
+        status: JobStatus = "failed" if error else "partial" if lacks(problems) else "complete"
         return Summary(
             import_id=self._work.of.id,
             user_id=self._work.of.user_id,
             source=self._source.label,
             destination=destination,
             status=status,
-            counts=self._counts,
+            counts=bounded_counts(self._counts),
             bytes_read=self._source.bytes_read,
             seconds=time.monotonic() - self._began,
             workers=workers,

@@ -9,7 +9,7 @@ from typing import Protocol
 from ray_import.errors import ConfigError, NotAnExport, RecordError, SourceError
 from ray_import.extraction.decode import decode
 from ray_import.reader.conversations import read_conversations
-from ray_import.records import Problem, RawConversation
+from ray_import.records import Problem, RawConversation, lacks
 from ray_import.settings import ReadLimits
 from ray_import.source.address import label_of
 from ray_import.source.containers import open_export
@@ -20,6 +20,8 @@ from ray_import.source.products import is_chatgpts, other_product
 
 LOOK_AT_ITEMS = 20
 """How many items decide that an export is another product's: some begin with items of other kinds."""
+LARGE_ITEM_BYTES = 1024 * 1024
+"""One that is larger is not built to look at it, which would take many times its size."""
 
 
 class ConversationSource(Protocol):
@@ -87,12 +89,12 @@ class Sources:
     def may_be_empty(self) -> bool:
         """Whether this may be the export of an account without a single chat; known when all is read."""
         members = [member for export in self.exports for member in export.members]
-        return not self.problems and all(is_conversations(member.name) for member in members)
+        return not lacks(self.problems) and all(is_conversations(member.name) for member in members)
 
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""
         for export in self.exports:
-            for member in export.members:
+            for member in export.reading():
                 before = self.bytes_read
                 for item in read_conversations(member, self.limits):
                     if isinstance(item, Problem):
@@ -100,6 +102,7 @@ class Sources:
                     else:
                         self.bytes_read = before + item.offset + len(item.data)
                         yield item
+                    del item  # it may be large, and the next one is read now
                 if member.size is not None:
                     self.bytes_read = before + member.size
 
@@ -152,6 +155,10 @@ def _other_product_in(member: Member, limits: ReadLimits) -> str | None:
     product = None
     for item in islice(read_conversations(member, limits), LOOK_AT_ITEMS + 1):
         if isinstance(item, Problem):
+            continue
+        if len(item.data) > LARGE_ITEM_BYTES:
+            if b'"author"' in item.data:
+                return None
             continue
         try:
             value = decode(item.data)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ray_import.errors import ImporterError
+from ray_import.importing.tally import bounded
 from ray_import.records import Counts, Problem
 from ray_import.sink.port import JobStatus, Pruned
 
@@ -54,7 +55,7 @@ class Summary:
 
 
 def counts_as_dict(counts: Counts) -> dict[str, Any]:
-    """The counts as the summary and the job's row have them."""
+    """The counts as the summary and the job's row have them; names are bounded (see `bounded`)."""
     return {
         "conversations": {
             "seen": counts.seen,
@@ -64,7 +65,7 @@ def counts_as_dict(counts: Counts) -> dict[str, Any]:
             "rejected": counts.rejected,
             "not_a_conversation": counts.not_a_conversation,
         },
-        "messages": {"kept": counts.kept, "left_out": dict(counts.left_out.most_common())},
+        "messages": {"kept": counts.kept, "left_out": dict(bounded(counts.left_out).most_common())},
         "chunks": {"written": counts.chunks_written, "deleted": counts.chunks_deleted},
-        "notes": dict(counts.notes.most_common()),
+        "notes": dict(bounded(counts.notes).most_common()),
     }

@@ -11,9 +11,10 @@ from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import, rows_of
 from ray_import.errors import RecordError, reject_reason
 from ray_import.extraction.extract import NotAConversation, content_hash, extract, likely_id
+from ray_import.importing.tally import bounded_counts
 from ray_import.records import BatchResult, Counts, Frame, Reject, RejectRef
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import Known, Replaced, Sink
+from ray_import.sink.port import Known, RejectLimits, Replaced, Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Work:
     """What holds for every batch of an import.
 
     With `retries` it is of what was rejected before. With `prune` the destination is to remember what was met. With
-    `force` what is in and unchanged is imported again.
+    `force` what is in and unchanged is imported again. Beyond `reject_limits` rejects are counted, but not kept.
     """
 
     of: Import
@@ -29,6 +30,7 @@ class Work:
     retries: bool = False
     prune: bool = False
     force: bool = False
+    reject_limits: RejectLimits | None = None
 
 
 def import_batch(
@@ -75,23 +77,21 @@ class _BatchWork:
         for frame, raw_hash in zip(frames, hashes, strict=True):
             self._take(frame, raw_hash, known.get(raw_hash))
         rows = [extracted.rows for extracted in self._extracted]
-        with self._on_the_sink("write" if rows or self._rejects or self._settled else "rest"):
-            replaced = self._sink.write(self._work.of, settings_hash, rows, self._rejects, self._settled)
-        kept = len(self._rejects)
+        with self._on_the_sink("write" if rows else "rest"):
+            replaced = self._sink.write(self._work.of, settings_hash, rows, [])
         for extracted, outcome in zip(self._extracted, replaced, strict=True):
             if outcome.refused:
                 self._reject(extracted.frame, f"refused:{outcome.refused}")
             else:
                 self._count(extracted, outcome)
         with self._on_the_sink("rest"):
-            if len(self._rejects) > kept:
-                self._sink.write(self._work.of, settings_hash, [], self._rejects[kept:])
+            _keep(self._rejects, self._work, self._sink, self._counts, self._settled)
             if self._work.prune:
                 self._sink.mark_seen(self._work.of, self._unchanged, [one.conversation_id for one in rows])
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
         spent = self._sink_seconds
         return BatchResult(
-            number, self._counts, references, time.perf_counter() - began, sum(spent.values()),
+            number, bounded_counts(self._counts), references, time.perf_counter() - began, sum(spent.values()),
             spent["look_up"], spent["write"], self._sink.retries - retries,
         )  # fmt: skip
 
@@ -132,7 +132,7 @@ class _BatchWork:
             self._counts.not_a_conversation += 1
             self._settle(raw_hash)
             return
-        chunks = list(chunk_conversation(conversation, self._work.settings.chunks))
+        chunks = chunk_conversation(conversation, self._work.settings.chunks)
         rows = rows_of(conversation, raw_hash, chunks, self._work.of)
         self._extracted.append(_Extracted(frame, rows, conversation.left_out, conversation.notes))
 
@@ -177,9 +177,15 @@ def reject_whole(
 ) -> BatchResult:
     """Keeps all of a batch as rejects: what is done with a conversation that no worker survives."""
     rejects = [_rejected(frame, reason, payload[frame.start : frame.start + frame.length]) for frame in frames]
-    sink.write(work.of, work.settings.rows_hash, [], rejects)
     counts = Counts(seen=len(rejects), rejected=len(rejects))
+    _keep(rejects, work, sink, counts)
     return BatchResult(number, counts, tuple(RejectRef(r.member, r.position, r.reason) for r in rejects))
+
+
+def _keep(rejects: Sequence[Reject], work: Work, sink: Sink, counts: Counts, settled: Sequence[str] = ()) -> None:
+    left = sink.keep_rejects(work.of, rejects, settled, work.reject_limits)
+    if left:
+        counts.notes["rejects_not_kept"] += left
 
 
 def _rejected(frame: Frame, reason: str, raw: bytes) -> Reject:

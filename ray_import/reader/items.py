@@ -135,11 +135,20 @@ class Items:
 
     def _take(self, length: int, damage: str) -> RawConversation:
         window = self._window
+        if length > self._max_bytes:
+            return self._too_large(length)
         with memoryview(window.data) as view:
             data = bytes(view[window.at : window.at + length]).rstrip(b" \t\r\n," if damage else b" \t\r\n")
         item = self._item(window.offset, data, damage)
         window.at += length
         return item
+
+    def _too_large(self, length: int) -> RawConversation:
+        """An item that was found to be larger than is allowed: its first and last bytes."""
+        offset = self._window.offset
+        passed = Passed()
+        passed.add(self._window, self._window.at + length)
+        return self._item(offset, passed.sample.rstrip(b" \t\r\n,"), "too_large")
 
     def _item(self, offset: int, data: bytes, damage: str) -> RawConversation:
         item = RawConversation(self._member, self._position, offset, data, damage)
@@ -173,7 +182,9 @@ class Items:
         if not self._unfinished:
             yield self._take(window.held_bytes, "damaged")
         elif window.data[window.at] == ord("{"):
-            yield self._item(window.offset, bytes(window.data[window.at :]), "truncated")
+            with memoryview(window.data) as view:
+                rest = bytes(view[window.at :])
+            yield self._item(window.offset, rest, "truncated")
         window.at = len(window.data)
         self._complete = True
 

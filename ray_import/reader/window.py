@@ -5,6 +5,7 @@ import sys
 from typing import BinaryIO
 
 from ray_import.errors import SourceRefused
+from ray_import.source.reasons import TrailingData, in_words
 
 PIECE_BYTES = 64 * 1024
 _NOT_BLANK = re.compile(rb"[^ \t\r\n,]")
@@ -13,8 +14,9 @@ _NOT_BLANK = re.compile(rb"[^ \t\r\n,]")
 class Window:
     """Bytes of a stream from `at` on, grown on demand and let go of when `at` moves past them.
 
-    A stream that fails is at its end: `failure` then holds the kind of error, so that whatever was
-    read before is still used. One that a server refuses raises SourceRefused instead, once all of that is used.
+    A stream that fails is at its end: `failure` then says why, so that whatever was read before is still used.
+    `trailing` tells that something follows the end of a gzip. One that a server refuses raises SourceRefused instead,
+    once all of that is used.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Window:
         self.at = 0
         self.ended = False
         self.failure = ""
+        self.trailing = False
 
     @property
     def offset(self) -> int:
@@ -71,8 +74,10 @@ class Window:
         except SourceRefused:
             if len(self.data) == held:
                 raise
+        except TrailingData:
+            self.trailing = self.ended = True
         except self._failures as error:
-            self.failure = type(error).__name__
+            self.failure = in_words(error)
             self.ended = True
 
     def skip_blank(self) -> bytes:

@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.errors import ConfigError, SinkError, SinkOverloaded
+from ray_import.errors import ConfigError, RowsRefused, SinkError, SinkOverloaded
 from ray_import.records import Reject
 from ray_import.sink.database_jobs import DatabaseJobs
 from ray_import.sink.database_rows import batch_of, our_time, replaced_of
 from ray_import.sink.database_runs import DatabaseRuns
 from ray_import.sink.halving import busy, parts_of, put_halving
-from ray_import.sink.port import KeptReject, Known, Pruned, Replaced
+from ray_import.sink.port import KeptReject, Known, Pruned, RejectLimits, Replaced
+from ray_import.sink.refusals import FirstRefusals
+from ray_import.sink.sizes import reject_bytes
+from ray_import.sink.sqlstates import error_of_write
 
 MOST_REJECT_BYTES = 16 * 1024 * 1024
 """Of a larger reject the first and last bytes are kept: it has to fit into one request."""
@@ -42,37 +45,56 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
         def put(part: Sequence[ConversationRows]) -> list[Replaced]:
             return self._put(of, settings_hash, part, unsure)
 
+        first = FirstRefusals(lambda hashes: self.takes_none(of, hashes))
         replaced: list[Replaced] = []
         while len(replaced) < len(conversations):  # the limits may change on the way
             limits = self._database.limits
             part = next(parts_of(conversations[len(replaced) :], limits.rows, limits.bytes))
-            replaced += put_halving(part, put)
-        if rejects or settled:
-            self._put_rejects(of, settings_hash, [_sampled(reject, MOST_REJECT_BYTES) for reject in rejects], settled)
+            replaced += put_halving(part, put, first)
+        self.keep_rejects(of, rejects, settled)
         return replaced
 
-    def _put_rejects(self, of: Import, settings_hash: str, rejects: Sequence[Reject], settled: Sequence[str]) -> None:
+    def keep_rejects(
+        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
+    ) -> int:
+        """See `Sink.keep_rejects`."""
+        if not rejects and not settled:
+            return 0
+        return self._keep(of, [_sampled(reject, MOST_REJECT_BYTES) for reject in rejects], settled, limits)
+
+    def _keep(self, of: Import, rejects: Sequence[Reject], settled: Sequence[str], limits: RejectLimits | None) -> int:
         """In halves where they are too much at once; of one that is too much alone, its first and last bytes."""
         several = len(rejects) > 1
-        if several and sum(len(reject.raw) for reject in rejects) > self._database.limits.bytes:
-            self._halve_rejects(of, settings_hash, rejects, settled)
-            return
-        batch = batch_of(of, settings_hash, [], rejects, settled)
+        if several and sum(map(reject_bytes, rejects)) > self._database.limits.bytes:
+            return self._keep_halves(of, rejects, settled, limits)
+        most, most_bytes = (None, None) if limits is None else (limits.count, limits.bytes)
+        arguments = {"p_batch": batch_of(of, "", [], rejects, settled), "p_most": most, "p_most_bytes": most_bytes}
         try:
-            self._patiently(lambda: self._database.write(batch, []), whole=not several)
+            left: int = self._patiently(
+                lambda: self._database.call("ray_import_keep_rejects", arguments), whole=not several
+            )
         except SinkOverloaded as error:
             if several:
-                self._halve_rejects(of, settings_hash, rejects, settled)
-                return
+                return self._keep_halves(of, rejects, settled, limits)
             samples = [_sampled(reject, 2 * REJECT_SAMPLE_BYTES) for reject in rejects]
             if samples == list(rejects):
                 raise busy(error) from None
-            self._put_rejects(of, settings_hash, samples, settled)
+            return self._keep(of, samples, settled, limits)
+        return left
 
-    def _halve_rejects(self, of: Import, settings_hash: str, rejects: Sequence[Reject], settled: Sequence[str]) -> None:
+    def _keep_halves(
+        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str], limits: RejectLimits | None
+    ) -> int:
         middle = len(rejects) // 2
-        self._put_rejects(of, settings_hash, rejects[:middle], settled)
-        self._put_rejects(of, settings_hash, rejects[middle:], settled)
+        return self._keep(of, rejects[:middle], settled, limits) + self._keep(of, rejects[middle:], settled, limits)
+
+    def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
+        """See `Sink.takes_none`."""
+        return bool(self._call("takes_none", p_import_id=of.id, p_user_id=of.user_id, p_hashes=list(hashes)))
+
+    def withdraw_rejects(self, of: Import, reason: str) -> bool:
+        """See `Sink.withdraw_rejects`."""
+        return bool(self._call("withdraw_rejects", p_import_id=of.id, p_user_id=of.user_id, p_reason=reason))
 
     def _put(
         self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows], unsure: set[str]
@@ -85,9 +107,11 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
         def put() -> list[dict[str, Any]]:
             try:
                 return self._database.write(batch, chunks)
-            except SinkError:
-                unsure.update(ids)
-                raise
+            except SinkError as error:
+                meant = error_of_write(error)
+                if not isinstance(meant, RowsRefused):  # then nothing is in for certain
+                    unsure.update(ids)
+                raise meant from None
 
         outcomes = map(replaced_of, self._patiently(put, whole=len(conversations) == 1))
         # Found as the same, such a one is what was put in then.
@@ -125,8 +149,9 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
         except SinkError as error:
             if error.retry:
                 raise
+            what = f"The table {table} does not take user_id, {', '.join(values)} and the totals ({error.code})."
             hint = "--profile-table names a table with user_id and the columns that docs/supabase.md tells."
-            raise ConfigError(error.message, hint) from None
+            raise ConfigError(what, hint) from None
 
 
 def _sampled(reject: Reject, most_bytes: int) -> Reject:

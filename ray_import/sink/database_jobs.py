@@ -25,8 +25,7 @@ class DatabaseJobs(DatabaseCalls):
                 p_lease_seconds=LEASE_SECONDS,
             )
         except RowsRefused as error:
-            what = f"{of.user_id} is no user id that the database's tables can hold ({error.code})."
-            raise ConfigError(what, "Where their user_id is a uuid, name one with --user-id.") from None
+            raise _refused_user(of.user_id, error.code) from None
         return None if found is None else our_running(found)
 
     def beat(self, holder: str) -> None:
@@ -48,3 +47,11 @@ class DatabaseJobs(DatabaseCalls):
         found = self._call("jobs", p_lease_seconds=LEASE_SECONDS, p_user_id=user_id, p_limit=limit)
         times = ("started_at", "updated_at", "finished_at")
         return [Job(**{**job, **{name: our_time(job[name]) for name in times}}) for job in found]
+
+
+def _refused_user(user_id: str, code: str) -> ConfigError:
+    if code.startswith("23"):
+        what = f"The database refuses an import of the user {user_id} ({code})."
+        return ConfigError(what, "A constraint of yours does: add the user first, or name another with --user-id.")
+    what = f"{user_id} is no user id that the database's tables can hold ({code})."
+    return ConfigError(what, "Where their user_id is a uuid, name one with --user-id.")

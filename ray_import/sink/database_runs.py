@@ -55,8 +55,9 @@ class DatabaseRuns(DatabaseCalls):
         except SinkError as error:
             if error.retry:
                 raise
+            what = f"The columns user_id and {column} of the table {table} cannot be read ({error.code})."
             hint = "--from-table names a table with user_id, --source-column its column with the sources."
-            raise ConfigError(error.message, hint) from None
+            raise ConfigError(what, hint) from None
         return [(user_id, source) for user_id, source in found]
 
 

@@ -10,7 +10,6 @@ from typing import ClassVar
 from ray_import.errors import ConfigError
 from ray_import.sink.port import NEWEST_CHUNK, Destination, Migrated, Sink
 from ray_import.sink.sqlite import SqliteSink
-from ray_import.source.address import without_secrets
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -43,8 +42,8 @@ class SqliteDestination:
         """See `Destination.look_command`."""
         if shutil.which("sqlite3"):
             return f'sqlite3 {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
-        script = f"import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute('{NEWEST_CHUNK}')))"
-        return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(self.path))}'
+        script = "import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]), ()))"
+        return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
 
     def hand_down_password(self, *, to_children: bool) -> None:
         """See `Destination.hand_down_password`."""
@@ -78,7 +77,7 @@ def _sqlite_file(url: str) -> SqliteDestination:
     rest = url.removeprefix(_SQLITE)
     if rest == url or not rest or rest == ":memory:":
         raise ConfigError(
-            f"--to{'' if '=' in url else f' {without_secrets(url)}'} is no destination that is known.",
+            f"--to{_kind_of(url)} is no destination that is known.",
             "Use sqlite:///chunks.db, sqlite:////an/absolute/path.db, supabase, or postgresql://USER@HOST/DATABASE.",
         )
     try:
@@ -89,3 +88,9 @@ def _sqlite_file(url: str) -> SqliteDestination:
     if is_folder:
         raise ConfigError(f"--to {url} names a folder.", "Name a file in it.")
     return SqliteDestination(f"{_SQLITE}{path}", path)
+
+
+def _kind_of(url: str) -> str:
+    """What may be shown of an address of which nothing is known: a name, or what stands before the first colon."""
+    kind, colon, _ = url.partition(":")
+    return f" {kind}{colon}{'…' if colon else ''}" if kind and not set(kind) & set("@=?# ") else ""

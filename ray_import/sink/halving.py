@@ -5,27 +5,36 @@ from collections.abc import Callable, Iterator, Sequence
 from ray_import.chunks.rows import ConversationRows
 from ray_import.errors import RowsRefused, SinkBusy, SinkOverloaded
 from ray_import.sink.port import Replaced
+from ray_import.sink.refusals import FirstRefusals
+from ray_import.sink.sizes import conversation_bytes
 
 Put = Callable[[Sequence[ConversationRows]], list[Replaced]]
 
 TOO_LARGE = "413"
 
 
-def put_halving(conversations: Sequence[ConversationRows], put: Put) -> list[Replaced]:
+def put_halving(
+    conversations: Sequence[ConversationRows], put: Put, first: FirstRefusals | None = None
+) -> list[Replaced]:
     """What `put` gives, in the same order; where it refuses, or it is too much for it, of both halves.
 
-    One conversation that is refused comes back as such. One that is too slow alone raises SinkBusy: that is the
-    destination's fault, not its.
+    One conversation that is refused comes back as such, and `first` is told of it, which may raise EverythingRefused.
+    One that is too slow alone raises SinkBusy: that is the destination's fault, not its.
     """
     try:
-        return put(conversations)
+        replaced = put(conversations)
     except (RowsRefused, SinkOverloaded) as error:
         if len(conversations) > 1:
             middle = len(conversations) // 2
-            return put_halving(conversations[:middle], put) + put_halving(conversations[middle:], put)
+            return put_halving(conversations[:middle], put, first) + put_halving(conversations[middle:], put, first)
         if isinstance(error, SinkOverloaded) and error.code != TOO_LARGE:
             raise busy(error) from None
+        if first is not None:
+            first.refused(conversations[0].content_hash, error.code)
         return [Replaced(0, 0, refused=error.code)]
+    if first is not None:
+        first.took(sum(one.written > 0 for one in replaced))
+    return replaced
 
 
 def busy(error: SinkOverloaded) -> SinkBusy:
@@ -36,19 +45,19 @@ def busy(error: SinkOverloaded) -> SinkBusy:
 def parts_of(
     conversations: Sequence[ConversationRows], most_rows: int, most_bytes: int
 ) -> Iterator[list[ConversationRows]]:
-    """Neighbours up to so many rows and bytes of text, but at least one; no part has a conversation twice."""
+    """Neighbours up to so many rows and bytes of all columns, but at least one; no part has a conversation twice."""
     part: list[ConversationRows] = []
     ids: set[str] = set()
     rows = size = 0
     for conversation in conversations:
-        text = sum(len(chunk.content.encode(errors="replace")) for chunk in conversation.chunks)
-        full = rows + len(conversation.chunks) > most_rows or size + text > most_bytes
+        sent = conversation_bytes(conversation)
+        full = rows + len(conversation.chunks) > most_rows or size + sent > most_bytes
         if part and (full or conversation.conversation_id in ids):
             yield part
             part, ids, rows, size = [], set(), 0, 0
         part.append(conversation)
         ids.add(conversation.conversation_id)
         rows += len(conversation.chunks)
-        size += text
+        size += sent
     if part:
         yield part

@@ -14,7 +14,11 @@ LACKING_STATES: tuple[UserState, ...] = ("failed", "partial")
 WHOLE_STATES: tuple[UserState, ...] = ("complete", "skipped")
 DONE_STATES: tuple[UserState, ...] = (*WHOLE_STATES, *LACKING_STATES)
 
-NEWEST_CHUNK = "SELECT content FROM conversation_chunks ORDER BY created_at DESC LIMIT 1"
+NEWEST_CHUNK = (
+    "SELECT content FROM conversation_chunks WHERE thread = 'main' AND chunk_index = 0 AND created_at IS NOT NULL"
+    " ORDER BY created_at DESC LIMIT 1"
+)
+"""How the newest conversation begins: of a side branch there would be an answer without its question."""
 
 LEASE_SECONDS = 60
 """A running import gives a sign of life every few seconds. After so long without one it is dead."""
@@ -95,6 +99,14 @@ class KeptReject:
     conversation_id: str | None
     reason: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectLimits:
+    """How many rejects of one import are kept, and of how many raw bytes in all."""
+
+    count: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +199,34 @@ class Sink(RunLedger, Protocol):
         copies the one with the greater update time stays, then the one with more nodes, then the later
         import's, then (within one import, where batches have no order) the one with the greater hash; the
         ledger remembers the hash of the other, so that importing both again changes nothing.
-        A reject that is already kept is not kept twice, and one that has come as a conversation now is let go,
-        or whose hash is among `settled`.
+        A reject that has come as a conversation now is let go. `rejects` and `settled`: see `keep_rejects`.
+
+        Raises EverythingRefused if the first 20 conversations are all refused with one code and the import has written
+        no chunks, or if the user's id violates a foreign key.
+        """
+
+    def keep_rejects(
+        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
+    ) -> int:
+        """Keeps items that could not be imported, and deletes those whose hash is among `settled`.
+
+        One that is already kept is not kept twice. With `limits` no more is kept of all that the import meets, whatever
+        number of workers call this, and however often; those of earlier imports that it meets again count, too. Returns
+        how many of `rejects` are not kept for that.
+        """
+
+    def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
+        """Whether this import has written no chunks. False as well if `hashes` are given and all of them are kept as
+        rejects of earlier imports: then these were found to be at fault before.
+
+        Rejects of an import that failed before it wrote any chunks prove nothing, and do not count.
+        """
+
+    def withdraw_rejects(self, of: Import, reason: str) -> bool:
+        """Deletes what this import has kept as rejects for this reason, and what imports of the user have that failed
+        before they wrote any chunks. What other imports have kept stays.
+
+        False if there was nothing to delete and earlier imports have kept rejects of the user for this reason.
         """
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:

@@ -1,7 +1,7 @@
 """Postgres over its own protocol: columns travel as arrays, a part of a batch is one transaction, also by a pooler."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -16,13 +16,19 @@ from ray_import.credentials import environment
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
 from ray_import.sink.database_calls import PartLimits
 from ray_import.sink.migrations import migrations
+from ray_import.sink.refusals import FOREIGN_KEY_VIOLATION, unknown_user
+from ray_import.sink.sizes import chunk_bytes
 from ray_import.sink.sqlstates import sink_error
 
 CONNECT_TIMEOUT_SECONDS = 10
 DEAD_AFTER_SECONDS = 60
 """A connection on which nothing is acknowledged for so long is given up."""
 MOST_ROWS, MOST_BYTES = 20_000, 32 * 1024 * 1024
-SLICE_CHARACTERS = 2 * 1024 * 1024
+_HOW_TO_WRITE = (
+    "Use postgresql://USER@HOST:5432/DATABASE, and write in a password / as %2F, @ as %40, : as %3A, # as %23,"
+    " ? as %3F, % as %25, a blank as %20; or leave the password out, and set PGPASSWORD."
+)
+SLICE_BYTES = 2 * 1024 * 1024
 
 _COLUMNS = {
     "id": "text[]::uuid[]", "conversation_id": "text[]", "thread": "text[]", "title": "text[]", "content": "text[]",
@@ -34,7 +40,17 @@ _COLUMNS = {
 _PUT_CHUNKS = sql.SQL("SELECT public.ray_import_put_chunks(%b, %b, {})").format(
     sql.SQL(", ").join(sql.SQL(f"p_{name} => %b::{kind}") for name, kind in _COLUMNS.items())
 )
+_MIGRATION_REFUSED = "RI001"
+"""What our migrations raise, about the tables and not about rows: the only text of a server that is shown."""
 _pick_columns = itemgetter(*map(ChunkRow._fields.index, _COLUMNS))
+
+
+class _ForeignKeyViolated(Exception):
+    """Which one, as the arguments of ray_import_is_on_user; it does not leave this module."""
+
+    def __init__(self, constraint: dict[str, str | None]) -> None:
+        super().__init__()
+        self.constraint = constraint
 
 
 class PostgresDatabase:
@@ -61,6 +77,15 @@ class PostgresDatabase:
 
     def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
         """See `Database.write`."""
+        try:
+            return self._write(batch, chunks)
+        except _ForeignKeyViolated as error:
+            violated = error.constraint
+        if self.call("ray_import_is_on_user", violated):
+            raise unknown_user(batch["user_id"])
+        raise sink_error(FOREIGN_KEY_VIOLATION)
+
+    def _write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
         with self._transaction() as connection:
             row = connection.execute("SELECT public.ray_import_replace(%s)", (Jsonb(batch),)).fetchone()
             fates: list[dict[str, Any]] = row[0] if row else []
@@ -82,7 +107,7 @@ class PostgresDatabase:
         for migration in migrations("postgres"):
             if migration.version > version:
                 with self._translated(), self._connected() as connection:
-                    connection.execute(migration.sql.encode())
+                    _apply(migration.sql, connection)
                 applied.append(migration.name)
         return applied
 
@@ -94,7 +119,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection[Any]]:
-        with self._translated(), self._connected() as connection, connection.transaction():
+        with self._translated(), _named_foreign_key(), self._connected() as connection, connection.transaction():
             yield connection
 
     @contextmanager
@@ -129,25 +154,45 @@ class PostgresDatabase:
             raise _ours(error) from None
 
 
+@contextmanager
+def _named_foreign_key() -> Iterator[None]:
+    """Also around a commit, where a deferred constraint is checked."""
+    try:
+        yield
+    except psycopg.errors.ForeignKeyViolation as error:
+        told = error.diag
+        constraint = {
+            "p_schema": told.schema_name, "p_table": told.table_name, "p_constraint": told.constraint_name,
+        }  # fmt: skip
+        raise _ForeignKeyViolated(constraint) from None
+
+
 def _slices(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
     """Neighbours, of moderate size: a statement's values are in memory a few times."""
     start = size = 0
     for end, chunk in enumerate(chunks):
-        if size > SLICE_CHARACTERS:
+        if size > SLICE_BYTES:
             yield chunks[start:end]
             start, size = end, 0
-        size += len(chunk.content)
+        size += chunk_bytes(chunk)
     if chunks:
         yield chunks[start:]
 
 
+def _apply(script: str, connection: psycopg.Connection[Any]) -> None:
+    try:
+        connection.execute(script.encode())
+    except psycopg.Error as error:
+        if error.sqlstate != _MIGRATION_REFUSED:
+            raise
+        raise SinkError(f"{error.diag.message_primary}.", error.diag.message_hint or "") from None
+
+
 def _ours(error: psycopg.Error) -> SinkError:
-    if error.sqlstate == "P0001":  # raised by the migrations themselves
-        return SinkError(f"{error.diag.message_primary}.", error.diag.message_hint or "")
     if error.sqlstate:
-        return sink_error(error.sqlstate, error.diag.message_primary or type(error).__name__)
+        return sink_error(error.sqlstate)
     if isinstance(error, psycopg.DataError):
-        return sink_error("22000", "")
+        return sink_error("22000")
     if isinstance(error, psycopg.OperationalError):
         return _not_reached(error)
     return SinkError(f"Postgres cannot be used ({type(error).__name__}).")
@@ -164,18 +209,32 @@ def _not_reached(error: psycopg.OperationalError) -> SinkError:
 
 
 def split_password(url: str) -> tuple[str, SecretStr | None]:
-    """The address without the password in it, and that. Raises ConfigError where it is no address of a Postgres."""
+    """The address without the password in it, and that.
+
+    Raises ConfigError if it is no address of a Postgres, or if it cannot be told where the password in it ends: libpq
+    would take the rest of the password for the host or the database, which are shown. The error has nothing of it.
+    """
     try:
         parts = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeError):
         parts = None
     if parts is None or not all(map(_is_port, str(parts.get("port") or "").split(","))):
-        raise ConfigError(
-            "This is no address of a Postgres.",
-            "Use postgresql://USER@HOST:5432/DATABASE; in a password / is written as %2F, @ as %40, a blank as %20.",
-        )
+        raise ConfigError("This is no address of a Postgres.", _HOW_TO_WRITE)
+    if _password_is_torn(url, parts):
+        raise ConfigError("The address of the Postgres has a password whose end cannot be told.", _HOW_TO_WRITE)
     password = parts.pop("password", None)
     return psycopg.conninfo.make_conninfo("", **parts), SecretStr(str(password)) if password else None
+
+
+def _password_is_torn(url: str, parts: Mapping[str, Any]) -> bool:
+    """Whether what libpq takes for the user, the host or the database may be a piece of the password.
+
+    In a URL libpq ends the password at the first `@`, and sees none behind a `/`.
+    """
+    if ":" in str(parts.get("user") or "") or any("@" in str(parts.get(name) or "") for name in ("host", "dbname")):
+        return True
+    before, at, behind = url.partition("://")[2].partition("@")
+    return bool(at) and ":" in before and ("/" in before or "@" in behind)
 
 
 def _is_port(text: str) -> bool:

@@ -18,7 +18,8 @@ from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
 from ray_import.sink.copies import InLedger, fate_of, passed_over_by
 from ray_import.sink.halving import put_halving
-from ray_import.sink.port import KeptReject, Known, Pruned, Replaced
+from ray_import.sink.port import KeptReject, Known, Pruned, RejectLimits, Replaced
+from ray_import.sink.refusals import FirstRefusals
 from ray_import.sink.sqlite_file import APPLICATION_ID
 from ray_import.sink.sqlite_jobs import SqliteJobs
 from ray_import.sink.sqlite_runs import SqliteRuns
@@ -26,6 +27,15 @@ from ray_import.sink.sqlite_runs import SqliteRuns
 __all__ = ["APPLICATION_ID", "SqliteSink"]
 
 _INSERT_CHUNK = f"INSERT INTO conversation_chunks VALUES ({', '.join('?' * len(ChunkRow._fields))})"  # noqa: S608 - only marks
+_PROVES_NOTHING = (  # imports of user ?1 that failed before they wrote any chunks
+    "SELECT id FROM import_jobs WHERE user_id = ?1 AND status = 'failed' AND id NOT IN"
+    " (SELECT import_id FROM imported_conversations WHERE user_id = ?1 AND chunk_count > 0)"
+)
+_KEPT = "SELECT 1 FROM import_rejects WHERE user_id = ? AND raw_hash = ?"
+_KEEP = (
+    "INSERT INTO import_rejects (import_id, user_id, source_member, position, conversation_id, reason, raw, raw_hash)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class SqliteSink(SqliteJobs, SqliteRuns):
@@ -53,38 +63,97 @@ class SqliteSink(SqliteJobs, SqliteRuns):
         settled: Sequence[str] = (),
     ) -> list[Replaced]:
         """See `Sink.write`."""
-        if not conversations and not rejects and not settled:
-            return []
-        with self._translated(), self._transaction():
-            replaced = put_halving(conversations, lambda part: self._put(of, settings_hash, part))
-            let_go = [
-                *settled,
-                *(rows.content_hash for rows, one in zip(conversations, replaced, strict=True) if not one.refused),
-            ]
-            self._db.execute(
-                "DELETE FROM import_rejects WHERE user_id = ? AND raw_hash IN (SELECT value FROM json_each(?))",
-                (of.user_id, orjson.dumps(let_go).decode()),
-            )
-            self._db.executemany(
-                "INSERT INTO import_rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, raw_hash) DO NOTHING",
-                (
-                    (of.id, of.user_id, r.member, r.position, r.conversation_id, r.reason, r.raw, content_hash(r.raw))
-                    for r in rejects
-                ),
-            )
+        first = FirstRefusals(lambda hashes: self.takes_none(of, hashes))
+        replaced: list[Replaced] = []
+        if conversations:
+            with self._translated():
+                replaced = put_halving(conversations, lambda part: self._put(of, settings_hash, part), first)
+        self.keep_rejects(of, rejects, settled)
         return replaced
 
     def _put(self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows]) -> list[Replaced]:
-        """All of them or, where one is refused, none."""
-        self._db.execute("SAVEPOINT part")
+        """All of them or, where one is refused, none: a transaction of its own, which a trigger may roll back."""
         try:
-            replaced = [self._replace(of, settings_hash, rows) for rows in conversations]
+            with self._transaction():
+                replaced = [self._replace(of, settings_hash, rows) for rows in conversations]
+                self._delete_rejects(of, [rows.content_hash for rows in conversations])
         except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError) as error:
-            self._db.execute("ROLLBACK TO part")
             code = getattr(error, "sqlite_errorname", type(error).__name__)
             raise RowsRefused(f"SQLite refuses a row ({code}).", code=code) from None
-        self._db.execute("RELEASE part")
         return replaced
+
+    def keep_rejects(
+        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
+    ) -> int:
+        """See `Sink.keep_rejects`."""
+        if not rejects and not settled:
+            return 0
+        hashed = [(content_hash(reject.raw), reject) for reject in rejects]
+        left = 0
+        with self._translated(), self._transaction():
+            self._delete_rejects(of, settled)
+            count, size = (0, 0) if limits is None else self._met_rejects(of, [raw_hash for raw_hash, _ in hashed])
+            for raw_hash, reject in hashed:
+                if self._db.execute(_KEPT, (of.user_id, raw_hash)).fetchone():
+                    continue
+                if limits is not None and (count >= limits.count or size + len(reject.raw) > limits.bytes):
+                    left += 1
+                    continue
+                place = (reject.member, reject.position, reject.conversation_id)
+                self._db.execute(_KEEP, (of.id, of.user_id, *place, reject.reason, reject.raw, raw_hash))
+                count, size = count + 1, size + len(reject.raw)
+        return left
+
+    def _met_rejects(self, of: Import, hashes: Sequence[str]) -> tuple[int, int]:
+        """How many are kept of those that this import has met, `hashes` among them, and their bytes."""
+        self._db.execute(
+            "UPDATE import_rejects SET seen_in = ?1 WHERE user_id = ?2 AND import_id <> ?1 AND seen_in IS NOT ?1"
+            " AND raw_hash IN (SELECT value FROM json_each(?3))",
+            (of.id, of.user_id, orjson.dumps(hashes).decode()),
+        )
+        count, size = self._db.execute(
+            "SELECT count(*), coalesce(sum(length(raw)), 0) FROM import_rejects"
+            " WHERE user_id = ?1 AND ?2 IN (import_id, seen_in)",
+            (of.user_id, of.id),
+        ).fetchone()
+        return count, size
+
+    def _delete_rejects(self, of: Import, hashes: Sequence[str]) -> None:
+        self._db.execute(
+            "DELETE FROM import_rejects WHERE user_id = ? AND raw_hash IN (SELECT value FROM json_each(?))",
+            (of.user_id, orjson.dumps(hashes).decode()),
+        )
+
+    def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
+        """See `Sink.takes_none`."""
+        with self._translated():
+            has_put_in = self._db.execute(
+                "SELECT 1 FROM imported_conversations WHERE user_id = ? AND import_id = ? AND chunk_count > 0 LIMIT 1",
+                (of.user_id, of.id),
+            ).fetchone()
+            is_new = (
+                not hashes
+                or self._db.execute(
+                    "SELECT 1 FROM json_each(?3) WHERE value NOT IN"  # noqa: S608
+                    " (SELECT raw_hash FROM import_rejects WHERE user_id = ?1 AND import_id <> ?2"
+                    f" AND import_id NOT IN ({_PROVES_NOTHING})) LIMIT 1",
+                    (of.user_id, of.id, orjson.dumps(hashes).decode()),
+                ).fetchone()
+            )
+        return has_put_in is None and bool(is_new)
+
+    def withdraw_rejects(self, of: Import, reason: str) -> bool:
+        """See `Sink.withdraw_rejects`."""
+        with self._translated(), self._transaction():
+            deleted = self._db.execute(
+                "DELETE FROM import_rejects WHERE user_id = ?1 AND reason = ?3"  # noqa: S608
+                f" AND (import_id = ?2 OR import_id IN ({_PROVES_NOTHING}))",
+                (of.user_id, of.id, reason),
+            ).rowcount
+            earlier = self._db.execute(
+                "SELECT 1 FROM import_rejects WHERE user_id = ? AND reason = ? LIMIT 1", (of.user_id, reason)
+            ).fetchone()
+        return deleted > 0 or earlier is None
 
     def _replace(self, of: Import, settings_hash: str, rows: ConversationRows) -> Replaced:
         there = self._in_ledger(of.user_id, rows.conversation_id)

@@ -1,9 +1,11 @@
 """A SQLite file that is ours: how it is opened and made, what a transaction is, and what its errors mean."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
@@ -28,6 +30,15 @@ _HINTS = {
     sqlite3.SQLITE_BUSY: "Another program keeps it locked.",
 }
 
+_UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+_NO_SHARED_MEMORY = {
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMLOCK,
+}
+_LOCAL_DISK = "Put it on a local disk: SQLite needs shared memory, which many network shares lack."
+
 
 class SqliteConnection:
     """One connection to the file; made anew in every process that writes."""
@@ -38,21 +49,45 @@ class SqliteConnection:
     def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
         """Opens `path`, making the tables where there is nothing yet (and `create` allows it).
 
-        With `read_only` a file of an earlier version is refused, and not brought up to date.
+        With `read_only` a file of an earlier version is refused, and not brought up to date. So is one that is there
+        (without `create`) and may not be written by this user.
         """
         self._path = path
-        self._read_only = read_only
+        is_writable = str(path) == ":memory:" or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
+        self._read_only = read_only or (not create and not is_writable)
+        is_new = create and not path.exists()
         if not create and not (path.exists() and path.stat().st_size):
             raise ConfigError(f"There is no database {path}.", "Name it with --to sqlite:///PATH.")
         if path.is_file() and 0 < path.stat().st_size < HEADER_BYTES:
             raise self._foreign()  # SQLite would take one byte for an empty database
+        address = str(path) if is_writable or not self._read_only else self._address_for_reading()
+        is_uri = address != str(path)
         with self._translated():
-            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+            self._db = sqlite3.connect(address, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=is_uri)
             try:
                 self._prepare()
-            except BaseException:
+            except BaseException as error:
                 self._db.close()
+                if is_new and _lacks_shared_memory(error):  # so nobody else can be making it
+                    self._remove()
                 raise
+
+    def _address_for_reading(self) -> str:
+        """For a folder where no `-shm` can be made: without a log beside it the file is read as if nobody wrote it."""
+        how = "mode=ro" if self._has_log else "immutable=1"
+        return f"file:{quote(os.fsencode(self._path))}?{how}"
+
+    @property
+    def _wal(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
+
+    @property
+    def _has_log(self) -> bool:
+        return self._wal.exists() and self._wal.stat().st_size > 0
+
+    def _remove(self) -> None:
+        for ending in ("-shm", "-wal", ""):
+            self._path.with_name(f"{self._path.name}{ending}").unlink(missing_ok=True)
 
     def _prepare(self) -> None:
         with self._transaction("DEFERRED"):
@@ -81,8 +116,12 @@ class SqliteConnection:
         reraise=True,
     )
     def _switch_to_wal(self) -> None:
-        """SQLite's own timeout does not hold for this, and others may be making the same file."""
-        self._db.execute("PRAGMA journal_mode = WAL")
+        """SQLite's own timeout does not hold for this, and others may be making the same file.
+
+        Raises _NoSharedMemory.
+        """
+        if self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0] not in ("wal", "memory"):
+            raise _NoSharedMemory(f"{self._path} cannot be used: its file system has no shared memory.", _LOCAL_DISK)
 
     def _version_or_refuse(self) -> int:
         """To be called in a transaction: another process may be making the tables just now."""
@@ -138,7 +177,20 @@ class SqliteConnection:
             kind = SinkBusy if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else SinkError
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             hint = _HINTS.get(primary, "") if primary is not None else ""
+            if _lacks_shared_memory(error):
+                name, hint = f"its file system has no shared memory ({name})", _LOCAL_DISK
+            elif self._read_only and primary in _UNREADABLE and self._has_log:
+                name = f"{self._wal.name} beside it cannot be read where its folder is read-only"
+                hint = "Copy both files to a folder that this user may write, and name the copy with --to."
             raise kind(f"{self._path} cannot be used: {name}.", hint) from None
+
+
+class _NoSharedMemory(SinkError):
+    pass
+
+
+def _lacks_shared_memory(error: BaseException) -> bool:
+    return isinstance(error, _NoSharedMemory) or getattr(error, "sqlite_errorcode", None) in _NO_SHARED_MEMORY
 
 
 def _primary_code(error: BaseException) -> int | None:

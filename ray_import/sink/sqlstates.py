@@ -1,43 +1,91 @@
-"""What an error of a database means for an import, whoever brings it: its own driver, PostgREST, or a gateway."""
+"""What an error of a database means for an import, whoever brings it: its own driver, PostgREST, or a gateway.
 
-from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
+Only the code is looked at and shown. The text beside it may be a trigger's or a constraint's, with a row in it.
+"""
+
+import re
+
+from ray_import.errors import EverythingRefused, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 
 _BUSY = ("08", "53", "57P", "40001", "40P01", "55P03", "PGRST000", "PGRST001", "PGRST002", "PGRST003")
 _OVERLOADED = ("57014",)
-_REFUSED = ("22", "23", "54000", "PGRST102")
+_REFUSED = ("22", "23", "54000", "PGRST102", "PGRST121")
 _SET_UP = ("42883", "42P01", "3F000", "PGRST202", "PGRST205")
+_READ_ONLY = "25006"
+_OF_THE_SERVER = ("0A", "25", "26", "28", "3D", "3F", "42883", "42P01", "58", "XX")
+"""What no conversation can be to blame for: the server's state, the session, the schema."""
 _BUSY_STATUSES = ("408", "425", "429")
 _OVERLOADED_STATUSES = ("413", "504", "524", "544")
 """Too large, or not answered in time as the gateway, Cloudflare before it, or Supabase's own says it."""
 _PAUSED = "540"
 LATER = "Run it again when the database is well: it goes on where it stopped."
+_MEANINGS = dict.fromkeys(_SET_UP, "a function, a table or a schema is missing") | {
+    "08": "the connection is lost",
+    "28": "it does not let this user in",
+    "3D": "there is no such database",
+    "40001": "another transaction was in the way",
+    "40P01": "another transaction was in the way",
+    "55P03": "another transaction was in the way",
+    "42501": "this key or role may not do that",
+    "53": "it is out of memory, disk space or connections",
+    "57014": "a statement took too long",
+    "57P": "it shuts down, or starts",
+    _READ_ONLY: "it is read-only",
+    "PGRST00": "PostgREST has no connection to it, or loads its schema",
+}
 _HINTS = dict.fromkeys(_SET_UP, "Its tables are missing or old: run ray-import migrate with the same --to.") | {
     "28": "Check the user and the password: in PGPASSWORD, DATABASE_URL or ~/.pgpass.",
     "3D": "Name a database that exists.",
     "42501": "This key or user may not do that: see docs/supabase.md, Keys and roles, or docs/postgres.md, Roles.",
-    "25006": "The database is read-only just now: a full disk or a standby.",
+    _READ_ONLY: "The database is read-only just now: a full disk or a standby.",
     "PGRST301": "SUPABASE_SERVICE_KEY is no key of this project.",
     "PGRST303": "SUPABASE_SERVICE_KEY has expired.",
     "401": "SUPABASE_SERVICE_KEY is no key of this project.",
     "402": "Supabase has restricted the project: its dashboard says why.",
     _PAUSED: "The project is paused: wake it in its dashboard.",
 }
+_NO_FAULT_OF_A_CONVERSATION = "Look for a quota, a policy, a trigger or a constraint of yours, then run it again."
 
 
-def sink_error(code: str, message: str, retry_after_seconds: float = 0.0) -> SinkError:
-    """The error of ours for `code` (SQLSTATE, PGRST…, or a status of HTTP), with the database's own `message`.
-
-    Of a refused row the message is left out: it may hold what is in the row.
-    """
-    said = f"The database says {code}: {message}".rstrip(": ").removesuffix(".") + "."
-    kind = _kind_of_status(code) if len(code) == 3 and code.isdecimal() else _kind_of_state(code)
+def sink_error(code: str, retry_after_seconds: float = 0.0) -> SinkError:
+    """The error of ours for `code`: SQLSTATE, PGRST…, or a status of HTTP."""
+    is_status = len(code) == 3 and code.isdecimal()
+    kind = _kind_of_status(code) if is_status else _kind_of_state(code)
     if kind is RowsRefused:
         return RowsRefused(f"The database refuses a row ({code}).", code=code)
+    meaning = "the gateway's answer" if is_status else _of(code, _MEANINGS)
+    said = f"The database says {code}{': ' if meaning else ''}{meaning}."
     if kind is SinkOverloaded:
         return SinkOverloaded(said, LATER, code)
     if kind is SinkBusy:
         return SinkBusy(said, LATER, retry_after_seconds, code)
-    return SinkError(said, next((hint for prefix, hint in _HINTS.items() if code.startswith(prefix)), ""), code)
+    return SinkError(said, _of(code, _HINTS), code)
+
+
+def error_of_write(error: SinkError) -> SinkError:
+    """What `error` means where it came while conversations were written.
+
+    A SQLSTATE that does not pass by itself may be raised by a trigger, a policy or a constraint because of what is
+    in one conversation: so it is a RowsRefused. What a gateway says is not, nor the codes for which the server is to
+    blame: a short fault of it would make rejects of whatever is being written.
+    """
+    if (
+        type(error) is not SinkError
+        or error.code.startswith(_OF_THE_SERVER)
+        or not re.fullmatch("[0-9A-Z]{5}", error.code)
+    ):
+        return error
+    return RowsRefused(f"The database refuses a row ({error.code}).", error.hint, error.code)
+
+
+def everything_refused(code: str) -> EverythingRefused:
+    """What an import fails with whose conversations are all refused with `code`."""
+    what = f"The destination refuses every conversation of this import with one code ({code})."
+    return EverythingRefused(what, _of(code, _HINTS) or _NO_FAULT_OF_A_CONVERSATION, code)
+
+
+def _of(code: str, table: dict[str, str]) -> str:
+    return next((text for prefix, text in table.items() if code.startswith(prefix)), "")
 
 
 def _kind_of_state(code: str) -> type[SinkError]:

@@ -15,6 +15,7 @@ from ray_import.credentials import SupabaseAccess
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.sink.database_calls import PartLimits
 from ray_import.sink.database_rows import chunk_object
+from ray_import.sink.refusals import unknown_user
 from ray_import.sink.sqlstates import LATER, sink_error
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -68,6 +69,8 @@ class SupabaseDatabase:
             raise
         self.limits.rows = min(MOST_ROWS, int(self.limits.rows * GROWTH))
         self.limits.bytes = min(MOST_BYTES, int(self.limits.bytes * GROWTH))
+        if fates == {"unknown_user": True}:
+            raise unknown_user(batch["user_id"])
         if not isinstance(fates, list):
             raise SinkBusy("Supabase has answered with something else than the result.", "Is SUPABASE_URL right?")
         return fates
@@ -93,8 +96,7 @@ class SupabaseDatabase:
             raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
 
     def _ours(self, error: APIError) -> SinkError:
-        """A gateway's error has no code of the database's, and its text is a page."""
+        """A gateway's error has no code of the database's."""
         code = error.code or ""
-        if _CODE.fullmatch(code) is None:
-            return sink_error(str(self._status), "the gateway's answer", self._retry_after_seconds)
-        return sink_error(code, error.message or "", self._retry_after_seconds)
+        is_known = isinstance(code, str) and _CODE.fullmatch(code)
+        return sink_error(code if is_known else str(self._status), self._retry_after_seconds)

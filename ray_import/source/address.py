@@ -3,18 +3,22 @@
 import base64
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from ray_import.errors import ConfigError
+from ray_import.settings import AllowedHost, SourceRules
 from ray_import.source.names import base_name, shown
+
+ANY_SOURCE = SourceRules()
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"://[^/?#]*@")
 _ANY_USER = re.compile(r"://.*@", re.DOTALL)
 _ENDS_WITH_SCHEME = re.compile(r"[A-Za-z0-9+.-]+\Z")
-_OF_PATHS = ("http", "https", "supabase", "sqlite")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_OF_PATHS = ("supabase", "sqlite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class HttpAddress:
 
     `label` is what people, logs and databases see; `name` is the last part of the path. `credentials` are headers
     for the origin of `url` alone. `of_project` says whether that is the Supabase project of the environment.
+    `rules` hold for `url` and for all that it redirects to.
     """
 
     label: str
@@ -30,6 +35,7 @@ class HttpAddress:
     url: str = field(repr=False)
     credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     of_project: bool = False
+    rules: SourceRules = ANY_SOURCE
 
 
 def without_secrets(text: str) -> str:
@@ -42,12 +48,33 @@ def without_secrets(text: str) -> str:
     if not mark:
         return text
     place, *rest = re.split("[?#]", url, maxsplit=1)
-    scheme = _ENDS_WITH_SCHEME.search(before)
-    if scheme is not None and scheme[0].lower() in _OF_PATHS:
+    found = _ENDS_WITH_SCHEME.search(before)
+    scheme = found[0].lower() if found is not None else ""
+    if scheme in DEFAULT_PORTS:
+        return f"{before}{mark}{_host_and_path(url)}"
+    if scheme in _OF_PATHS:
         return _USER.sub("://", before + mark + place)
-    if "@" in "".join(rest) and "@" not in place:
+    if "@" in "".join(rest):
         return f"{before}{mark}…"
     return _ANY_USER.sub("://", before + mark + place)
+
+
+def _host_and_path(url: str) -> str:
+    """What may be shown of `url`, without its scheme; another URL may follow in it.
+
+    Where an `@` follows the first / ? or #, what stands before may be a user and the beginning of a password that is
+    not escaped: then nothing behind the first colon is shown, and nothing at all where an `@` stands before it, too.
+    """
+    authority, *_ = re.split("[/?#]", url, maxsplit=1)
+    behind, mark, other = url[len(authority) :].partition("://")
+    if ":" in authority and "@" in behind:
+        return "…" if "@" in authority else f"{authority.partition(':')[0]}…"
+    host = authority.rpartition("@")[2]
+    name, colon, port = host.rpartition(":")
+    if colon and not host.endswith("]") and not port.isdecimal():  # a password without its host
+        return f"{name.partition(':')[0]}…"
+    path, *query = re.split("[?#]", behind, maxsplit=1)
+    return host + path + (mark + _host_and_path(other) if mark and not query else "")
 
 
 def label_of(source: str | os.PathLike[str]) -> str:
@@ -68,19 +95,22 @@ def absolute(source: str) -> str:
     return source if path is None else str(path.absolute())
 
 
-def address_of(source: str | os.PathLike[str]) -> Path | HttpAddress:
-    """What `source` names; a PathLike is a path whatever is in it.
+def address_of(source: str | os.PathLike[str], rules: SourceRules = ANY_SOURCE) -> Path | HttpAddress:
+    """What `source` names; a PathLike is a path whatever is in it. The `rules` are not applied here: an address
+    carries them, and who opens a path asks `permitted` (ray_import.source.files).
 
-    Raises ConfigError where it is no address that can be, or where the project of `supabase://` is not set.
+    Raises ConfigError where it is empty or no address that can be, or where the project of `supabase://` is not set.
     """
     scheme = _SCHEME.match(source) if isinstance(source, str) else None
+    if isinstance(source, str) and not source.strip():
+        raise ConfigError("A source is empty.", "A source is a path, https://…, http://… or supabase://BUCKET/PATH.")
     if scheme is None or not isinstance(source, str):
         return Path(source)
     match scheme[1].lower():
         case "http" | "https":
-            return _at_url(source)
+            return replace(_at_url(source), rules=rules)
         case "supabase":
-            return _in_storage(source, source[scheme.end() :])
+            return _with_own_host_allowed(_in_storage(source, source[scheme.end() :]), rules)
         case _:
             raise ConfigError(
                 f"{label_of(source)} cannot be a source: {scheme[1]}:// is not read.",
@@ -115,6 +145,18 @@ def _in_storage(source: str, named: str) -> HttpAddress:
         raise ConfigError(f"{label_of(source)} names no object.", "It looks like supabase://BUCKET/folder/export.zip.")
     place = "/".join(quote(part, safe="", errors="surrogateescape") for part in (bucket, *key.split("/")))
     return in_project(label_of(source), shown(base_name(key)), f"storage/v1/object/authenticated/{place}")
+
+
+def _with_own_host_allowed(address: HttpAddress, rules: SourceRules) -> HttpAddress:
+    """Of `supabase://`: the operator has named the project, wherever it runs."""
+    own = allowed_origin(address.url)
+    return replace(address, rules=replace(rules, allowed_hosts=(*rules.allowed_hosts, own)))
+
+
+def allowed_origin(url: str) -> AllowedHost:
+    """The host and port of an http(s) URL, as `SourceRules.allowed_hosts` holds them."""
+    parts = urlsplit(url)
+    return AllowedHost((parts.hostname or "").rstrip("."), parts.port or DEFAULT_PORTS.get(parts.scheme, 443))
 
 
 def in_project(label: str, name: str, path: str) -> HttpAddress:

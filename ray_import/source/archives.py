@@ -9,15 +9,23 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO, cast
 
 from ray_import.errors import UnsafeArchive
 from ray_import.records import Problem
-from ray_import.source.names import is_conversations, shown
-from ray_import.source.streams import DAMAGE, Opener, entry_of_zip, file, slice_of, zip_in_zip
+from ray_import.source.bounded import Bounded
+from ray_import.source.budget import MAX_RATIO, Budget
+from ray_import.source.copies import zip_in_zip
+from ray_import.source.names import is_conversations, matters, shown
+from ray_import.source.streams import DAMAGE, Opener, entry_of_zip, exhausted, file, slice_of
 
-MAX_RATIO = 200
 RATIO_MATTERS_FROM_BYTES = 32 * 1024 * 1024
 """Text deflates 4 to 30 times, small repetitive files more; a bomb, 1,000 times and to gigabytes."""
+
+MAX_DIRECTORY_BYTES = 32 * 1024 * 1024
+"""Of a ZIP, which zipfile holds in memory; 100 to 150 bytes a file are usual."""
+MAX_HEADER_BYTES = 1024 * 1024
+"""Of a file in a tar, with its long name and its attributes, which tarfile holds in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +48,24 @@ def most_unpacked(size: int) -> int:
     return max(RATIO_MATTERS_FROM_BYTES, MAX_RATIO * size)
 
 
-def entries_of_folder(folder: Path, problems: list[Problem]) -> list[Entry]:
-    """All files below `folder` but links, sorted; folders that cannot be read become `problems`."""
+def entries_of_folder(folder: Path, problems: list[Problem], open_file: Callable[[Path], Opener] = file) -> list[Entry]:
+    """The files below `folder` that matter, but no links, sorted; folders that cannot be read become `problems`."""
     paths = sorted(_files_below(folder, problems), key=lambda path: path.relative_to(folder).as_posix())
     return [
-        Entry(path.relative_to(folder).as_posix(), path.stat().st_size, file(path), partial(file, path))
+        Entry(path.relative_to(folder).as_posix(), path.stat().st_size, open_file(path), partial(open_file, path))
         for path in paths
     ]
 
 
 def _files_below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     def told(error: OSError) -> None:
+        if failure := exhausted(error):
+            raise failure
         name = shown(os.fspath(error.filename))
-        problems.append(Problem("damaged", name, f"this folder cannot be read ({type(error).__name__})"))
+        problems.append(Problem("damaged", name, f"this folder cannot be read ({error.strerror})"))
 
     for parent, _, files in os.walk(folder, onerror=told, followlinks=False):
-        for name in files:
+        for name in filter(matters, files):
             path = Path(parent) / name
             if path.is_symlink() and is_conversations(name):
                 problems.append(Problem("damaged", shown(str(path.relative_to(folder))), "links are not followed"))
@@ -63,15 +73,18 @@ def _files_below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
                 yield path
 
 
-def entries_of_zip(opener: Opener, archive: str) -> list[Entry]:
-    """All files in a ZIP but links. Raises one of DAMAGE.
+def entries_of_zip(opener: Opener, archive: str, budget: Budget) -> list[Entry]:
+    """The files in a ZIP that matter, but no links. Raises UnsafeArchive if its directory is too large, one of DAMAGE.
 
     One that is cut off shortly after a ZIP that is stored in it ends, for zipfile, with that one's directory, which
     knows nothing of where the file begins.
     """
     with ExitStack() as stack:
         stream = opener(stack)
-        listed = stack.enter_context(zipfile.ZipFile(stream)).infolist()
+        bounded = Bounded(stream, MAX_DIRECTORY_BYTES, f"The directory of {archive}")
+        listed = stack.enter_context(zipfile.ZipFile(cast("IO[bytes]", bounded))).infolist()
+        budget.unpack(bounded.count, archive)
+        budget.list_entries(len(listed), archive)
         if all(entry.header_offset for entry in listed):
             stream.seek(0)
             if stream.read(4) == b"PK\x03\x04":
@@ -81,27 +94,35 @@ def entries_of_zip(opener: Opener, archive: str) -> list[Entry]:
             entry.filename,
             entry.file_size,
             entry_of_zip(opener, entry),
-            partial(zip_in_zip, opener, entry, f"{archive}/{shown(entry.filename)}"),
+            partial(zip_in_zip, opener, entry, f"{archive}/{shown(entry.filename)}", budget),
             why_unsafe(entry, archive),
         )
         for entry in listed
-        if not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
+        if matters(entry.filename) and not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
     ]
 
 
-def entries_of_tar(opener: Opener, archive: str, problems: list[Problem]) -> list[Entry]:
-    """All files in a tar but links, up to damage or a cut, which is one of `problems`. Raises one of DAMAGE."""
+def entries_of_tar(opener: Opener, archive: str, problems: list[Problem], budget: Budget) -> list[Entry]:
+    """The files in a tar that matter, up to damage or a cut, which is one of `problems`.
+
+    Raises UnsafeArchive if one of its headers is too large, one of DAMAGE.
+    """
     entries, whole = [], False
     with ExitStack() as stack:
         stream = opener(stack)
-        tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
+        bounded = Bounded(stream, MAX_HEADER_BYTES, f"A header in {archive}")
+        tar = stack.enter_context(tarfile.open(fileobj=cast("IO[bytes]", bounded), mode="r:"))
         with suppress(*DAMAGE):
-            for entry in tar:
-                if entry.isreg() and not entry.issparse():
+            while (entry := tar.next()) is not None:
+                budget.list_entries(1, archive)
+                if entry.isreg() and not entry.issparse() and matters(entry.name):
                     there = partial(slice_of, opener, entry.offset_data, entry.size)
                     entries.append(Entry(entry.name, entry.size, there(), there))
-            stream.seek(tar.offset)
-            whole = stream.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+                bounded.count = 0
+                tar.members.clear()  # type: ignore[attr-defined] # it keeps all of them
+                tar.pax_headers = {}  # each file has a copy of those that are for all
+        stream.seek(tar.offset)
+        whole = stream.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
     if not whole:
         problems.append(Problem("truncated", archive, "the archive is cut off, or damaged, after its last file"))
     return entries

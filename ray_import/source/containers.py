@@ -10,9 +10,10 @@ from pathlib import Path
 from ray_import.errors import ConfigError
 from ray_import.settings import ReadLimits
 from ray_import.source.address import HttpAddress, address_of
-from ray_import.source.export import Export
+from ray_import.source.export import Export, in_reading_order
+from ray_import.source.files import PermittedPath, permitted
 from ray_import.source.finder import Finder
-from ray_import.source.names import shard_order, shown
+from ray_import.source.names import shown
 from ray_import.source.patience import PATIENCE, Patience
 
 LIMITS = ReadLimits()
@@ -21,39 +22,44 @@ LIMITS = ReadLimits()
 def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, patience: Patience = PATIENCE) -> Export:
     """Finds the conversation members of `source` (see `address_of`), reading no more than directories and first bytes.
 
-    Raises ConfigError where `source` names nothing, SourceError and its kinds where it cannot be read, or cannot
-    be an export. A part that cannot be read is a problem where others can.
+    Raises ConfigError where `source` names nothing, SourceError and its kinds where it cannot be read, may not be by
+    `limits.sources`, or cannot be an export. A part that cannot be read is a problem where others can.
     """
-    address = address_of(source)
-    finder = _looked_at(address, limits, patience) if isinstance(address, HttpAddress) else _looked_into(address)
+    address = address_of(source, limits.sources)
+    if isinstance(address, HttpAddress):
+        finder = _looked_at(address, limits, patience)
+    else:
+        finder = _looked_into(address, permitted(address, limits.sources))
     if not finder.members:
         raise finder.failure()
-    members = sorted(finder.members, key=lambda member: shard_order(member.name))
-    return Export(finder.where, tuple(members), tuple(finder.problems))
+    return Export(finder.where, in_reading_order(finder.members), tuple(finder.problems))
 
 
 def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> Finder:
     from ray_import.source.remote import open_remote  # noqa: PLC0415 - a fifth of a second that a path need not wait
 
-    opener, size = open_remote(address, patience, limits.max_download_bytes)
+    opener, size = open_remote(address, patience, limits)
     finder = Finder(address.label, without=f"{address.name}/")
     finder.look_into_stream(opener, address.name, size)
     return finder
 
 
-def _looked_into(path: Path) -> Finder:
+def _looked_into(named: Path, permitted: PermittedPath) -> Finder:
+    path = permitted.path
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
+    except PermissionError:
+        raise ConfigError(f"{shown(str(named))} lies in a folder that this user may not look into.") from None
     except (OSError, ValueError):
-        raise ConfigError(f"There is no file or folder {shown(str(path))}.") from None
-    is_folder = stat.S_ISDIR(mode)
-    if not is_folder and not stat.S_ISREG(mode):
+        raise ConfigError(f"There is no file or folder {shown(str(named))}.") from None
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not is_folder and not stat.S_ISREG(status.st_mode):
         raise ConfigError(
-            f"{shown(str(path))} is neither a file nor a folder.", "A pipe has to be written to a file first."
+            f"{shown(str(named))} is neither a file nor a folder.", "A pipe has to be written to a file first."
         )
-    finder = Finder(shown(str(path)), without="" if is_folder else f"{shown(path.name)}/")
+    finder = Finder(shown(str(named)), without="" if is_folder else f"{shown(named.name)}/")
     if is_folder:
-        finder.look_into_folder(path)
+        finder.look_into_folder(path, permitted.open_file)
     else:
-        finder.look_into_file(path)
+        finder.look_into_stream(permitted.open_file(path), shown(named.name), status.st_size)
     return finder

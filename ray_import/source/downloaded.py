@@ -1,4 +1,4 @@
-"""An object on a server that gives no ranges: read once, to a temporary file without a name."""
+"""An object that is not read by ranges: read once, to a temporary file without a name."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,16 +7,17 @@ from typing import BinaryIO
 
 from ray_import.errors import SourceError
 from ray_import.source.http import Answer, Client
-from ray_import.source.streams import ReadAt, read_at_of
+from ray_import.source.streams import ReadAt, opening, read_at_of
 
 
 def downloaded(client: Client, first: Answer, most_bytes: int) -> tuple[ReadAt, int]:
     """The whole object, and its length; the file is gone with the ReadAt, and with the process however that ends.
 
-    `first` is an answer that is open already. A connection that breaks begins again. Raises SourceRefused and its
-    kinds, SourceError where there is no room for it or it has more than `most_bytes`.
+    `first` is an answer that is open already, of which a part is not used: all bytes come in one answer. A connection
+    that breaks begins again. Raises SourceRefused and its kinds, ResourcesExhausted, SourceError where there is no room
+    for it or it has more than `most_bytes`.
     """
-    label = client.address.label
+    label, why = client.address.label, _why(first)
     waiting: list[Answer] = [first] if not first.is_part else []
     if first.is_part:
         first.close()
@@ -24,49 +25,57 @@ def downloaded(client: Client, first: Answer, most_bytes: int) -> tuple[ReadAt, 
     def attempt() -> int:
         answer = waiting.pop() if waiting else client.get()
         try:
-            return _copied(answer, file, label, most_bytes)
+            return _copied(answer, file, f"{label} {why}", most_bytes)
         finally:
             answer.close()
 
     with ExitStack() as failed:
-        with _room_for(label, first.size):
+        with _room_for(f"{label} {why}", first.size):
             file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
         size = client.patience.persist(attempt)
         failed.pop_all()
     return read_at_of(file), size
 
 
-def _copied(answer: Answer, file: BinaryIO, label: str, most_bytes: int) -> int:
+def _why(first: Answer) -> str:
+    """Why ranges are of no use."""
+    if first.is_part and first.size is not None:
+        return "is sent without an ETag or a date that shows changes"
+    return "is sent without ranges"
+
+
+def _copied(answer: Answer, file: BinaryIO, what: str, most_bytes: int) -> int:
     """Writes all of `answer` to `file`, over what an attempt before has left there."""
-    _refuse_more_than(most_bytes, answer.size or 0, label)
+    _refuse_more_than(most_bytes, answer.size or 0, what)
     file.seek(0)
     file.truncate()
     size = 0
     for piece in answer.pieces:
         size += len(piece)
-        _refuse_more_than(most_bytes, size, label)
+        _refuse_more_than(most_bytes, size, what)
         rest = memoryview(piece)
         while rest:
-            with _room_for(label, answer.size):
+            with _room_for(what, answer.size):
                 rest = rest[file.write(rest) :]
     return size
 
 
-def _refuse_more_than(most_bytes: int, size: int, label: str) -> None:
+def _refuse_more_than(most_bytes: int, size: int, what: str) -> None:
     if size > most_bytes:
         raise SourceError(
-            f"{label} is sent without ranges, and has more than the {most_bytes:,} bytes that may be downloaded.",
+            f"{what}, and has more than the {most_bytes:,} bytes that may be downloaded.",
             "Allow more with --max-download-bytes (they go to TMPDIR), or download it and import the file.",
         )
 
 
 @contextmanager
-def _room_for(label: str, size: int | None) -> Iterator[None]:
+def _room_for(what: str, size: int | None) -> Iterator[None]:
     try:
-        yield
+        with opening():
+            yield
     except OSError as error:
         needs = f"{size:,} bytes" if size else "room"
         raise SourceError(
-            f"{label} is sent without ranges: reading it needs {needs} in TMPDIR ({error.strerror}).",
+            f"{what}: reading it needs {needs} in TMPDIR ({error.strerror}).",
             "Set TMPDIR to a folder with more room, or download it and import the file.",
         ) from None

@@ -1,19 +1,31 @@
 """Looks for the members with conversations in whatever it is given, however deep they are packed."""
 
+import errno
+import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ray_import.errors import NotAnExport, SourceError, SourceRefused, UnsafeArchive
+from ray_import.errors import (
+    NotAnExport,
+    ResourcesExhausted,
+    SourceError,
+    SourceRefused,
+    UnsafeArchive,
+    UnsafeSource,
+)
 from ray_import.records import Problem
 from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
+from ray_import.source.budget import Budget
+from ray_import.source.copies import Copy
 from ray_import.source.export import Member
-from ray_import.source.names import base_name, is_archive, is_conversations, product_of, shown
+from ray_import.source.names import MANIFEST, base_name, is_archive, is_conversations, product_of, shown
+from ray_import.source.reasons import in_words
 from ray_import.source.salvage import salvaged_entries
-from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of, spooled
+from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of
 
 MAX_DEPTH = 4
 """A gzip of a ZIP of a ZIP of a gzip; what nests deeper is made to nest."""
@@ -31,6 +43,8 @@ class Finder:
     members: list[Member] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     _errors: list[SourceError] = field(default_factory=list)
+    _missing: int = 0
+    _budget: Budget = field(default_factory=lambda: Budget(0))
 
     def failure(self) -> SourceError:
         """Why there is no member at all: that something is no export only where nothing worse is known."""
@@ -38,19 +52,21 @@ class Finder:
         cut_off = [_damaged(problem.where, EOFError()) for problem in self.problems if problem.kind == "truncated"]
         return next(iter(worse + cut_off + self._errors), _nothing_found(self.where, []))
 
-    def look_into_file(self, path: Path) -> None:
-        """Whatever the file is."""
-        self.look_into_stream(file(path), shown(path.name), path.stat().st_size)
-
     def look_into_stream(self, opener: Opener, name: str, size: int) -> None:
-        """Whatever `opener` opens, which can be gone back and forth in. Raises SourceRefused."""
+        """Whatever `opener` opens, which can be gone back and forth in. Raises SourceRefused, ResourcesExhausted,
+        and UnsafeSource."""
+        self._budget = Budget(size)
         with self._alone(name):
             self._in_stream(opener, name, size, MAX_DEPTH)
+        self._count_missing()
 
-    def look_into_folder(self, folder: Path) -> None:
-        """All conversation files below `folder`; where there are none, all archives."""
+    def look_into_folder(self, folder: Path, open_file: Callable[[Path], Opener] = file) -> None:
+        """All conversation files below `folder`; where there are none, all archives. Raises as `look_into_stream`."""
         with self._alone(self.where, may_hold_none=True):
-            self._among(entries_of_folder(folder, self.problems), self.where, "", MAX_DEPTH)
+            entries = entries_of_folder(folder, self.problems, open_file)
+            self._budget = Budget(sum(entry.size for entry in entries), len(entries))
+            self._among(entries, self.where, "", MAX_DEPTH)
+        self._count_missing()
 
     def _in_stream(
         self, opener: Opener, name: str, size: int | None, depth: int, *, anywhere: Opener | None = None
@@ -61,27 +77,43 @@ class Finder:
         head = head_of(opener)
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         if head.startswith(b"\x1f\x8b"):
-            inner = gunzipped(opener)
-            unpacked = spooled(inner, name, None, most_unpacked(size or 0), self.problems)
-            self._in_stream(inner, name, None, depth - 1, anywhere=unpacked)
+            inner = gunzipped(opener, self._budget.upto(name))
+            copy = Copy(inner, name, None, self._budget, most_unpacked(size or 0), self.problems)
+            self._in_stream(inner, name, None, depth - 1, anywhere=copy)
         elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            self._among(self._entries_of_zip(anywhere or opener, name), name, f"{name}/", depth - 1)
+            with self._in_archive(name, anywhere):
+                self._among(self._entries_of_zip(anywhere or opener, name), name, f"{name}/", depth - 1)
         elif head[_TAR_MAGIC] == b"ustar":
-            self._among(entries_of_tar(anywhere or opener, name, self.problems), name, f"{name}/", depth - 1)
+            with self._in_archive(name, anywhere):
+                entries = entries_of_tar(anywhere or opener, name, self.problems, self._budget)
+                self._among(entries, name, f"{name}/", depth - 1)
         elif begins[:1] in (b"[", b"{") or (not begins and len(head) == HEAD_BYTES):
+            self._budget.unpack(size or 0, name)
             self.members.append(Member(name.removeprefix(self.without), size, opener))
         else:
             raise NotAnExport(_what_it_is_instead(name, begins))
 
+    @contextmanager
+    def _in_archive(self, name: str, anywhere: Opener | None) -> Iterator[None]:
+        """Counts the archive. A copy of it is closed if no member is found in here."""
+        self._budget.open_archive(name)
+        first = len(self.members)
+        try:
+            yield
+        finally:
+            if isinstance(anywhere, Copy):
+                found = self.members[first:]
+                self.members[first:] = [replace(member, copies=(*member.copies, anywhere)) for member in found]
+                if not found:
+                    anywhere.close()
+
     def _entries_of_zip(self, opener: Opener, name: str) -> list[Entry]:
         """What its directory lists; where that cannot be read, what can be found without it. Raises one of DAMAGE."""
         try:
-            return entries_of_zip(opener, name)
+            return entries_of_zip(opener, name, self._budget)
         except DAMAGE as error:
             _let_go(error)
-            entries = salvaged_entries(opener, name)
-            if not entries:
-                raise
+            entries = salvaged_entries(opener, name, self._budget)
             self._errors.append(_damaged(name, error))
             told = "the archive is cut off, or damaged at its end: all that can be found without its directory is in"
             self.problems.append(Problem("truncated", name, told))
@@ -94,8 +126,10 @@ class Finder:
         inner = [entry for entry in entries if not found and is_archive(entry.name)]
         if not found and not inner:
             raise _nothing_found(name, [entry.name for entry in entries])
+        self._budget.unpack(sum(entry.size for entry in inner if entry.unsafe is None), name)
         for entry in entries:
-            if found and base_name(entry.name) == manifest.NAME:
+            if found and base_name(entry.name) == MANIFEST:
+                self._budget.unpack(min(entry.size, manifest.MAX_BYTES), name)
                 self._compare(entry.opener, [shard.name for shard in found])
         for entry in found or inner:
             inside = f"{prefix}{shown(entry.name)}"
@@ -110,18 +144,28 @@ class Finder:
             stream = listing_opener(stack)
             listing = stream.read(manifest.MAX_BYTES)
             stream.read(1)  # fails where the checksum is wrong
-            self.problems.extend(
-                Problem("missing_shard", self.where, f"{shard} is listed by the export and not in it")
-                for shard in manifest.missing_shards(listing, present)
-            )
+            for shard in manifest.missing_shards(listing, present):
+                self._missing += 1
+                if self._missing <= manifest.MAX_NAMED:
+                    name = shown(shard[: manifest.MAX_NAME_CHARACTERS])
+                    told = f"{name} is listed by the export and not in it"
+                    self.problems.append(Problem("missing_shard", self.where, told))
+
+    def _count_missing(self) -> None:
+        """Adds one problem for all missing shards that were not named."""
+        more = self._missing - manifest.MAX_NAMED
+        if more > 0:
+            told = f"{more:,} more files are listed by the export and not in it"
+            self.problems.append(Problem("missing_shard", self.where, told))
 
     @contextmanager
     def _alone(self, name: str, *, may_hold_none: bool = False) -> Iterator[None]:
-        """What fails in here costs this part alone, but for a server that gives nothing any more."""
+        """What fails in here costs this part alone, unless no other part can, or may, be read either."""
         try:
             yield
-        except SourceRefused:
-            raise  # and so would all other parts be
+        except (SourceRefused, ResourcesExhausted, UnsafeSource):
+            self._budget.close_copies()
+            raise
         except SourceError as error:
             if may_hold_none and isinstance(error, NotAnExport):
                 self._errors.append(error.with_traceback(None))
@@ -147,7 +191,9 @@ def _let_go(error: BaseException | None) -> None:
 
 
 def _damaged(name: str, error: Exception) -> SourceError:
-    what = f"{name} is damaged or cut off ({type(error).__name__})."
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # that is how a bad place is told
+        return SourceError(f"{name} cannot be read ({os.strerror(error.errno)}).", "Check the disk that it is on.")
+    what = f"{name} is damaged or cut off: {in_words(error)}."
     return SourceError(what, "Download the export again, or unpack it.")
 
 

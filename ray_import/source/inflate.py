@@ -4,7 +4,10 @@ A decompressor that fails keeps to itself what it had unpacked since it was call
 again, without what was given already, and at the end byte by byte. Good data pays nothing for that.
 """
 
+import bz2
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
@@ -14,6 +17,7 @@ from itertools import chain, count, repeat, takewhile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ray_import.errors import ImporterError
+from ray_import.source.reasons import TrailingData
 
 try:
     from isal import isal_zlib as fast
@@ -28,8 +32,15 @@ READ_BYTES, PIECE_BYTES = 64 * 1024, 64 * 1024
 
 GZIP, DEFLATE = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 
+MAX_DICTIONARY_BYTES = 256 * 1024 * 1024
+"""Of LZMA, which holds it in memory: what 7-Zip uses at most by itself. Looking back further is damage."""
+
+_LZMA_HEADER = struct.Struct("<2xHBI")
+"""How an LZMA entry begins: the length of the properties, and these (PKWARE's APPNOTE, 5.8.8)."""
+
 Packed = Callable[[ExitStack], BinaryIO]  # an Opener of the packed bytes
 Pieces = Generator[bytes, None, None]
+Unpack = Callable[[Iterator[bytes]], Pieces]  # unpacks the packed bytes as they come
 
 
 class Unpacked(io.RawIOBase):
@@ -76,13 +87,11 @@ class Unpacked(io.RawIOBase):
 
 
 def of_entry(packed: Packed, entry: zipfile.ZipInfo) -> Pieces:
-    """What a stored or deflated entry holds, up to its size. Raises BadZipFile then if its checksum is another one."""
+    """What an entry holds, up to its size. Raises BadZipFile then if its checksum is another one, NotImplementedError
+    if its method is not known, and what the method's decompressor raises for damage."""
     found, left, told = 0, entry.file_size, getattr(entry, "CRC", None)
     with ExitStack() as stack, suppress(EOFError):  # the checksum tells
-        if entry.compress_type == zipfile.ZIP_STORED:
-            pieces = iter(partial(packed(stack).read, PIECE_BYTES), b"")
-        else:
-            pieces = stack.enter_context(closing(inflated(packed, DEFLATE)))
+        pieces = stack.enter_context(closing(_of_method(packed, entry)))
         while left and (piece := next(pieces, b"")[:left]):
             found, left = fast.crc32(piece, found), left - len(piece)
             yield piece
@@ -90,18 +99,43 @@ def of_entry(packed: Packed, entry: zipfile.ZipInfo) -> Pieces:
         raise zipfile.BadZipFile("Bad CRC-32")
 
 
+def _of_method(packed: Packed, entry: zipfile.ZipInfo) -> Pieces:
+    match entry.compress_type:
+        case zipfile.ZIP_STORED:
+            return _stored(packed)
+        case zipfile.ZIP_DEFLATED:
+            return inflated(packed, DEFLATE)
+        case zipfile.ZIP_BZIP2:
+            return _all_before_damage(packed, _of_bz2, _of_bz2)
+        case zipfile.ZIP_LZMA:
+            unpack = partial(_of_lzma, size=entry.file_size)
+            return _all_before_damage(packed, unpack, unpack)
+    raise NotImplementedError("This compression method is not supported")
+
+
+def _stored(packed: Packed) -> Pieces:
+    with ExitStack() as stack:
+        yield from iter(partial(packed(stack).read, PIECE_BYTES), b"")
+
+
 def inflated(packed: Packed, wbits: int) -> Pieces:
-    """What GZIP or DEFLATE holds. Raises zlib.error, and EOFError where it is cut off."""
+    """What GZIP or DEFLATE holds. Raises zlib.error, EOFError where it is cut off, and at the end TrailingData."""
+    unpack, again = (partial(_pieces, make=module.decompressobj, wbits=wbits) for module in (fast, zlib))
+    return _all_before_damage(packed, unpack, again)
+
+
+def _all_before_damage(packed: Packed, unpack: Unpack, again: Unpack) -> Pieces:
+    """What `unpack` gives; after a failure, what `again` gives beyond that, which then raises it."""
     given, reads = 0, count()
     with _but_for_its_source(), ExitStack() as stack:
-        pieces = (data for data, _ in zip(iter(partial(packed(stack).read, READ_BYTES), b""), reads, strict=False))
-        for piece in _pieces(pieces, fast.decompressobj, wbits):
+        data = (data for data, _ in zip(iter(partial(packed(stack).read, READ_BYTES), b""), reads, strict=False))
+        for piece in unpack(data):
             given += len(piece)
             yield piece
         return
     with ExitStack() as stack:
         sizes = chain(repeat(READ_BYTES, max(0, next(reads) - 2)), repeat(1))
-        for piece in _pieces(takewhile(len, map(packed(stack).read, sizes)), zlib.decompressobj, wbits):
+        for piece in again(takewhile(len, map(packed(stack).read, sizes))):
             if len(piece) > given:
                 yield piece[given:]
             given = max(0, given - len(piece))
@@ -112,14 +146,17 @@ def _but_for_its_source() -> Iterator[None]:
     """A failure comes again below, or it was none. What its source refuses is no damage, and is not asked for twice."""
     try:
         yield
-    except ImporterError:
+    except (ImporterError, TrailingData):
         raise
     except Exception:  # noqa: BLE001, S110 - see above
         pass
 
 
 def _pieces(packed: Iterator[bytes], make: Callable[[int], Any], wbits: int) -> Pieces:
-    """What a decompressor that `make` makes gives; a gzip may have several parts, with zeros between and after them."""
+    """What a decompressor that `make` makes gives; a gzip may have several parts, with zeros between and after them.
+
+    Raises TrailingData where anything but zeros and another part follows.
+    """
     data = next(packed, b"")
     while data:
         unpacker = make(wbits)
@@ -131,3 +168,47 @@ def _pieces(packed: Iterator[bytes], make: Callable[[int], Any], wbits: int) -> 
                 raise EOFError("The packed data is cut off")
         follows: Iterator[bytes] = chain([unpacker.unused_data], packed) if wbits == GZIP else iter(())
         data = next(filter(None, (piece.lstrip(b"\0") for piece in follows)), b"")
+        if len(data) == 1:
+            data += next(packed, b"")
+        if data and not data.startswith(b"\x1f\x8b"):
+            raise TrailingData("Something follows the end of the gzip")
+
+
+def _of_bz2(packed: Iterator[bytes]) -> Pieces:
+    return _bounded(packed, bz2.BZ2Decompressor())
+
+
+def _of_lzma(packed: Iterator[bytes], size: int) -> Pieces:
+    """What an LZMA entry gives, of which `size` bytes and the rest of a piece are wanted: so far it may look back."""
+    head = b""
+    while len(head) < _LZMA_HEADER.size:
+        if not (data := next(packed, b"")):
+            raise EOFError("The packed data is cut off")
+        head += data
+    length, packed_bits, dictionary_bytes = _LZMA_HEADER.unpack_from(head)
+    if length != 5:
+        raise lzma.LZMAError("These are no properties of LZMA")
+    filters = {
+        "id": lzma.FILTER_LZMA1,
+        "dict_size": max(4096, min(dictionary_bytes, size + PIECE_BYTES, MAX_DICTIONARY_BYTES)),
+        "lc": packed_bits % 9,
+        "lp": packed_bits // 9 % 5,
+        "pb": packed_bits // 45,
+    }
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[filters])
+    yield from _bounded(packed, unpacker, head[_LZMA_HEADER.size :])
+
+
+def _bounded(
+    packed: Iterator[bytes], unpacker: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes = b""
+) -> Pieces:
+    """What a decompressor gives that keeps what it has not unpacked yet: it gets no more data before it is empty.
+
+    `data` was read from `packed` already.
+    """
+    while not unpacker.eof:
+        if piece := unpacker.decompress(data, PIECE_BYTES):
+            yield piece
+            data = b""
+        elif not unpacker.eof and not (data := next(packed, b"")):
+            raise EOFError("The packed data is cut off")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from ray_import.errors import ConfigError
+from ray_import.settings import ReadLimits
 from ray_import.source.address import in_project, label_of
 from ray_import.source.http import Client
 from ray_import.source.patience import PATIENCE, Patience
@@ -21,6 +22,8 @@ REQUESTS_AT_A_TIME = 8
 PAGE_ENTRIES = 1_000
 LEAST_PAGE_ENTRIES = 100
 """A page of fewer is the last one, whatever the server makes of what it is asked for."""
+
+LIMITS = ReadLimits()
 
 _SCHEME = "supabase://"
 _NO_NAMES = {"", ".", ".."}
@@ -83,8 +86,10 @@ def storage_folder(address: str) -> StorageFolder:
     return StorageFolder(bucket, "/".join(folders))
 
 
-def files_in(place: StorageFolder, patience: Patience = PATIENCE) -> Generator[StoredFile, None, None]:
-    """All files of the folder and of those below it, in no order.
+def files_in(
+    place: StorageFolder, patience: Patience = PATIENCE, limits: ReadLimits = LIMITS
+) -> Generator[StoredFile, None, None]:
+    """All files of the folder and of those below it, in no order. The deadline is for each next answer.
 
     A folder that has no name that can be asked for is given as a file whose key ends with a slash. Raises ConfigError
     where there is nothing at all, or no project is set; SourceRefused and its kinds.
@@ -92,6 +97,7 @@ def files_in(place: StorageFolder, patience: Patience = PATIENCE) -> Generator[S
     listing = in_project(str(place), place.bucket, f"storage/v1/object/list/{quote(place.bucket, safe='')}")
     stopped = threading.Event()
     waiting, running = [_Page(place.folder)], set[Future[tuple[_Page, list[_Entry]]]]()
+    patience = patience.for_source(str(place), limits)
     with closing(Client(listing, replace(patience, sleep=lambda seconds: _nap(stopped, seconds)))) as client:
         pool = ThreadPoolExecutor(REQUESTS_AT_A_TIME, "listing")
         try:
@@ -102,6 +108,8 @@ def files_in(place: StorageFolder, patience: Patience = PATIENCE) -> Generator[S
                 for page, entries in (one.result() for one in done):
                     if not entries and page == _Page(place.folder):
                         raise _nothing(place, patience)
+                    if patience.waiting is not None:
+                        patience.waiting.begin_again()  # the deadline is for the next answer, not for all of them
                     waiting.extend(_more(page, entries))
                     yield from _files(page.folder, entries)
         finally:

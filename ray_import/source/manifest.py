@@ -6,8 +6,12 @@ import orjson
 
 from ray_import.source.names import base_name, is_conversations
 
-NAME = "export_manifest.json"
 MAX_BYTES = 16 * 1024 * 1024
+
+MAX_NAMED = 20
+"""Missing shards of one source that are problems of their own; of all others only the number is a problem."""
+MAX_NAME_CHARACTERS = 100
+"""Of a missing shard's name in a problem."""
 
 
 def missing_shards(manifest: bytes, present: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 _MEMBER = re.compile(r"conversations(?:-([0-9]+))?\.json(?:\.gz)?")
 
+MANIFEST = "export_manifest.json"
 _ENDINGS = (".zip", ".json", ".json.gz", ".tar", ".tar.gz", ".tgz")
 _PARTS = {
     "ads.json", "conversation_asset_file_names.json", "export_manifest.json", "group_chats.json", "library_files.json",
@@ -14,6 +15,7 @@ _PARTS = {
 }  # fmt: skip
 
 _OTHER_PRODUCTS = {"prod-grok-backend.json": "Grok", "MyActivity.json": "Gemini"}
+_LOOKED_AT = {MANIFEST, *_OTHER_PRODUCTS}
 
 
 def is_conversations(name: str) -> bool:
@@ -28,6 +30,13 @@ def is_conversations(name: str) -> bool:
 def is_archive(name: str) -> bool:
     """True for what may be a whole export in another archive, as in the privacy portal's download."""
     return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")) and "__MACOSX" not in name
+
+
+def matters(name: str) -> bool:
+    """True for what is looked at: conversations, archives, the manifest, and what tells another product's export."""
+    if not name.lower().endswith(_ENDINGS):
+        return False  # of nearly all files, and quickly
+    return is_conversations(name) or is_archive(name) or base_name(name) in _LOOKED_AT
 
 
 def without_ending(name: str) -> str | None:

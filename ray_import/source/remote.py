@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import BinaryIO
 
 from ray_import.errors import SourceRefused
+from ray_import.settings import ReadLimits
 from ray_import.source.address import HttpAddress
 from ray_import.source.downloaded import downloaded
 from ray_import.source.forward import Forward
@@ -29,22 +30,24 @@ KEPT_BYTES = 8 * 1024 * 1024
 """What is read first stays: directories and heads are looked at several times before members are read."""
 
 
-def open_remote(address: HttpAddress, patience: Patience, most_download_bytes: int) -> tuple[Opener, int]:
+def open_remote(address: HttpAddress, patience: Patience, limits: ReadLimits) -> tuple[Opener, int]:
     """The object at `address`, and its size. All of its bytes are those of the version that is there now.
 
-    A server that gives no ranges is read once, to a temporary file. Raises SourceRefused and its kinds, also whenever
-    the object is read; SourceError where there is no room for it, or it has more than `most_download_bytes`.
+    An object is read once, to a temporary file, where the server gives no ranges, or does not tell whether two answers
+    are of the same content. Raises SourceRefused and its kinds, also whenever the object is read; SourceError where
+    there is no room for it, or it has more than `limits.max_download_bytes`.
     """
+    patience = patience.for_source(address.label, limits)
     client = Client(address, patience)
     with ExitStack() as failed:
         failed.callback(client.close)
         first = patience.persist(lambda: client.get(0, JUMP_BYTES))
-        if first.is_part and first.start == 0 and first.size is not None:
+        if first.is_part and first.start == 0 and first.size is not None and (first.shows_changes or not first.size):
             remote = _Remote(client, first, first.size)
             weakref.finalize(remote, client.close)
             failed.pop_all()
             return remote.open, first.size
-        read_at, size = downloaded(client, first, most_download_bytes)
+        read_at, size = downloaded(client, first, limits.max_download_bytes)
         return lambda stack: window(stack, read_at, size), size
 
 
@@ -54,7 +57,7 @@ class _Remote:
     def __init__(self, client: Client, first: Answer, size: int) -> None:
         self._client = client
         self._size = size
-        self._version = first.version
+        self._first = first
         self._kept: dict[int, bytes] = {}
         self._last = (-1, b"")
         self._in_one_go = 0
@@ -133,7 +136,7 @@ class _Remote:
     def _ask(self, start: int, end: int) -> Answer:
         """Raises SourceRefused where the object is another one by now."""
         answer = self._client.get(start, end)
-        if (answer.version, answer.size) != (self._version, self._size):
+        if not self._first.is_of_same_content(answer):
             answer.close()
             raise changed(self._client.address)
         if not answer.is_part or answer.start != start:

@@ -9,20 +9,21 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from itertools import islice
+from functools import partial
 from typing import BinaryIO
 
 from ray_import.source.archives import Entry, most_unpacked, why_unsafe
-from ray_import.source.names import shown
-from ray_import.source.streams import Opener, slice_of, spooled, unpacked
-
-MAX_ENTRIES = 100_000
-"""Exports have thousands of files; headers alone, 31 bytes each in a ZIP made to exhaust, take more in memory."""
+from ray_import.source.budget import Budget
+from ray_import.source.copies import Copy
+from ray_import.source.names import matters, shown
+from ray_import.source.streams import Opener, slice_of, unpacked
 
 PACKED_BYTES = 4096
 PIECE_BYTES = 64 * 1024
+
+Count = Callable[[int], None]
 
 _HEADER = struct.Struct("<4s2xHH4xIIIHH")
 _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800
@@ -32,22 +33,28 @@ _DESCRIPTORS = [(mark, struct.Struct(form)) for mark in (b"PK\x07\x08", b"") for
 _LONGEST_DESCRIPTOR = 24
 
 
-def salvaged_entries(opener: Opener, archive: str) -> list[Entry]:
-    """All files from the ZIP's beginning to where no header follows; the last one may be cut off in its data.
+def salvaged_entries(opener: Opener, archive: str, budget: Budget) -> list[Entry]:
+    """The files that matter, from the ZIP's beginning to where no header follows; the last may be cut off in its data.
 
-    Which of them are links only the directory tells: they are read as what they hold, a path. Raises one of DAMAGE.
+    Which of them are links only the directory tells: they are read as what they hold, a path. Raises UnsafeSource, and
+    one of DAMAGE, also if there is not one header.
     """
     with ExitStack() as stack:
         stream = opener(stack)
         length = stream.seek(0, os.SEEK_END)
-        return [
-            _entry(opener, archive, header, start, min(header.compress_size, length - start))
-            for header, start in islice(_walk(stream, length), MAX_ENTRIES)
-            if not header.is_dir()
-        ]
+        entries, listed = [], 0
+        for header, start in _walk(stream, length, partial(budget.unpack, name=archive)):
+            budget.list_entries(1, archive)
+            listed += 1
+            if matters(header.filename) and not header.is_dir():
+                there = min(header.compress_size, length - start)
+                entries.append(_entry(opener, archive, header, start, there, budget))
+    if not listed:
+        raise zipfile.BadZipFile("There is not one header")
+    return entries
 
 
-def _entry(opener: Opener, archive: str, header: zipfile.ZipInfo, start: int, there: int) -> Entry:
+def _entry(opener: Opener, archive: str, header: zipfile.ZipInfo, start: int, there: int, budget: Budget) -> Entry:
     """An entry of which `there` packed bytes are there, from `start` on."""
     unsafe = why_unsafe(header, archive)
     packed = slice_of(opener, start, there)
@@ -58,19 +65,22 @@ def _entry(opener: Opener, archive: str, header: zipfile.ZipInfo, start: int, th
     def anywhere() -> Opener:
         if header.compress_type == zipfile.ZIP_STORED:
             return packed
-        return spooled(inside, f"{archive}/{shown(header.filename)}", header.file_size)
+        return Copy(inside, f"{archive}/{shown(header.filename)}", header.file_size, budget)
 
     return Entry(header.filename, header.file_size, inside, anywhere, unsafe)
 
 
-def _walk(stream: BinaryIO, length: int) -> Iterator[tuple[zipfile.ZipInfo, int]]:
-    """Every header, and where its data begins; a checksum is set only where there is something to compare it with."""
+def _walk(stream: BinaryIO, length: int, count: Count) -> Iterator[tuple[zipfile.ZipInfo, int]]:
+    """Every header, and where its data begins; `count` is called with how much is read to measure one.
+
+    A checksum is set only where there is something to compare it with.
+    """
     at, ends = 0, True
     while ends and (header := _header_at(stream, at, length)) is not None:
         start = stream.tell()
         is_folder = header.is_dir() and header.compress_type == zipfile.ZIP_STORED
         if header.flag_bits & _SIZES_FOLLOW and not header.compress_size and not is_folder:
-            ends = _measured(stream, header, length)
+            ends = _measured(stream, header, length, count)
         at = min(start + header.compress_size, length)
         if header.flag_bits & _SIZES_FOLLOW:
             stream.seek(at)
@@ -106,23 +116,25 @@ def _zip64_sizes(extra: bytes) -> Iterator[int]:
             yield from (size for (size,) in struct.iter_unpack("<Q", value[: len(value) // 8 * 8]))
 
 
-def _measured(stream: BinaryIO, header: zipfile.ZipInfo, length: int) -> bool:
+def _measured(stream: BinaryIO, header: zipfile.ZipInfo, length: int, count: Count) -> bool:
     """Sets the sizes of data that begins here and ends somewhere; False where its end is not found."""
     header.compress_size = header.file_size = length - stream.tell()
     if header.flag_bits & _ENCRYPTED:
         return False
     if header.compress_type == zipfile.ZIP_STORED:
-        return _measured_by_descriptor(stream, header)
-    return header.compress_type == zipfile.ZIP_DEFLATED and _measured_by_unpacking(stream, header)
+        return _measured_by_descriptor(stream, header, count)
+    return header.compress_type == zipfile.ZIP_DEFLATED and _measured_by_unpacking(stream, header, count)
 
 
-def _measured_by_unpacking(stream: BinaryIO, header: zipfile.ZipInfo) -> bool:
+def _measured_by_unpacking(stream: BinaryIO, header: zipfile.ZipInfo, count: Count) -> bool:
     """What packs better than any text is not unpacked further than to know that."""
     start, unpacker = stream.tell(), zlib.decompressobj(-zlib.MAX_WBITS)
     header.file_size = 0
     with suppress(zlib.error):
         while not unpacker.eof and (data := unpacker.unconsumed_tail or stream.read(PACKED_BYTES)):
-            header.file_size += len(unpacker.decompress(data, PIECE_BYTES))
+            piece = unpacker.decompress(data, PIECE_BYTES)
+            count(len(piece))
+            header.file_size += len(piece)
             header.compress_size = stream.tell() - start - len(unpacker.unused_data)
             if header.file_size > most_unpacked(header.compress_size):
                 return False
@@ -130,12 +142,13 @@ def _measured_by_unpacking(stream: BinaryIO, header: zipfile.ZipInfo) -> bool:
     return unpacker.eof
 
 
-def _measured_by_descriptor(stream: BinaryIO, header: zipfile.ZipInfo) -> bool:
+def _measured_by_descriptor(stream: BinaryIO, header: zipfile.ZipInfo, count: Count) -> bool:
     """Looks for a descriptor whose sizes are how much lies before it."""
     sized, passed, window = zipfile.ZipInfo(), 0, b""
     while data := stream.read(PIECE_BYTES):
         window = window[1 - _LONGEST_DESCRIPTOR :] + data
         passed += len(data)
+        count(len(data))
         for at in (mark.start() for mark in re.finditer(b"PK\x07\x08", window)):
             sized.compress_size = sized.file_size = passed - len(window) + at
             if _described(sized, window[at : at + _LONGEST_DESCRIPTOR]):

@@ -1,28 +1,27 @@
 """Ways to the bytes of a member: a file, what a gzip holds, an entry of a ZIP, and any of these in another.
 
-A member is never unpacked to disk: it is a stream, and an archive's paths are only compared. A ZIP that is
-itself packed is: its directory lies at its end, and to go back in a packed stream is to begin again. It is
-unpacked once, to a temporary file without a name; one that is only stored in another ZIP is read where it lies.
+A member is never unpacked to disk: it is a stream, and an archive's paths are only compared. Only an archive that is
+itself packed is copied to a temporary file (`copies`).
 """
 
 import errno
 import io
 import lzma
 import os
+import resource
 import struct
 import tarfile
-import tempfile
 import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ray_import.errors import SourceError, UnsafeArchive
-from ray_import.records import Problem
-from ray_import.source.inflate import GZIP, Unpacked, inflated, of_entry
+from ray_import.errors import ResourcesExhausted
+from ray_import.source.budget import Upto, uncounted
+from ray_import.source.inflate import GZIP, Pieces, Unpacked, inflated, of_entry
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -37,8 +36,6 @@ Expect = Callable[[int], None]
 """Told by who reads a part that reading will go on up to there at most: so that no more is fetched from afar."""
 
 HEAD_BYTES = 8192
-
-COPY_BYTES = 1024 * 1024
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
@@ -59,53 +56,59 @@ DAMAGE: tuple[type[Exception], ...] = (
 
 def file(path: Path) -> Opener:
     """The bytes of a file."""
-    return lambda stack: stack.enter_context(path.open("rb"))
+
+    def open_file(stack: ExitStack) -> BinaryIO:
+        with opening():
+            return stack.enter_context(path.open("rb"))
+
+    return open_file
 
 
-def gunzipped(outer: Opener) -> Opener:
-    """What the gzip holds."""
-    return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(inflated(outer, GZIP))))
+@contextmanager
+def opening() -> Iterator[None]:
+    """Raises ResourcesExhausted for an OSError that is no damage, and no fault of what is opened."""
+    try:
+        yield
+    except OSError as error:
+        if failure := exhausted(error):
+            raise failure from None
+        raise
+
+
+def exhausted(error: OSError) -> ResourcesExhausted | None:
+    """The error for a process or a machine that can open no more files; None if `error` says something else."""
+    if error.errno == errno.EMFILE:
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        what = f"Too many files are open: this process may open {most:,} at a time."
+        return ResourcesExhausted(what, "Allow more with `ulimit -n`.")
+    if error.errno in (errno.ENFILE, errno.ENOMEM):
+        what = f"This machine has nothing left to open a file with ({error.strerror})."
+        return ResourcesExhausted(what, "Run it again when fewer programs are running.")
+    return None
+
+
+def gunzipped(outer: Opener, upto: Upto = uncounted) -> Opener:
+    """What the gzip holds; `upto` is called with how much that is so far."""
+    return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(_counted(inflated(outer, GZIP), upto))))
+
+
+def _counted(pieces: Pieces, upto: Upto) -> Pieces:
+    end = 0
+    with closing(pieces):
+        for piece in pieces:
+            end += len(piece)
+            upto(end)
+            yield piece
 
 
 def entry_of_zip(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
     """What an entry of the ZIP holds; two entries may have one name."""
-    return unpacked(_data_of(outer, entry), entry)
+    return unpacked(data_of(outer, entry), entry)
 
 
 def unpacked(packed: Opener, entry: zipfile.ZipInfo) -> Opener:
     """What the data of an entry holds, which `packed` opens."""
-    if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(of_entry(packed, entry))))
-    return lambda stack: cast("BinaryIO", stack.enter_context(zipfile.ZipExtFile(packed(stack), "r", entry)))
-
-
-def zip_in_zip(outer: Opener, entry: zipfile.ZipInfo, name: str) -> Opener:
-    """What an entry of the ZIP holds, to go back and forth in at no cost: for an entry that is a ZIP.
-
-    Raises SourceError where a packed one finds no room in the temporary folder.
-    """
-    if entry.compress_type == zipfile.ZIP_STORED and not entry.flag_bits & 0x1:
-        return _data_of(outer, entry)
-    return spooled(entry_of_zip(outer, entry), name, entry.file_size)
-
-
-def spooled(
-    outer: Opener, name: str, size: int | None, at_most: int | None = None, problems: list[Problem] | None = None
-) -> Opener:
-    """What `outer` holds, read once: the first open copies it to a temporary file that all opens look at.
-
-    The file has no name, and is gone with the opener and the last of its streams. Raises SourceError where
-    there is no room for its `size` (None where only reading tells), UnsafeArchive where it exceeds `at_most`, and
-    one of DAMAGE; with `problems` it ends there instead, and that is one of them.
-    """
-    copy: tuple[ReadAt, int] | None = None
-
-    def open_spooled(stack: ExitStack) -> BinaryIO:
-        nonlocal copy
-        copy = copy or _copied(outer, name, size, at_most, problems)
-        return window(stack, *copy)
-
-    return open_spooled
+    return lambda stack: cast("BinaryIO", stack.enter_context(Unpacked(of_entry(packed, entry))))
 
 
 def head_of(opener: Opener) -> bytes:
@@ -114,7 +117,7 @@ def head_of(opener: Opener) -> bytes:
         return opener(stack).read(HEAD_BYTES)
 
 
-def _data_of(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
+def data_of(outer: Opener, entry: zipfile.ZipInfo) -> Opener:
     """The bytes of an entry as they lie in the ZIP; no checksum is compared."""
 
     def open_data(stack: ExitStack) -> BinaryIO:
@@ -153,30 +156,6 @@ def _expect_nothing(_end: int) -> None:
     pass
 
 
-def _copied(
-    outer: Opener, name: str, size: int | None, at_most: int | None, problems: list[Problem] | None
-) -> tuple[ReadAt, int]:
-    """Copies what `outer` holds to a temporary file, and tells its length; the file is gone with the ReadAt."""
-    written = 0
-    with ExitStack() as source, ExitStack() as failed:
-        stream = outer(source)
-        with _room_for(name, size):
-            file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
-        while data := _read(stream, name, written, problems):
-            if at_most is not None and written + len(data) > at_most:
-                raise UnsafeArchive(
-                    f"{name} unpacks to more than {at_most:,} bytes: no archive packs that well again.",
-                    "If you trust it, unpack it and import the folder.",
-                )
-            written += len(data)
-            rest = memoryview(data)
-            while rest:
-                with _room_for(name, size or written):
-                    rest = rest[file.write(rest) :]
-        failed.pop_all()
-    return read_at_of(file), written
-
-
 def read_at_of(file: BinaryIO) -> ReadAt:
     """The bytes of an open file, which is closed with the ReadAt."""
 
@@ -185,29 +164,6 @@ def read_at_of(file: BinaryIO) -> ReadAt:
 
     weakref.finalize(read_at, file.close)
     return read_at
-
-
-def _read(stream: BinaryIO, name: str, at: int, problems: list[Problem] | None) -> bytes:
-    try:
-        return stream.read(COPY_BYTES)
-    except DAMAGE as error:
-        if problems is None:
-            raise
-        problems.append(Problem("damaged", name, f"unpacking stopped at byte {at:,}: {type(error).__name__}"))
-        return b""
-
-
-@contextmanager
-def _room_for(name: str, size: int | None) -> Iterator[None]:
-    """A temporary file that cannot be made or written is no fault of the export."""
-    try:
-        yield
-    except OSError as error:
-        needs = f"at least {size:,} bytes" if size else "room"
-        raise SourceError(
-            f"{name} is an archive that is packed once more: reading it needs {needs} in TMPDIR ({error.strerror}).",
-            "Set TMPDIR to a folder with more room, or unpack the outer archive and import the folder.",
-        ) from None
 
 
 def window(stack: ExitStack, read_at: ReadAt, size: int, expect: Expect = _expect_nothing) -> BinaryIO:

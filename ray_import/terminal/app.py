@@ -4,22 +4,26 @@ import os
 import sys
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import orjson
 import typer
 
 from ray_import import __version__
+from ray_import.errors import ResultsNotWritten
 from ray_import.importing.inspection import extracted, inspect_sources
 from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary, counts_as_dict
-from ray_import.records import Conversation, Counts, Problem
+from ray_import.importing.summary import Summary
+from ray_import.records import Conversation, Problem, lacks
+from ray_import.settings import ChunkSettings, FlowLimits, ImportSettings
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
+from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
-from ray_import.terminal.streams import flush, print_json, show_what_can_be_shown, stderr, stdout
+from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout
 from ray_import.terminal.supervision import supervised
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
@@ -39,18 +43,30 @@ def main(*command: str) -> None:
     """The console script `ray-import`; jobs give their `command`. `--debug` is taken wherever it stands."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
-    show_what_can_be_shown()
-
-    def run_command() -> None:
-        try:
-            app(prog_name="ray-import", args=[*debug, *command, *arguments])
-        finally:
-            flush()
-
+    set_up()
+    run_command = partial(_run_command, [*debug, *command, *arguments])
     if STARTS_RAY & {*command, *arguments[:1]}:
         supervised(run_command, as_json="--json" in arguments)
     else:
         run_command()
+
+
+def _run_command(arguments: list[str]) -> None:
+    """Runs one command and ends with its exit code, as SystemExit."""
+    try:
+        try:
+            with o.errors_told(), o.failure_in_json("--json" in arguments):
+                o.refuse_empty(arguments)
+            app(prog_name="ray-import", args=arguments)
+        finally:
+            flush()
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except ReaderGone:
+        sys.exit(0)
+    except ResultsNotWritten as error:
+        o.tell_error(error)
+        sys.exit(error.exit_code)
 
 
 def _version(asked: bool) -> None:
@@ -93,14 +109,19 @@ def run(
         str | None,
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     nice: o.NiceOption = False,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens, batch_bytes, reader, max_download_bytes)
+            read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
+            flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
+            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read, flow)
             summary = import_exports(
                 sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table, nice=nice
             )
@@ -117,20 +138,21 @@ def inspect(
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     reader: o.ReaderOption = "auto",
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Show what an export holds and what an import would do with it; writes nothing."""
     with o.errors_told(), o.failure_in_json(as_json):
-        settings = o.settings_from(
-            branches, chunk_tokens, overlap_tokens, reader=reader, max_download_bytes=max_download_bytes
-        )
+        read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
+        settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read)
         found = inspect_sources(open_sources([source], settings.read), settings)
         if as_json:
             print_json(found.as_dict())
         else:
             show_inspection(stdout, found)
-        raise typer.Exit(1 if found.problems else 0)
+        raise typer.Exit(1 if lacks(found.problems) else 0)
 
 
 @app.command()
@@ -138,11 +160,14 @@ def extract(
     source: o.SourceArgument,
     branches: o.BranchesOption = "all",
     reader: o.ReaderOption = "auto",
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
 ) -> None:
     """Print the kept messages, one JSON object a line, in order."""
     with o.errors_told():
-        settings = o.settings_from(branches, reader=reader, max_download_bytes=max_download_bytes)
+        read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
+        settings = ImportSettings(branches, read=read)
         opened = open_sources([source], settings.read)
         problems = []
         seen = others = 0
@@ -158,13 +183,13 @@ def extract(
         sys.stdout.flush()
         problems.extend(opened.problems)
         show_problems(stderr, problems)
-        raise typer.Exit(1 if problems else 0)
+        raise typer.Exit(1 if lacks(problems) else 0)
 
 
 @app.command()
 def status(
     to: o.ToOption = o.DEFAULT_DESTINATION,
-    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Only of this user.")] = None,
+    user_id: o.OnlyUserOption = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many imports.")] = 100,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -185,7 +210,7 @@ def status(
 @app.command()
 def rejects(
     to: o.ToOption = o.DEFAULT_DESTINATION,
-    user_id: Annotated[str | None, typer.Option("--user-id", metavar="ID", help="Only of this user.")] = None,
+    user_id: o.OnlyUserOption = None,
     raw: Annotated[
         str | None, typer.Option("--raw", metavar="REJECT", help="Print the bytes of this one, and nothing else.")
     ] = None,
@@ -206,25 +231,34 @@ def rejects(
 @app.command()
 def retry_rejects(
     to: o.ToOption = o.DEFAULT_DESTINATION,
-    user_id: o.UserOption = "local",
+    user_id: o.OnlyUserOption = None,
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     workers: o.WorkersOption = None,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import again what could not be imported, and let go of what now can: after an upgrade, say."""
     with o.errors_told():
+        summaries = []
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
-            summary = retry_kept(to, user_id, settings, workers)
-        if summary is not None:
-            _tell_end(summary, as_json=as_json)
-            raise typer.Exit(summary.exit_code)
+            flow = FlowLimits(max_batch_seconds=max_batch_seconds)
+            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), flow=flow)
+            with closing(retry_kept(to, user_id, settings, workers)) as retried:
+                for summary in retried:
+                    summaries.append(summary)
+                    if not as_json:
+                        stderr.print(f"rejects of the user {summary.user_id}")
+                        show_summary(stderr, summary, command_seconds())
         if as_json:
-            print_json({"status": "complete", "user_id": user_id, **counts_as_dict(Counts()), "problems": []})
-        else:
-            stderr.print(f"There are no rejects of the user {user_id}.", soft_wrap=True)
+            print_json({"imports": [summary.as_dict() for summary in summaries]})
+        elif not summaries:
+            stderr.print(f"There are no rejects{f' of the user {user_id}' if user_id else ''}.")
+        for summary in summaries:
+            if summary.error is not None:
+                raise summary.error
+        raise typer.Exit(max((summary.exit_code for summary in summaries), default=0))
 
 
 app.command()(reimport)
@@ -248,13 +282,15 @@ def migrate(
 
 
 def _tell_end(summary: Summary, *, as_json: bool) -> None:
-    """Raises the error of an import that has failed."""
-    if as_json:
-        print_json(summary.as_dict())
-    else:
-        show_summary(stderr, summary)
-    if summary.error is not None:
-        raise summary.error
+    """Raises the error of an import that has failed, else ResultsNotWritten."""
+    try:
+        if as_json:
+            print_json(summary.as_dict())
+        else:
+            show_summary(stderr, summary, command_seconds())
+    finally:
+        if summary.error is not None:
+            raise summary.error
 
 
 def _print_messages(conversation: Conversation) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_import.bulk.which import WhichUsers
+from ray_import.settings import ChunkSettings, FlowLimits, ImportSettings, ReadLimits, SourcePace
 from ray_import.source.listing import storage_folder
 from ray_import.terminal import options as o
 from ray_import.terminal.reimport import planned
@@ -42,23 +43,41 @@ def reimport(
         str | None, typer.Option("--since", metavar="DATE", help="Only exports that are not older than this.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many users.")] = None,
+    files_under: o.FilesUnderOption = None,
+    public_only: o.PublicOnlyOption = None,
+    allow_host: o.AllowHostOption = None,
     force: Annotated[bool, typer.Option("--force", help="Import again what is in and unchanged, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")] = False,
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     workers: o.WorkersOption = None,
     max_connections: Annotated[
         int | None,
         typer.Option("--max-connections", metavar="N", min=1, help="At most so many workers write at a time."),
     ] = None,
     nice: o.NiceOption = False,
+    max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
+    slow_bytes_per_second: o.SlowBytesOption = o.PACE.slow_bytes_per_second,
+    slow_after_seconds: o.SlowAfterOption = o.PACE.slow_after_seconds,
+    source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
+    max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import the exports of many users, or go on with a run that was interrupted."""
     with o.errors_told():
         with o.failure_in_json(as_json):
-            settings = o.settings_from(branches, chunk_tokens, overlap_tokens)
+            rules = o.rules_from(users, from_table is not None, files_under or (), public_only, allow_host or ())
+            pace = SourcePace(slow_bytes_per_second, slow_after_seconds, source_deadline_seconds)
+            read = ReadLimits(
+                max_conversation_bytes=max_conversation_bytes,
+                max_download_bytes=max_download_bytes,
+                pace=pace,
+                sources=rules,
+            )
+            flow = FlowLimits(max_batch_seconds=max_batch_seconds)
+            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read, flow)
             bucket = None if from_bucket is None else storage_folder(from_bucket)
             which = WhichUsers(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit
@@ -66,7 +85,7 @@ def reimport(
             if dry_run:
                 plan = planned(which, to, settings, workers, force=force)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
-                return
+                raise typer.Exit(plan.exit_code)
             report = reimport_users(which, to, settings, workers, max_connections, force=force, nice=nice)
         if as_json:
             print_json(report.as_dict())

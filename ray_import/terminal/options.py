@@ -1,19 +1,32 @@
 """The options that commands share, and how errors become words and exit codes."""
 
 import os
-import sys
+import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from ray_import.bulk.users import seconds_of
-from ray_import.errors import ConfigError, ImporterError
-from ray_import.settings import Branches, ChunkSettings, FlowLimits, ImportSettings, Reader, ReadLimits
+from ray_import.cluster.environment import inside_job
+from ray_import.errors import ConfigError, ImporterError, ResultsNotWritten
+from ray_import.settings import (
+    AllowedHost,
+    Branches,
+    ChunkSettings,
+    FlowLimits,
+    Reader,
+    ReadLimits,
+    SourcePace,
+    SourceRules,
+)
 from ray_import.sink.port import KeptReject
-from ray_import.terminal.streams import nobody_reads, print_json, stderr
+from ray_import.source.address import allowed_origin, without_secrets
+from ray_import.source.names import shown
+from ray_import.terminal.streams import ReaderGone, print_json, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
@@ -31,6 +44,9 @@ ToOption = Annotated[
     ),
 ]
 UserOption = Annotated[str, typer.Option("--user-id", metavar="ID", help="Whose conversations these are.")]
+OnlyUserOption = Annotated[
+    str | None, typer.Option("--user-id", metavar="ID", help="Only of this user; default: of all users.")
+]
 BranchesOption = Annotated[
     Branches,
     typer.Option("--branches", help="All branches of a conversation, or only the one that the app shows."),
@@ -53,28 +69,119 @@ MaxDownloadOption = Annotated[
     int,
     typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
 ]
+SlowBytesOption = Annotated[
+    int,
+    typer.Option("--slow-bytes-per-second", metavar="N", help="A server that sends less is slow: others go first."),
+]
+SlowAfterOption = Annotated[
+    float, typer.Option("--slow-after-seconds", metavar="S", help="Over so many seconds of waiting for the server.")
+]
+DeadlineOption = Annotated[
+    float,
+    typer.Option(
+        "--source-deadline-seconds",
+        metavar="S",
+        help="How long a source's server is waited for in all, and 1 s more for each MB that it announces.",
+    ),
+]
+FilesUnderOption = Annotated[
+    list[Path] | None,
+    typer.Option("--files-under", metavar="FOLDER", help="Sources may be files below this folder; may be given again."),
+]
+PublicOnlyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--public-only/--no-public-only",
+        help="Read https from public addresses only; default: with --from-table.",
+        show_default=False,
+    ),
+]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="HOST[:PORT]", help="A host exempt from --public-only; may be given again."),
+]
+MaxBatchSecondsOption = Annotated[
+    int,
+    typer.Option("--max-batch-seconds", metavar="N", help="CPU seconds of a batch, after which its worker is ended."),
+]
+MaxConversationOption = Annotated[
+    int,
+    typer.Option(
+        "--max-conversation-bytes",
+        metavar="N",
+        help="The most JSON of one conversation; a larger one becomes a reject, of which the ends are kept.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()
 FLOW = FlowLimits()
 READ = ReadLimits()
+PACE = SourcePace()
 
 
-def settings_from(
-    branches: Branches,
-    chunk_tokens: int = CHUNKS.target_tokens,
-    overlap_tokens: int = CHUNKS.overlap_tokens,
-    batch_bytes: int = FLOW.batch_bytes,
-    reader: Reader = "auto",
-    max_download_bytes: int = READ.max_download_bytes,
-) -> ImportSettings:
-    """The settings that these options mean. Raises ConfigError."""
-    return ImportSettings(
-        branches,
-        ChunkSettings(chunk_tokens, overlap_tokens),
-        ReadLimits(reader=reader, max_download_bytes=max_download_bytes),
-        FlowLimits(batch_bytes=batch_bytes),
+def read_limits_from(
+    reader: Reader, max_conversation_bytes: int, max_download_bytes: int, source_deadline_seconds: float
+) -> ReadLimits:
+    """How a single export is read. Raises ConfigError."""
+    return ReadLimits(
+        max_conversation_bytes=max_conversation_bytes,
+        reader=reader,
+        max_download_bytes=max_download_bytes,
+        pace=SourcePace(deadline_seconds=source_deadline_seconds),
     )
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raises ConfigError where an argument is empty, or blank: an unset variable, mostly. No command takes one, and
+    an empty path would be the current folder."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument.strip():
+            what = f"The argument after {before}" if before else "The first argument"
+            raise ConfigError(f"{what} is empty.", "Is a variable of the shell unset?")
+        if option.startswith("--") and equals and not value.strip():
+            raise ConfigError(f"{option} is empty.", "Is a variable of the shell unset?")
+
+
+def rules_from(
+    manifest: Path | None,
+    is_table: bool,
+    files_under: Sequence[Path],
+    public_only: bool | None,
+    allow_host: Sequence[str],
+) -> SourceRules:
+    """Which sources a list of users may name: of files, those below the folder of the manifest and `files_under`. A
+    manifest that is a link has two folders: where it is named, and where it lies. Raises ConfigError."""
+    for folder in files_under:
+        if not folder.is_dir():
+            raise ConfigError(f"--files-under {shown(str(folder))}: there is no such folder.")
+        if inside_job() and not folder.is_absolute():
+            raise ConfigError(
+                f"--files-under {shown(str(folder))} is relative, and a job's working directory is another one.",
+                "Name the folder absolutely.",
+            )
+    own = [] if manifest is None else [manifest.parent, Path(os.path.realpath(manifest)).parent]
+    folders = tuple(dict.fromkeys(str(folder.absolute()) for folder in [*own, *files_under]))
+    public_only = is_table if public_only is None else public_only
+    return SourceRules(folders, public_only, _allowed_hosts(allow_host) if public_only else ())
+
+
+def _allowed_hosts(named: Sequence[str]) -> tuple[AllowedHost, ...]:
+    """These, and the project that the operator has set."""
+    from ray_import.credentials import environment, is_web_address  # noqa: PLC0415 - a twentieth of a second
+    from ray_import.source.guard import allowed_host  # noqa: PLC0415 - a fifth
+
+    hosts = []
+    for text in named:
+        try:
+            hosts.append(allowed_host(text))
+        except ValueError:
+            raise ConfigError(
+                f"--allow-host {shown(without_secrets(text))} is no host.", "It is HOST or HOST:PORT."
+            ) from None
+    project = environment().supabase_url.strip()
+    return (*hosts, allowed_origin(project)) if is_web_address(project) else tuple(hosts)
 
 
 def since_from(date: str | None) -> float | None:
@@ -108,35 +215,39 @@ def failure_in_json(asked: bool) -> Iterator[None]:
         yield
     except ImporterError as error:
         if asked:
-            print_json({"status": "failed", "error": str(error)})
+            with suppress(ResultsNotWritten):  # the error matters more
+                print_json({"status": "failed", "error": str(error)})
         raise
 
 
 @contextmanager
 def errors_told() -> Iterator[None]:
-    """Turns an error into its one or two lines on standard error and its exit code."""
+    """Turns an error into its one or two lines on standard error and its exit code; with --debug into its traceback
+    and the same exit code."""
     try:
         yield
     except typer.Exit:
         raise
     except ImporterError as error:
-        if _debugging():
-            raise
-        tell_error(error)
+        _tell(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         stderr.print("interrupted")
         raise typer.Exit(3) from None
-    except BrokenPipeError:
-        # The reader of a pipe has gone (`extract … | head`): nothing is wrong, and nothing more to say.
-        nobody_reads(sys.stdout)
+    except ReaderGone:
         raise typer.Exit(0) from None
-    except Exception as error:
-        if _debugging():
-            raise
+    except Exception as error:  # noqa: BLE001 - a fault of ours ends with its exit code, too
         what = f"A fault in ray-import: {type(error).__name__}."
-        tell_error(ImporterError(what, "Run it again with --debug and report what it prints."))
+        _tell(ImporterError(what, "Run it again with --debug and report what it prints."))
         raise typer.Exit(3) from None
+
+
+def _tell(error: ImporterError) -> None:
+    """To be called while an exception is handled."""
+    if os.environ.get("RAY_IMPORT_DEBUG") == "1":
+        stderr.print(Text(traceback.format_exc().rstrip()), soft_wrap=True)
+    else:
+        tell_error(error)
 
 
 def tell_error(error: ImporterError) -> None:
@@ -144,7 +255,3 @@ def tell_error(error: ImporterError) -> None:
     stderr.print(Text.assemble(("error: ", "red"), error.message), soft_wrap=True)
     if error.hint:
         stderr.print(Text(error.hint), soft_wrap=True)
-
-
-def _debugging() -> bool:
-    return os.environ.get("RAY_IMPORT_DEBUG") == "1"

@@ -1,12 +1,13 @@
 """Progress on standard error: a bar on a terminal, now and then a line elsewhere."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from ray_import.importing.progress import Progress, Reporter
 
@@ -44,17 +45,26 @@ class LineReporter:
 
 
 class BarReporter:
-    """A bar that knows the time left."""
+    """A bar that knows the time left. It is there from the first bytes on, not while Ray starts."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
-        self._task: TaskID = bar.add_task("importing", total=None, counts="")
+        self._task: TaskID | None = None
 
     def show(self, progress: Progress) -> None:
         """See `Reporter.show`."""
-        self._bar.update(
-            self._task, completed=progress.bytes_read, total=progress.bytes_total, counts=described(progress)
-        )
+        total = progress.bytes_total
+        share = f"{100 * progress.bytes_read / total:3.0f} %" if total else ""
+        counts = described(progress)
+        if self._task is None:
+            self._task = self._bar.add_task("importing", total=total, share=share, counts=counts)
+            self._bar.start()
+        self._bar.update(self._task, completed=progress.bytes_read, total=total, share=share, counts=counts)
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        if self._task is not None:
+            self._bar.stop()
 
 
 @contextmanager
@@ -63,9 +73,12 @@ def progress_on(console: Console) -> Iterator[Reporter]:
     if not console.is_terminal:
         yield LineReporter(console)
         return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[counts]}"), TimeRemainingColumn(compact=True),
+    # Where there is not room for all, the counts are cut off.
+    counts = TextColumn("{task.fields[counts]}", table_column=Column(no_wrap=True, overflow="crop", ratio=1))
+    bar = Bar(
+        TextColumn("{task.description}"), BarColumn(bar_width=min(24, console.width // 5)),
+        TextColumn("{task.fields[share]}"), TimeRemainingColumn(compact=True), counts,
+        console=console, expand=True,
     )  # fmt: skip
-    with Bar(*columns, console=console) as bar:
-        yield BarReporter(bar)
+    with closing(BarReporter(bar)) as reporter:
+        yield reporter

@@ -34,6 +34,7 @@ def reimport(
 ) -> RunReport:
     """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
     destination = _checked(which, to, workers)
+    _tell_of_proxy(settings)
     with _watch(which) as watch:
         with closing(destination.open()) as sink:
             found = _found(which, sink, settings)
@@ -65,6 +66,18 @@ def _checked(which: WhichUsers, to: str, workers: int | None) -> Destination:
     return destination
 
 
+def _tell_of_proxy(settings: ImportSettings) -> None:
+    if not settings.read.sources.public_only:
+        return
+    from ray_import.source.guard import sees_no_names  # noqa: PLC0415 - a fifth of a second
+
+    if sees_no_names(settings.read.sources):
+        stderr.print(
+            "--public-only: the proxy of the environment resolves names, and has to refuse inner addresses itself.",
+            soft_wrap=True,
+        )
+
+
 def _watch(which: WhichUsers) -> Watch:
     """Tells ALERT_WEBHOOK of the run once it is entered. Raises ConfigError."""
     # A twentieth of a second, for this command alone.
@@ -81,12 +94,13 @@ def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int |
     """What a run would do; writes nothing, and starts no Ray. Raises what the run would, as far as that is known."""
     destination = _checked(which, to, workers)
     _watch(which)  # for what it refuses
+    _tell_of_proxy(settings)
     with closing(destination.look()) as sink:
         found = _found(which, sink, settings)
         goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
-        whole = sink.versions(settings.rows_hash)
-        known = which.as_far_as_they_are(found.users, sink.run_users(goes_on), whole) if goes_on else []
-        return plan_of(found, known, {} if force else whole, workers or available_cpus(), goes_on)
+        whole, rules = sink.versions(settings.rows_hash), settings.read.sources
+        known = which.as_far_as_they_are(found.users, sink.run_users(goes_on), whole, rules) if goes_on else []
+        return plan_of(found, known, {} if force else whole, workers or available_cpus(), goes_on, rules)
 
 
 def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:

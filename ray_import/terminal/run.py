@@ -3,8 +3,10 @@
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, redirect_stdout
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from ray_import.chunks.rows import Import
 from ray_import.cluster.cpus import available_cpus
@@ -19,7 +21,7 @@ from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings
 from ray_import.sink.destination import is_absolute, parse_destination
-from ray_import.sink.port import Destination, Sink
+from ray_import.sink.port import Destination, KeptReject, Sink
 from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
 from ray_import.terminal import supervision
@@ -27,6 +29,9 @@ from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
 from ray_import.terminal.progress import progress_on
 from ray_import.terminal.streams import stderr
+
+if TYPE_CHECKING:
+    from ray_import.cluster.session import Session
 
 
 def import_exports(
@@ -49,19 +54,26 @@ def import_exports(
     sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=prune)
-        return _import_with_ray(sources, sink, destination, work, workers, profile_table, nice=nice)
+        imports = [(sources, work)]
+        (summary,) = _imports_with_ray(imports, sink, destination, workers, profile_table, nice=nice)
+        return summary
 
 
-def retry_kept(to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Summary | None:
-    """The same with what earlier imports of this user could not import; None where there is nothing."""
-    checked_user(user_id)
+def retry_kept(to: str, user_id: str | None, settings: ImportSettings, workers: int | None) -> Generator[Summary]:
+    """The same with what earlier imports of this user, or of each user, could not import: one import a user, in the
+    order of their ids. The first that fails is the last."""
+    if user_id is not None:
+        checked_user(user_id)
     destination = checked_destination(to, workers)
     with closing(destination.open(create=False)) as sink:
-        kept = sink.rejects(user_id)
-        if not kept:
-            return None
-        source = KeptRejects(kept, sink)
-        return _import_with_ray(source, sink, destination, Work(_import_of(user_id), settings, retries=True), workers)
+        kept: dict[str, list[KeptReject]] = {}
+        for reject in sink.rejects(user_id):
+            kept.setdefault(reject.user_id, []).append(reject)
+        imports = [
+            (KeptRejects(kept[user], sink), Work(_import_of(user), settings, retries=True)) for user in sorted(kept)
+        ]
+        if imports:
+            yield from _imports_with_ray(imports, sink, destination, workers)
 
 
 def _import_of(user_id: str) -> Import:
@@ -93,48 +105,52 @@ def before_ray(destination: Destination, *, nice: bool) -> None:
     sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]
 
 
-def _import_with_ray(
-    source: ConversationSource,
+def _imports_with_ray(
+    imports: Sequence[tuple[ConversationSource, Work]],
     sink: Sink,
     destination: Destination,
-    work: Work,
     workers: int | None,
     profile_table: str | None = None,
     *,
     nice: bool = False,
-) -> Summary:
+) -> Generator[Summary]:
+    """Runs the imports one after the other on one Ray, up to the first that fails."""
     before_ray(destination, nice=nice)
     from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
     from ray_import.cluster.session import ray_session  # noqa: PLC0415
 
     # Ray prints its own troubles to standard output, which is for results.
-    with (
-        redirect_stdout(sys.stderr),
-        Interruption() as interruption,
-        ExitStack() as ray,
-        progress_on(stderr) as reporter,
-    ):
+    with redirect_stdout(sys.stderr), Interruption() as interruption, ExitStack() as ray:
 
-        def executor() -> RayExecutor:
+        @cache
+        def session() -> "Session":
             """Only now: nobody waits for Ray to hear that an import of this user is running."""
             stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
-            lanes_bytes = work.settings.flow.bytes_per_worker * (workers or available_cpus())
-            session = ray.enter_context(ray_session(workers, lanes_bytes))
+            lanes_bytes = imports[0][1].settings.flow.bytes_per_worker * (workers or available_cpus())
+            joined = ray.enter_context(ray_session(workers, lanes_bytes))
             interruption.listen()
-            lanes = session.lanes(workers)
+            lanes = joined.lanes(workers)
             if workers is not None and lanes < workers:
                 stderr.print(f"{lanes} workers instead of {workers}: the cluster has no more CPUs here.")
-            return RayExecutor(session, lanes, work, destination, sink)
+            return joined
 
-        summary = run_import(
-            source,
-            work,
-            sink,
-            destination.url,
-            executor,
-            reporter,
-            Heartbeat(lambda: destination.open(create=False)),
-            Profile(profile_table, work.of) if profile_table else None,
-        )
-        interruption.ignore()
-        return summary
+        def executor(work: Work) -> RayExecutor:
+            return RayExecutor(session(), session().lanes(workers), work, destination, sink)
+
+        for number, (source, work) in enumerate(imports, start=1):
+            with progress_on(stderr) as reporter:
+                summary = run_import(
+                    source,
+                    work,
+                    sink,
+                    destination.url,
+                    partial(executor, work),
+                    reporter,
+                    Heartbeat(lambda: destination.open(create=False)),
+                    Profile(profile_table, work.of) if profile_table else None,
+                )
+            if summary.error is not None or number == len(imports):
+                interruption.ignore()
+                yield summary
+                return
+            yield summary

@@ -12,6 +12,7 @@ from rich.text import Text
 from ray_import.bulk.plan import BASED_ON, Plan
 from ray_import.bulk.progress import RunProgress, RunReport, RunReporter
 from ray_import.sink.port import DONE_STATES
+from ray_import.terminal import command_seconds
 from ray_import.terminal.progress import LINE_EVERY_SECONDS
 
 SHOWN_USERS = 50
@@ -28,9 +29,10 @@ def described(progress: RunProgress) -> str:
     """The run in a line."""
     states, seconds = progress.states, progress.seconds or 1.0
     done = sum(states[state] for state in DONE_STATES)
+    slow = f", {progress.slow:,} with slow sources" if progress.slow else ""
     bad = "".join(f", {states[state]:,} {state}" for state in ("partial", "failed", "skipped") if states[state])
     return (
-        f"{done:,} of {states.total():,} users{bad}, {progress.active} at work, {decimal(progress.bytes_read)},"
+        f"{done:,} of {states.total():,} users{bad}, {progress.active} at work{slow}, {decimal(progress.bytes_read)},"
         f" {progress.conversations:,} conversations, {progress.chunks_written:,} chunks,"
         f" {progress.bytes_read / 1e6 / seconds:,.0f} MB/s"
     )
@@ -83,6 +85,7 @@ def show_report(console: Console, report: RunReport) -> None:
         "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"
     )
     facts.add_row("written to", Text(report.destination))
+    facts.add_row("done in", f"{command_seconds():,.1f} s")
     console.print(facts)
     bad = report.lacking
     if bad:
@@ -118,6 +121,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         facts.add_row("goes on", f"the run {plan.goes_on}, which was interrupted")
     facts.add_row("users", f"{len(plan.users):,}: {states}")
     _add_passed_over(facts, plan.passed_over)
+    if why := next((user.error for user in plan.users if user.error), None):
+        facts.add_row("not allowed", Text(f"{why} (the first of {plan.states['not_allowed']:,})"))
     facts.add_row("to read", f"{decimal(plan.bytes_to_read)}{unknown}")
     facts.add_row("estimate", f"{duration(plan.seconds)} on {plan.workers} workers")
     facts.add_row("based on", BASED_ON)

@@ -17,8 +17,8 @@ SHORT_HASH, SHORT_ID = 12, 8
 _STATUS_STYLE = {"complete": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
 
 
-def show_summary(console: Console, summary: Summary) -> None:
-    """The end of an import."""
+def show_summary(console: Console, summary: Summary, command_seconds: float) -> None:
+    """The end of an import, and for how long the whole command has been running."""
     counts = summary.counts
     table = _facts()
     style = _STATUS_STYLE[summary.status]
@@ -27,9 +27,13 @@ def show_summary(console: Console, summary: Summary) -> None:
         "seen": counts.seen, "imported": counts.imported, "unchanged": counts.unchanged, "empty": counts.empty,
         "rejected": counts.rejected, "not a conversation": counts.not_a_conversation,
     }))  # fmt: skip
-    table.add_row("messages", f"{counts.kept:,} kept")
-    table.add_row("left out", _listed(dict(counts.left_out.most_common())))
-    table.add_row("chunks", f"{counts.chunks_written:,} written, {counts.chunks_deleted:,} deleted")
+    if counts.seen and counts.seen == counts.unchanged:
+        table.add_row("nothing new", "all of them are in the destination already")
+    else:
+        already = "; unchanged conversations are in already and not counted here" if counts.unchanged else ""
+        table.add_row("messages", f"{counts.kept:,} kept{already}")
+        table.add_row("left out", _listed(dict(counts.left_out.most_common())))
+        table.add_row("chunks", f"{counts.chunks_written:,} written, {counts.chunks_deleted:,} deleted")
     if summary.pruned is not None:
         gone = summary.pruned
         table.add_row(
@@ -41,6 +45,7 @@ def show_summary(console: Console, summary: Summary) -> None:
     how = f"in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {summary.workers} workers)"
     table.add_row("read", f"{decimal(summary.bytes_read)} {how}")
     table.add_row("written to", summary.destination)
+    table.add_row("done in", f"{command_seconds:,.1f} s")
     console.print(table)
     show_problems(console, summary.problems)
 

@@ -23,6 +23,8 @@ class Dials:
     die_before_commit_once: Path | None = None
     die_after_commit_once: Path | None = None
     poison_conversation: str | None = None
+    endless_conversations: Container[str] = ()
+    """At which of them the process computes without end."""
     seconds_per_write: float = 0.0
     busy_at_opening: tuple[int, ...] = ()
     """At which of the workers' openings, from 0, the destination is away."""
@@ -45,6 +47,8 @@ class DialledSink(SqliteSink):
     ) -> list[Replaced]:
         if any(rows.conversation_id == self.dials.poison_conversation for rows in conversations):
             _die()
+        while any(rows.conversation_id in self.dials.endless_conversations for rows in conversations):
+            pass
         _die_once(self.dials.die_before_commit_once)
         time.sleep(self.dials.seconds_per_write)
         replaced = super().write(of, settings_hash, conversations, rejects, settled)

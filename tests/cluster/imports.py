@@ -35,10 +35,11 @@ def import_file(
     make_executor: MakeExecutor,
     *,
     batch_bytes: int = 64 * 1024,
+    max_batch_seconds: int = FlowLimits().max_batch_seconds,
     reporter: Reporter | None = None,
 ) -> Summary:
     """Imports `export` in small batches, so that there are many."""
-    settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes))
+    settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds))
     work = Work(Import(f"import-{time.monotonic_ns()}", "ada", STARTED_AT), settings)
     with closing(destination.open()) as sink:
         sources = open_sources([export], settings.read)

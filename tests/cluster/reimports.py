@@ -28,9 +28,16 @@ class Reimported:
     said: str
 
 
-def command(users: Path | str, to: str, *options: str) -> list[str]:
-    """A run over the users of a manifest, or of a folder of a bucket."""
-    whose = ["--users", str(users)] if isinstance(users, Path) else ["--from", users]
+Whose = Path | str | tuple[str, ...]
+"""A manifest, a folder of a bucket, or options."""
+
+
+def command(users: Whose, to: str, *options: str) -> list[str]:
+    """A run over these users."""
+    if isinstance(users, tuple):
+        whose = list(users)
+    else:
+        whose = ["--users", str(users)] if isinstance(users, Path) else ["--from", users]
     return [sys.executable, "-m", "ray_import", "reimport", *whose, "--to", to, "--json", *options]
 
 
@@ -45,7 +52,7 @@ def of_this_ray() -> dict[str, str]:
     return dict(os.environ) | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
 
 
-def reimport(users: Path | str, to: str, *options: str, environment: Mapping[str, str] | None = None) -> Reimported:
+def reimport(users: Whose, to: str, *options: str, environment: Mapping[str, str] | None = None) -> Reimported:
     """Runs to the end, on the Ray of the tests where nothing else is said."""
     with started(users, to, *options, environment=environment) as process:
         return ended(process)
@@ -53,7 +60,7 @@ def reimport(users: Path | str, to: str, *options: str, environment: Mapping[str
 
 @contextmanager
 def started(
-    users: Path | str, to: str, *options: str, environment: Mapping[str, str] | None = None
+    users: Whose, to: str, *options: str, environment: Mapping[str, str] | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A run in a process group of its own, which is gone afterwards."""
     with subprocess.Popen(

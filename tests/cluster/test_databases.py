@@ -34,6 +34,7 @@ from ray_import.sink.supabase import SupabaseDatabase
 from tests.cluster.reimports import of_this_ray
 from tests.contract.destinations import COLUMNS, PostgresTables, SqliteFile
 from tests.contract.test_postgres_tables import PROFILE
+from tests.contract.test_refusals import ALL, CANARY, THE_POISONOUS, export_of, refuse
 from tests.gateway import faults
 from tests.gateway.calls import Call
 from tests.gateway.postgres import Database, Server
@@ -131,6 +132,28 @@ def test_postgres_set_up_and_filled_has_the_rows_of_sqlite(
     assert (done.code, done.json["status"]) == (0, "complete"), done.err
     assert without_import(PostgresTables(database).everything()) == undisturbed
     assert jobs_of(database) == [("complete", None)]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize(("when", "state"), [(THE_POISONOUS, "partial"), (ALL, "failed")])
+def test_no_command_shows_the_text_of_a_trigger_when_it_refuses_rows(
+    migrated_database: Database, tmp_path: Path, when: str, state: str
+) -> None:
+    refuse(PostgresTables(migrated_database), when)
+    export = export_of(tmp_path / "export", 3, poison=1)
+    (tmp_path / "users.jsonl").write_bytes(orjson.dumps({"user_id": "bob", "source": str(export)}))
+    to = ("--to", migrated_database.dsn)
+    done = on_the_ray_of_the_tests(tmp_path, "run", str(export), *to, "--json")
+    assert done.json["status"] == state, done.err
+    of_many = on_the_ray_of_the_tests(tmp_path, "reimport", "--users", "users.jsonl", *to, "--json")
+    assert of_many.json["users"] == {"all": 1, state: 1}, of_many.err
+    told = [ray_import(tmp_path, command, *to, "--json") for command in ("status", "rejects")]
+    shown = "".join(one.out.decode() + one.err for one in (done, of_many, *told))
+    assert ("P0001" in shown, CANARY in shown) == (True, False)
+    with migrated_database.connected() as db:
+        rows = db.execute("SELECT import_jobs::text FROM import_jobs UNION ALL SELECT u::text FROM import_run_users u")
+        assert CANARY not in str(rows.fetchall())
 
 
 @pytest.mark.ray

@@ -75,9 +75,9 @@ def run(
     with closing(destination.open()) as sink:
         readers = RayReaders(session.node_id, settings)
 
-        def make_import(user: RunUser) -> UserImport:
+        def make_import(user: RunUser, *, gives_up: bool) -> UserImport:
             work = Work(Import(str(uuid.uuid4()), user.user_id, time.time()), settings)
-            return UserImport(user, work, readers.read(users.sources[user.user_id], ""), "", sink)
+            return UserImport(user, work, readers.read(users.sources[user.user_id], "", gives_up=gives_up), "", sink)
 
         named = [RunUser(user_id, source) for user_id, source in users.sources.items()]
         recycling = Recycling(after_batches)

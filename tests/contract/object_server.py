@@ -28,6 +28,8 @@ class Fault:
     ends_early: bool = False
     hangs_after: int | None = None
     drips: bool = False
+    header_drips: bool = False
+    """A byte of a header comes every hundredth of a second, and never the last one."""
     without_length: bool = False
 
 
@@ -47,6 +49,7 @@ class ObjectServer:
     port: int
     objects: dict[str, bytes] = field(default_factory=dict)
     etag: str = '"one"'
+    """No header where it is empty."""
     ranges: bool = True
     total: bool = True
     """Whether a part says how long the whole is."""
@@ -56,6 +59,8 @@ class ObjectServer:
     faults: dict[int, Fault] = field(default_factory=dict)
     every: Fault | None = None
     """Becomes of all requests that have no fault of their own."""
+    changes: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    """Objects that are others from so many requests on."""
     delay_seconds: float = 0.0
     asked: list[Asked] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
@@ -133,7 +138,12 @@ class _Handler(BaseHTTPRequestHandler):
             free.acquire()
         asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()})
         server.asked.append(asked)
+        if change := server.changes.get(len(server.asked) - 1):
+            server.objects[change[0]] = change[1]
         fault = server.faults.get(len(server.asked) - 1, server.every) or Fault()
+        if fault.header_drips:
+            self._drip_a_header()
+            return
         if fault.status:
             self._answer(asked, fault.status, fault.headers, fault.body, fault)
             return
@@ -148,6 +158,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._object(asked, server.objects[path], fault)
 
+    def _drip_a_header(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):  # the client has gone
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+            while not self.server_of.over.wait(0.01):
+                self.wfile.write(b"x")
+
     def _refused_by_storage(self, path: str) -> bytes | None:
         key = self.server_of.key
         if (self.headers.get("apikey"), self.headers.get("Authorization")) != (key, f"Bearer {key}"):
@@ -158,7 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _object(self, asked: Asked, data: bytes, fault: Fault) -> None:
         server = self.server_of
-        headers = {"ETag": server.etag, "Content-Type": "application/octet-stream", **fault.headers}
+        etag = {"ETag": server.etag} if server.etag else {}
+        headers = {**etag, "Content-Type": "application/octet-stream", **fault.headers}
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", "")) if server.ranges else None
         if found is None:
             self._answer(asked, 200, headers, data, fault)

@@ -251,6 +251,72 @@ def test_no_user_calls_a_function_of_the_importer(of_two_users: Database) -> Non
                 assert may == (False,), (role, function)
 
 
+RIGHTS = """
+SELECT what, name, coalesce(r.rolname, 'public'), acl.privilege_type
+FROM (
+    SELECT 'relation' AS what, c.oid::regclass::text AS name,
+        coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) AS rights
+    FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    UNION ALL
+    SELECT 'column', a.attrelid::regclass || '.' || a.attname, a.attacl
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND a.attacl IS NOT NULL
+    UNION ALL
+    SELECT 'function', p.oid::regprocedure::text, coalesce(p.proacl, acldefault('f', p.proowner))
+    FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
+) everything CROSS JOIN aclexplode(rights) acl LEFT JOIN pg_roles r ON r.oid = acl.grantee
+"""
+
+
+def rights(database: Database) -> set[tuple[str, str, str, str]]:
+    """All rights that anybody has on anything in the schema `public`: what, its name, the role, the privilege."""
+    with database.connected() as db:
+        return set(db.execute(RIGHTS).fetchall())
+
+
+@pytest.mark.parametrize("version", [0, LATEST_POSTGRES - 1], ids=["new", "migrated before"])
+def test_migrate_leaves_users_no_right_but_to_read_when_default_privileges_give_all_of_them(
+    supabase_database: Database, version: int
+) -> None:
+    with supabase_database.connected() as db:
+        db.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO public")
+        db.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO public")
+        for migration in migrations("postgres")[:version]:
+            db.execute(migration.sql.encode())
+    migrate(supabase_database)
+    found = rights(supabase_database)
+    assert {right for right in found if right[2] in ("anon", "authenticated", "public")} == {
+        ("relation", table, "authenticated", "SELECT") for table in TABLES
+    }
+    names = {(what, name) for what, name, _, _ in found}
+    assert {("relation", "ray_import_migrations"), ("relation", "import_jobs_number_seq")} <= names
+    for importer in ("service_role", "ray_importer"):
+        may = {(name, privilege) for _, name, role, privilege in found if role == importer}
+        functions = {name for what, name in names if what == "function"}
+        assert {(name, "EXECUTE") for name in functions} <= may
+        writes = ("SELECT", "INSERT", "UPDATE", "DELETE")
+        assert {(table, privilege) for table in (*TABLES, *OF_RUNS) for privilege in writes} <= may
+        assert {privilege for name, privilege in may if name == "ray_import_migrations"} == {"SELECT"}
+
+
+@pytest.mark.parametrize("role", ["authenticated", "anon"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE ray_import_migrations",
+        "CREATE TRIGGER mine BEFORE INSERT ON ray_import_migrations"
+        " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "SELECT setval('import_jobs_number_seq', 1)",
+        "SELECT setval('import_rejects_number_seq', 1)",
+    ],
+)
+def test_no_user_stops_imports_to_come(of_two_users: Database, statement: str, role: str) -> None:
+    with of_two_users.connected(autocommit=False) as db:
+        db.execute(f"SET LOCAL ROLE {role}".encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(statement.encode())
+
+
 # --- the row of a front end ----------------------------------------------------------------------
 
 PROFILE = """

@@ -3,15 +3,18 @@
 import gc
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from ray_import.errors import ConfigError, NotAnExport, SourceError, SourceRefused, SourceUnavailable
-from ray_import.settings import ReadLimits
+from ray_import.errors import ConfigError, NotAnExport, SourceError, SourceRefused, SourceSlow, SourceUnavailable
+from ray_import.settings import AllowedHost, ReadLimits, SourcePace, SourceRules
 from ray_import.source.containers import open_export
 from ray_import.source.patience import PATIENCE, Patience
+from ray_import.source.version import version_of
+from ray_import.source.waiting import Waiting
 from tests.contract.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.contract.remote_exports import EXPORTS, JSON, SHARDS, Read, read, talks, with_pictures
 from tests.unit.source.exports import written, zipped
@@ -235,6 +238,137 @@ def test_a_server_that_is_not_there_is_unavailable(patience: Patience, waits: li
     with pytest.raises(SourceUnavailable, match="there is no connection to the server"):
         open_export(url, patience=patience)
     assert len(waits) == 5
+
+
+# --- servers that are slow -----------------------------------------------------------------------
+
+DRIPS = {
+    "body": Fault(drips=True),
+    "header": Fault(header_drips=True),
+    "refusal": Fault(404, b"x" * 100_000, drips=True),
+    "redirects": Fault(302, headers={"Location": "/x.json"}, header_drips=True),
+}
+
+
+def in_a_hurry(patience: Patience, *, gives_up: bool = False, **pace: float) -> Patience:
+    """With a deadline that `patience` does not have by itself; a read alone may take as long as it likes."""
+    limits = ReadLimits(pace=SourcePace(**pace))  # type: ignore[arg-type]
+    return replace(patience, read_seconds=60, waiting=Waiting("http://host/x.json", limits, gives_up=gives_up))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
+@pytest.mark.parametrize("fault", DRIPS.values(), ids=DRIPS)
+def test_reading_ends_at_the_deadline_when_a_server_drips(
+    server: ObjectServer, fault: Fault, ranges: bool, patience: Patience, waits: list[float]
+) -> None:
+    server.every, server.ranges = fault, ranges
+    with pytest.raises(SourceRefused, match=r"x\.json is too slow: [0-9,]+ bytes came in \d+ s") as raised:
+        read(server.put("x.json", JSON), in_a_hurry(patience, deadline_seconds=0.4))
+    assert not raised.value.retry
+    assert "--source-deadline-seconds" in raised.value.hint
+    assert (len(server.asked), waits) == (1, [])
+
+
+@pytest.mark.timeout(30)
+def test_version_ends_at_the_deadline_when_a_server_drips(server: ObjectServer, patience: Patience) -> None:
+    server.every = Fault(header_drips=True)
+    with pytest.raises(SourceRefused, match="is too slow"):
+        version_of(server.put("x.json", JSON), in_a_hurry(patience, deadline_seconds=0.4))
+
+
+@pytest.mark.timeout(30)
+def test_deadline_is_of_the_settings_when_an_import_reads_a_source(server: ObjectServer, patience: Patience) -> None:
+    server.every = Fault(header_drips=True)
+    with pytest.raises(SourceRefused, match=r"/x\.json is too slow"):
+        open_export(server.put("x.json", JSON), ReadLimits(pace=SourcePace(deadline_seconds=0.4)), patience)
+
+
+@pytest.mark.timeout(30)
+def test_deadline_holds_when_only_public_addresses_and_exempt_hosts_are_allowed(
+    server: ObjectServer, patience: Patience
+) -> None:
+    server.every = Fault(header_drips=True)
+    limits = ReadLimits(
+        pace=SourcePace(deadline_seconds=0.4),
+        sources=SourceRules(public_only=True, allowed_hosts=(AllowedHost("127.0.0.1"),)),
+    )
+    with pytest.raises(SourceRefused, match=r"/x\.json is too slow"):
+        open_export(server.put("x.json", JSON), limits, replace(patience, read_seconds=60))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("fault", [DRIPS["body"], DRIPS["header"]], ids=["body", "header"])
+def test_slow_source_is_given_up_when_its_reader_is_told_so(
+    server: ObjectServer, fault: Fault, patience: Patience
+) -> None:
+    server.every = fault
+    hurry = in_a_hurry(patience, gives_up=True, slow_after_seconds=0.3, slow_bytes_per_second=1_000_000)
+    with pytest.raises(SourceSlow, match="is slow"):
+        read(server.put("x.json", JSON), hurry)
+
+
+def test_fast_source_is_read_to_its_end_when_its_reader_would_give_it_up(
+    server: ObjectServer, patience: Patience
+) -> None:
+    hurry = in_a_hurry(patience, gives_up=True, slow_after_seconds=0.001, slow_bytes_per_second=0)
+    assert len(read(server.put("x.json", JSON), hurry).items) == 200
+
+
+# --- servers that do not tell what changes -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("etag", "headers", "requests_in_ranges"),
+    [
+        ("", {}, False),
+        ('W/"one"', {}, False),
+        ("", {"Last-Modified": "yesterday"}, False),
+        ("", {"Last-Modified": "Fri, 31 Dec 2199 23:59:59 GMT"}, False),
+        ("", {"Last-Modified": "Sat, 01 Jan 2000 10:00:00 GMT"}, True),
+        ('W/"one"', {"Last-Modified": "Sat, 01 Jan 2000 10:00:00 GMT"}, True),
+        ('"one"', {"Last-Modified": "Fri, 31 Dec 2199 23:59:59 GMT"}, True),
+    ],
+    ids=["nothing", "weak ETag", "no date", "date to come", "old date", "weak ETag, date", "ETag"],
+)
+def test_object_comes_in_one_answer_when_the_server_does_not_show_changes(
+    server: ObjectServer, etag: str, headers: dict[str, str], requests_in_ranges: bool, patience: Patience
+) -> None:
+    server.etag, server.every = etag, Fault(headers=headers)
+    found = read(server.put("x.json", JSON), patience)
+    assert len(found.items) == 200
+    assert found.problems == []
+    whole = [one for one in server.asked if "range" not in one.headers]
+    assert len(whole) == (0 if requests_in_ranges else 1)
+
+
+@pytest.mark.parametrize("changes_before", [1, 2, 3])
+def test_two_contents_are_not_mixed_when_an_object_without_a_version_changes_at_the_same_length(
+    server: ObjectServer, changes_before: int, patience: Patience, tmp_path: Path
+) -> None:
+    before, after = talks("c", 200), talks("d", 200)
+    assert len(before) == len(after)
+    contents = [read(written(tmp_path / "x.json", data), PATIENCE).items for data in (before, after)]
+    server.etag, server.every = "", Fault(drop_after=400_000)  # a download is asked for again, too
+    server.faults = {4: Fault(), 5: Fault()}
+    server.changes = {changes_before: ("/x.json", after)}
+    assert read(server.put("x.json", before), patience).items in contents
+
+
+def test_object_that_changes_is_refused_when_only_its_date_tells(server: ObjectServer, patience: Patience) -> None:
+    server.etag = 'W/"one"'
+    server.every = Fault(headers={"Last-Modified": "Sat, 01 Jan 2000 10:00:00 GMT"})
+    server.faults = {1: Fault(headers={"Last-Modified": "Sat, 01 Jan 2000 10:00:01 GMT"})}
+    with pytest.raises(SourceRefused, match=r"/x\.json has changed while it was read"):
+        read(server.put("x.json", JSON), patience)
+
+
+def test_more_than_may_be_downloaded_is_refused_when_the_server_does_not_show_changes(
+    server: ObjectServer, patience: Patience
+) -> None:
+    server.etag = ""
+    with pytest.raises(SourceError, match=r"without an ETag or a date that shows changes, and has more than the 100,0"):
+        open_export(server.put("x.json", JSON), ReadLimits(max_download_bytes=100_000), patience)
 
 
 # --- objects that change, refusals ---------------------------------------------------------------

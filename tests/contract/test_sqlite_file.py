@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -306,3 +307,56 @@ def _open_together(file: SqliteFile, together: threading.Barrier, errors: list[E
         file.open().close()
     except SinkError as error:
         errors.append(error)
+
+
+# --- file systems without shared memory, and read-only folders -----------------------------------
+
+NO_ROOM_FOR_SHARED_MEMORY = """
+import resource, sys
+from pathlib import Path
+from ray_import.errors import SinkError
+from ray_import.sink.sqlite import SqliteSink
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))  # a page, and no -shm
+try:
+    SqliteSink(Path(sys.argv[1]))
+except SinkError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of files are Linux's")
+def test_new_file_is_refused_and_removed_when_there_is_no_shared_memory(tmp_path: Path) -> None:
+    path = tmp_path / "chunks.db"
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM_FOR_SHARED_MEMORY, str(path)], capture_output=True, text=True, check=True
+    )
+    what, hint = done.stdout.splitlines()
+    assert what.startswith(f"{path} cannot be used: its file system has no shared memory (SQLITE_IOERR_SHM")
+    assert "local disk" in hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_file_is_refused_and_removed_when_sqlite_keeps_another_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SQLite's own layer for file systems without locks does."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **options: connect(f"file:{path}?vfs=unix-dotfile", **options | {"uri": True})
+    )
+    error = refused(tmp_path / "chunks.db")
+    assert "no shared memory" in error.message
+    assert "local disk" in error.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_was_there_stays_when_there_is_no_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "chunks.db").touch()
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **options: connect(f"file:{path}?vfs=unix-dotfile", **options | {"uri": True})
+    )
+    refused(tmp_path / "chunks.db")
+    assert list(tmp_path.iterdir()) == [tmp_path / "chunks.db"]

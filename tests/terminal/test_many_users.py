@@ -125,9 +125,9 @@ def ray_that(does: str, folder: Path) -> Iterator[None]:
         yield
 
 
-def run_over(users: str, folder: Path) -> Ended:
+def run_over(users: str, folder: Path, *options: str) -> Ended:
     """A run into the database of the folder."""
-    return ray_import(folder, "reimport", "--users", users, "--to", f"sqlite:///{folder}/chunks.db", "--json")
+    return ray_import(folder, "reimport", "--users", users, "--to", f"sqlite:///{folder}/chunks.db", "--json", *options)
 
 
 def runs_in(folder: Path) -> list[tuple[str, str | None]]:
@@ -170,9 +170,25 @@ def test_a_run_that_is_stopped_before_ray_is_there_is_let_go_of(tmp_path: Path) 
 
 def test_a_manifest_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"users \xff.csv")
-    (tmp_path / name).write_text("user_id,source\n")
-    assert run_over(name, tmp_path).code == 0
+    (tmp_path / "ana.json").write_text("[]")
+    (tmp_path / name).write_text("user_id,source\nana,ana.json\n")
+    assert run_over(name, tmp_path, "--since", "2200-01-01").code == 0
     assert runs_in(tmp_path) == [("complete", None)]
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_list_is_refused_when_it_names_no_user(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "users.csv").write_text("user_id,source\n")
+    result = ray_import(tmp_path, "reimport", "--users", "users.csv", *options)
+    assert is_an_error(result, 2), result
+    assert "users.csv names no user." in result.err
+
+
+def test_a_dry_run_ends_with_1_when_an_export_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "here.json").write_text("[]")
+    (tmp_path / "users.csv").write_text("user_id,source\nana,here.json\nben,gone.zip\n")
+    result = ray_import(tmp_path, "reimport", "--users", "users.csv", "--dry-run", "--json")
+    assert (result.code, result.json["totals"]) == (1, {"all": 2, "missing": 1, "read": 1})
 
 
 @pytest.mark.parametrize("version", [0, LATEST_SQLITE - 1, LATEST_SQLITE])
@@ -227,9 +243,9 @@ def test_a_terminal_that_has_not_all_characters_shows_those_that_it_has(
     rows = "".join(f"user-{number},/gone/ж.zip\n" for number in range(51))
     (tmp_path / "users.csv").write_text(f"user_id,source\n{rows}")
     result = ray_import(tmp_path, "reimport", "--users", "users.csv", "--dry-run")
-    assert (result.code, result.err) == (0, ""), result
-    assert b"/gone/?.zip" in result.out
-    assert b"? and 1 more" in result.out
+    assert (result.code, result.err) == (1, ""), result
+    assert rb"/gone/\u0436.zip" in result.out
+    assert b"... and 1 more" in result.out
 
 
 def test_a_dry_run_does_not_load_ray(project: Gateway, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Progress as a person sees it: counts, speed and share, in lines that come now and then."""
 
 import io
+import re
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from ray_import.importing.progress import Progress
@@ -48,4 +50,30 @@ def test_a_terminal_gets_a_bar() -> None:
         assert isinstance(reporter, BarReporter)
         reporter.show(at(2.0))
     assert "25 %" in out.getvalue()
+    assert "1,234 conversations" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_bar_keeps_percent_and_time_left_when_the_terminal_is_narrow(width: int) -> None:
+    out = io.StringIO()
+    with progress_on(Console(file=out, force_terminal=True, width=width, color_system=None)) as reporter:
+        for seconds in (1.0, 2.0, 3.0):
+            reporter.show(replace(at(seconds), bytes_read=int(25_000_000 * seconds), slowest="writing"))
+    last = out.getvalue().split("\x1b[2K")[-1].splitlines()[0]
+    assert re.search(r" 38 % (\d\d:\d\d|-:--) 75\.0 MB", last), last
+    assert len(last) <= width
+
+
+def test_the_bar_is_not_shown_when_nothing_is_read_yet() -> None:
+    out = io.StringIO()
+    with progress_on(Console(file=out, force_terminal=True, width=80)):
+        pass
+    assert out.getvalue() == ""
+
+
+def test_the_bar_claims_no_share_when_the_size_is_not_known() -> None:
+    out = io.StringIO()
+    with progress_on(Console(file=out, force_terminal=True, width=100)) as reporter:
+        reporter.show(at(2.0, total=None))
+    assert "%" not in out.getvalue()
     assert "1,234 conversations" in out.getvalue()

@@ -63,7 +63,7 @@ def test_the_bytes_of_one_are_printed_as_they_are(folder: Path) -> None:
     ("arguments", "what"),
     [
         (["rejects", "--raw", "no-hash"], "no reject"),
-        (["rejects", "--raw", ""], "no reject"),
+        (["rejects", "--raw", ""], "The argument after --raw is empty"),
         (["rejects", "--to", "sqlite:///missing.db"], "There is no database"),
         (["retry-rejects", "--to", "sqlite:///missing.db"], "There is no database"),
         (["retry-rejects", "--workers", "0"], "--workers 0"),
@@ -96,19 +96,23 @@ def test_where_there_are_none_nothing_is_started(folder: Path) -> None:
     result = ray_import(folder, "retry-rejects", "--user-id", "another")
     assert (result.code, result.out) == (0, b"")
     assert result.err_lines == ["There are no rejects of the user another."]
-    assert ray_import(folder, "retry-rejects", "--user-id", "another", "--json").json["conversations"]["rejected"] == 0
+    assert ray_import(folder, "retry-rejects", "--user-id", "another", "--json").json == {"imports": []}
 
 
 @pytest.mark.ray
 def test_tried_again_on_ray_what_passes_is_in_and_gone_from_the_list(folder: Path) -> None:
+    Database(folder / "chunks.db").imported(folder / "x.json", user_id="ana")
     result = ray_import(folder, "retry-rejects", "--json")
-    assert result.code == 1
-    assert result.json["conversations"] | {"seen": 2, "imported": 1, "rejected": 1} == result.json["conversations"]
-    (left,) = ray_import(folder, "rejects", "--json").json["rejects"]
+    assert result.code == 1, result
+    of_ana, of_local = result.json["imports"]
+    assert (of_ana["user_id"], of_ana["conversations"]["rejected"]) == ("ana", 2)
+    assert of_local["user_id"] == "local"
+    assert of_local["conversations"] | {"seen": 2, "imported": 1, "rejected": 1} == of_local["conversations"]
+    (left,) = ray_import(folder, "rejects", "--json", "--user-id", "local").json["rejects"]
     assert (left["conversation_id"], left["raw_hash"]) == ("c-1", content_hash(BAD))
     with closing(sqlite3.connect(folder / "chunks.db")) as db:
         found = db.execute("SELECT content FROM conversation_chunks WHERE conversation_id = 'c-2'").fetchall()
     assert len(found) == 1
     assert "Now it is read." in found[0][0]
-    newest, _ = ray_import(folder, "status", "--json").json["jobs"]
+    newest, _ = ray_import(folder, "status", "--json", "--user-id", "local").json["jobs"]
     assert newest["source"] == "rejects of earlier imports"

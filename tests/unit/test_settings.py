@@ -5,7 +5,7 @@ import pytest
 
 from ray_import import settings as module
 from ray_import.errors import ConfigError
-from ray_import.settings import MIN_CHUNK_TOKENS, ChunkSettings, FlowLimits, ImportSettings, ReadLimits
+from ray_import.settings import MIN_CHUNK_TOKENS, ChunkSettings, FlowLimits, ImportSettings, ReadLimits, SourcePace
 
 USUAL = ImportSettings()
 
@@ -78,3 +78,17 @@ def test_new_rules_change_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     before = USUAL.rows_hash
     monkeypatch.setattr(module, "RULES_VERSION", module.RULES_VERSION + ".1")
     assert USUAL.rows_hash != before
+
+
+@pytest.mark.parametrize(
+    ("pace", "what"),
+    [
+        ({"slow_bytes_per_second": -1}, "--slow-bytes-per-second -1 cannot be"),
+        ({"slow_after_seconds": 0}, "--slow-after-seconds 0 cannot be"),
+        ({"slow_after_seconds": float("nan")}, "--slow-after-seconds nan cannot be"),
+        ({"deadline_seconds": -1}, "--source-deadline-seconds -1 cannot be"),
+    ],
+)
+def test_pace_is_refused_when_it_cannot_be(pace: dict[str, float], what: str) -> None:
+    with pytest.raises(ConfigError, match=what):
+        SourcePace(**pace)  # type: ignore[arg-type]

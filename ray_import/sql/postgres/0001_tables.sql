@@ -112,7 +112,7 @@ begin
           'import_id']);
     if odd is not null then
         raise exception 'conversation_chunks has columns that must not be null and have no default: %', odd
-            using hint = 'Give them a default, or allow null in them, and run this again.';
+            using errcode = 'RI001', hint = 'Give them a default, or allow null in them, and run this again.';
     end if;
 end $$;
 

@@ -13,7 +13,7 @@ from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.cluster.reading import read_export
-from ray_import.errors import ClusterError, ImporterError, PayloadLost
+from ray_import.errors import ClusterError, ImporterError, PayloadLost, SourceSlow
 from ray_import.importing.batching import split_batch
 from ray_import.importing.lease import begin_run, lost, this_process
 from ray_import.importing.work import Work, import_batch
@@ -44,6 +44,9 @@ class Dials:
     """What readings end with after their first batch, one a reading."""
     lost_batches: Counter[str] = field(default_factory=Counter)
     refused_batches: Counter[str] = field(default_factory=Counter)
+    slow_sources: set[str] = field(default_factory=set)
+    """Users from whose server nothing comes: a reading that is to give up ends after their first batch, 30 s later, and
+    another one goes on 300 s later."""
     halves: bool = False
     """Whether every batch of several conversations is worked on in halves, as after the death of a worker."""
     slow: bool = False
@@ -54,8 +57,18 @@ class Dials:
 class InlineReading:
     """See `Reading`: reads when it is asked."""
 
-    def __init__(self, told: Iterator[Any], error: ImporterError | None, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        told: Iterator[Any],
+        error: ImporterError | None,
+        ended: Callable[[], None],
+        clock: Clock,
+        silent_seconds: float = 0.0,
+    ) -> None:
         self.waits_on = self
+        self.of_server = bool(silent_seconds)
+        self._clock = clock
+        self._silent_until = clock() + silent_seconds
         self.closed = False
         self._told = told
         self._error = error
@@ -65,6 +78,8 @@ class InlineReading:
     def poll(self) -> Opened | Part | Ended | None:
         """See `Reading.poll`."""
         assert not self.closed
+        if self._parts and self._clock() < self._silent_until:
+            return None
         if self._error is not None and self._parts:
             raise self._error
         told: Opened | Part | Ended | ImporterError = next(self._told)
@@ -89,20 +104,26 @@ class InlineReaders:
     settings: ImportSettings
     dials: Dials
     user_of: Mapping[str, str]
+    clock: Clock
     begun: Counter[str] = field(default_factory=Counter)
     open: int = 0
     most_open: int = 0
+    order: list[str] = field(default_factory=list)
 
-    def read(self, source: str, known_version: str) -> InlineReading:
+    def read(self, source: str, known_version: str, *, gives_up: bool = False) -> InlineReading:
         """See `Readers.read`."""
         address_of(source)
         user_id = self.user_of[source]
         self.begun[user_id] += 1
+        self.order.append(user_id)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         errors = self.dials.read_errors.get(user_id)
-        told = read_export(source, known_version, self.settings)
-        return InlineReading(told, errors.pop(0) if errors else None, self._ended)
+        told = read_export(source, known_version, self.settings, gives_up=gives_up)
+        if user_id in self.dials.slow_sources:
+            slow = SourceSlow("It is slow.") if gives_up else None
+            return InlineReading(told, slow, self._ended, self.clock, 30.0 if gives_up else 300.0)
+        return InlineReading(told, errors.pop(0) if errors else None, self._ended, self.clock)
 
     def _ended(self) -> None:
         self.open -= 1
@@ -160,7 +181,10 @@ class InlineWorkers:
         if self.dials.lost_batches[work.of.user_id]:
             self.dials.lost_batches[work.of.user_id] -= 1
             return Done(work, len(batch.frames), len(batch.payload), error=PayloadLost("A machine was lost."))
-        result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
+        try:
+            result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
+        except ImporterError as error:
+            return Done(work, len(batch.frames), len(batch.payload), error=error)
         self.dials.after_batch(work)
         return Done(work, len(batch.frames), len(batch.payload), result)
 
@@ -249,7 +273,9 @@ class Users:
             order = list(self.sources)
             begin_run(sink, run_id, RunOf(WHAT, settings_hash, force))
             opened = sorted(sink.add_users(run_id, in_run), key=lambda user: order.index(user.user_id))
-            readers = InlineReaders(self.settings, dials, {source: user for user, source in self.sources.items()})
+            readers = InlineReaders(
+                self.settings, dials, {source: user for user, source in self.sources.items()}, clock
+            )
             workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds, budget_bytes), Shown(at)
             named = {user_id: UserSource(user_id, source) for user_id, source in self.sources.items()}
             imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), force)

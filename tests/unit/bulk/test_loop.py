@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
-from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS
+from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS, in_short
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
@@ -220,11 +220,16 @@ def test_every_user_ends_by_themselves(tmp_path: Path, database: Database) -> No
         assert user.attempts == 1
     for user_id, problem in PROBLEMS.items():
         assert (outcome.saved[user_id].error or "").startswith(problem)
-    assert max(len(user.error or "") for user in outcome.saved.values()) == MOST_TOLD_CHARACTERS + 1
+    assert max(len(user.error or "") for user in outcome.saved.values()) <= MOST_TOLD_CHARACTERS + 1
     assert outcome.shown[-1].states == {"complete": 2, "partial": 4, "failed": 6}
     assert {job.user_id: job.status for job in jobs(database)} == {
         kind: state for kind, (_, state) in KINDS.items() if state != "failed" or kind == "no export"
     }
+
+
+def test_in_short_cuts_an_error_when_it_is_longer_than_the_ledger_takes() -> None:
+    assert in_short("x" * (MOST_TOLD_CHARACTERS + 1)) == "x" * MOST_TOLD_CHARACTERS + "…"
+    assert in_short("x" * MOST_TOLD_CHARACTERS) == "x" * MOST_TOLD_CHARACTERS
 
 
 def always(error: ImporterError) -> list[ImporterError]:
@@ -276,6 +281,68 @@ def test_what_passes_is_tried_again_and_leaves_no_trace(
     assert (outcome.saved["ben"].attempts, outcome.saved["ben"].error) == (times + 1, None)
     assert outcome.saved["ben"].counts["conversations"]["seen"] == 3
     assert database.content() == undisturbed.content()
+
+
+# --- slow servers --------------------------------------------------------------------------------
+
+
+def users_with_slow_sources(folder: Path, database: Database, slow: int, good: int) -> tuple[Users, Dials]:
+    """The slow ones come first."""
+    names = [*(f"slow{i}" for i in range(slow)), *(f"good{i}" for i in range(good))]
+    sources = {name: export(folder / name / "conversations.json") for name in names}
+    return Users(database.path, A_BATCH_EACH, sources), Dials(slow_sources=set(names[:slow]))
+
+
+def test_good_users_end_soon_when_the_servers_of_others_drip(tmp_path: Path, database: Database) -> None:
+    users, dials = users_with_slow_sources(tmp_path, database, slow=8, good=4)
+    undisturbed = plainly_imported(tmp_path, users)
+    clock, done_at = Clock(), {}
+
+    class Timed(LedgerSink):
+        def save_users(self, run_id: str, holder: str, users: Any) -> bool:
+            done_at.update({user.user_id: clock.now - 1000 for user in users if user.state == "complete"})
+            return super().save_users(run_id, holder, users)
+
+    outcome = users.run(dials=dials, most_active=4, room=20, tick_seconds=1.0, clock=clock, make_sink=Timed)
+    assert outcome.states == dict.fromkeys(users.sources, "complete")
+    assert max(done_at[name] for name in users.sources if name.startswith("good")) < 60
+    assert max(done_at.values()) < 900
+    assert outcome.readers.most_open <= 8
+    assert all(outcome.readers.begun[name] == 2 for name in dials.slow_sources)
+    assert {user.attempts for user in outcome.saved.values()} == {1}
+    assert database.content() == undisturbed.content()
+
+
+def test_slow_lane_is_bounded_when_nearly_all_servers_are_slow(tmp_path: Path, database: Database) -> None:
+    users, dials = users_with_slow_sources(tmp_path, database, slow=12, good=1)
+    outcome = users.run(dials=dials, most_active=2, room=20, tick_seconds=1.0)
+    assert set(outcome.states.values()) == {"complete"}
+    assert outcome.readers.most_open == 4
+    assert max(progress.active for progress in outcome.shown) == 4
+    assert max(progress.slow for progress in outcome.shown) == 12
+    assert outcome.shown[-1].slow == 0
+
+
+def test_silent_readings_leave_their_places_when_others_wait(tmp_path: Path, database: Database) -> None:
+    """Before they have turned out to be slow: else each of them would hold up a place for all that time."""
+    users, dials = users_with_slow_sources(tmp_path, database, slow=2, good=2)
+    outcome = users.run(dials=dials, most_active=2, room=20, tick_seconds=1.0)
+    assert outcome.readers.order[:4] == ["slow0", "slow1", "good0", "good1"]
+    assert outcome.ended[:2] == ["good0", "good1"]
+
+
+def test_reading_of_a_file_keeps_its_place_when_it_is_silent(tmp_path: Path, database: Database) -> None:
+    users, dials = users_with_slow_sources(tmp_path, database, slow=0, good=6)
+    dials.slow = True
+    outcome = users.run(dials=dials, most_active=2, tick_seconds=20.0)
+    assert outcome.readers.most_open == 2
+
+
+def test_user_fails_once_when_the_deadline_of_their_source_is_over(users: Users) -> None:
+    over = SourceRefused("It is too slow.")
+    outcome = users.run(dials=Dials({"ben": [over, over, over]}))
+    assert outcome.states == {"ana": "complete", "ben": "failed", "eve": "complete"}
+    assert (outcome.readers.begun["ben"], outcome.saved["ben"].attempts) == (1, 1)
 
 
 # --- one import of a user at a time --------------------------------------------------------------

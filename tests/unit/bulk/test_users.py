@@ -122,6 +122,7 @@ def test_times_are_in_utc_unless_they_say_otherwise(tmp_path: Path, time: str, s
         pytest.param(line(user_id="a" * 256, source="a.zip"), "longer than 255", id="a long user_id"),
         pytest.param(line(user_id="ana"), "no source", id="no source"),
         pytest.param(line(user_id="ana", source=""), "no source", id="an empty source"),
+        pytest.param(line(user_id="ana", source=" "), "no source", id="a blank source"),
         pytest.param(line(user_id="ana", source=["a.zip"]), "no source", id="two sources"),
         pytest.param(line(user_id="ana", source="a.zip", updated_at="soon"), "no time", id="no time"),
         pytest.param(line(user_id="ana", source="a.zip", updated_at=1_700_000_000), "no time", id="a number as time"),

@@ -6,6 +6,7 @@ from itertools import groupby, pairwise
 import pytest
 from hypothesis import given
 
+from ray_import.chunks import chunker
 from ray_import.chunks.chunker import chunk_conversation, estimate_tokens, rendered_text
 from ray_import.errors import ConfigError
 from ray_import.records import Chunk, Conversation, Message
@@ -379,3 +380,14 @@ def test_a_long_list_of_attachments_is_cut_like_text() -> None:
     raw = f"[attached: {', '.join(names)}]\nRead these.".encode()
     assert b"".join(raw[span.fresh : span.end] for chunk in chunks for span in chunk.spans) == raw
     assert chunks[-1].content.endswith("]\nRead these.")
+
+
+@given(kept_conversations(), chunk_settings())
+def test_the_chunks_are_the_same_when_a_thread_is_encoded_message_by_message(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    chunks = list(chunk_conversation(conversation, settings))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(chunker, "ENCODED_CHARACTERS", 0)
+        patched.setattr(chunker, "ENCODED_MESSAGES", 1)
+        assert list(chunk_conversation(conversation, settings)) == chunks

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_import.importing.batching import batches_of, split_batch
+from ray_import.importing.batching import MOST_CONVERSATIONS, batches_of, split_batch
 from ray_import.records import Batch, RawConversation
 
 DATA = st.lists(st.binary(max_size=20), max_size=12)
@@ -57,6 +57,24 @@ def test_no_more_is_read_than_a_batch_needs() -> None:
     batches = batches_of(source(), 8)
     next(batches)
     assert read == [0, 1, 2]
+
+
+def test_a_batch_has_so_many_conversations_at_most_when_they_are_tiny() -> None:
+    batches = list(batches_of(raws([b"{}"] * (2 * MOST_CONVERSATIONS + 3)), 4 * 1024 * 1024))
+    assert [len(batch.frames) for batch in batches] == [MOST_CONVERSATIONS, MOST_CONVERSATIONS, 3]
+
+
+def test_a_conversation_larger_than_a_batch_is_given_away_before_the_next_is_read() -> None:
+    read = []
+
+    def source() -> Iterator[RawConversation]:
+        for raw in raws([b"12", b"123456789", b"123456789", b"1"]):
+            read.append(raw.position)
+            yield raw
+
+    batches = batches_of(source(), 8)
+    seen = [(len(batch.frames), list(read)) for batch in batches]
+    assert seen == [(1, [0, 1]), (1, [0, 1]), (1, [0, 1, 2]), (1, [0, 1, 2, 3])]
 
 
 def test_without_conversations_there_is_no_batch() -> None:

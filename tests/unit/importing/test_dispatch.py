@@ -11,6 +11,7 @@ from ray_import.importing.dispatch import (
     ALONE_BEFORE_REJECT,
     ALONE_BEFORE_SPLIT,
     EXCUSED_FOR_MEMORY,
+    LEAST_SHARE,
     MOST_EXCUSED,
     Death,
     Dispatch,
@@ -242,6 +243,39 @@ def test_several_conversations_are_split_after_two_deaths_alone_and_not_before()
     add(dispatch, guilty)
     assert fate_after(dispatch, Death.CRASH) == (1 + 2, Fate.SPLIT)
     assert (dispatch.in_flight, dispatch.bytes_in_flight) == (0, 0)
+
+
+@pytest.mark.parametrize(("conversations", "alone", "fate"), [(1, 2, Fate.REJECT), (5, 1, Fate.SPLIT)])
+def test_dispatch_needs_fewer_deaths_when_the_time_limit_was_exceeded(
+    conversations: int, alone: int, fate: Fate
+) -> None:
+    dispatch = pool(lanes=1, per_lane=1)
+    slow = load(0, 70, conversations)
+    add(dispatch, slow)
+    assert fate_after(dispatch, Death.SLOW) == (1 + alone, fate)
+    assert slow.slow
+
+
+def test_load_is_not_slow_when_it_kills_its_worker_otherwise() -> None:
+    dispatch = pool(lanes=1, per_lane=1)
+    guilty = load(0, 70)
+    add(dispatch, guilty)
+    fate_after(dispatch, Death.CRASH)
+    assert not guilty.slow
+
+
+@pytest.mark.parametrize("conversations", [2, 3, 200, 5000])
+def test_time_limits_add_up_to_six_times_the_limit_at_most_when_one_of_many_is_too_slow(conversations: int) -> None:
+    """In company, alone, in each part that holds it, and twice by itself."""
+    part = load(0, conversations=conversations)
+    spent = 1 + part.limit_share
+    while part.conversations > 1:
+        size = -(-part.conversations // 2)
+        part = Load(0, 10, size, suspect=True, limit_share=part.share_of_part(size))
+        spent += 2 * part.limit_share if size == 1 else part.limit_share
+        assert LEAST_SHARE <= part.limit_share <= 1
+    assert part.limit_share == 1
+    assert spent <= 6
 
 
 @pytest.mark.parametrize("conversations", [1, 5])

@@ -53,11 +53,12 @@ def read(
     most: Sequence[int] = (),
     max_bytes: int = 1 << 28,
     reader: Reader = "auto",
+    name: str = "conversations.json",
 ) -> Reading:
     """Reads all of `data` through a window of `window_bytes`, `most` bytes at a time."""
     stream = Dripping(data, most or [1 << 30]) if isinstance(data, bytes) else data
     reading = Reading()
-    for item in items_of(stream, window_bytes, max_bytes, reader):
+    for item in items_of(stream, window_bytes, max_bytes, reader, name):
         if isinstance(item, Problem):
             reading.problems.append(item)
         else:
@@ -66,7 +67,11 @@ def read(
 
 
 def items_of(
-    stream: BinaryIO, window_bytes: int, max_bytes: int = 1 << 28, reader: Reader = "auto"
+    stream: BinaryIO,
+    window_bytes: int,
+    max_bytes: int = 1 << 28,
+    reader: Reader = "auto",
+    name: str = "conversations.json",
 ) -> Iterator[RawConversation | Problem]:
     """What comes out of `stream`, as it comes."""
-    return read_conversations(member_of(stream), ReadLimits(window_bytes, max_bytes, reader))
+    return read_conversations(member_of(stream, name), ReadLimits(window_bytes, max_bytes, reader))

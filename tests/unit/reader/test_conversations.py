@@ -628,6 +628,33 @@ def test_an_item_that_is_too_large_costs_no_other(
     assert reading.kinds == []
 
 
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("window_bytes", [512, 1 << 20])
+def test_an_item_is_too_large_when_it_is_one_byte_over_whatever_the_window_holds(over: int, window_bytes: int) -> None:
+    item = raw(conversation("c", "x" * 200_000))
+    reading = read(b"[" + item + b"," + raw(GAMMA) + b"]", window_bytes, max_bytes=len(item) - over)
+    assert [found.damage for found in reading.items] == ["too_large" if over else "", ""]
+    assert reading.items[0].data == (item[: 64 * 1024] + item[-64 * 1024 :] if over else item)
+    assert (reading.items[0].offset, values(reading.items)[-1]) == (1, GAMMA)
+
+
+@pytest.mark.parametrize("damaged", ["not_closed", "nan"])
+def test_a_damaged_item_is_too_large_when_it_is_over(damaged: str) -> None:
+    item = b'{"title":NaN,"mapping":{},"x":"' + b"x" * 5000 + (b'"' if damaged == "not_closed" else b'"}')
+    reading = read(b"[" + item + b"," + raw(GAMMA) + b"]", 1 << 20, max_bytes=4000)
+    assert [found.damage for found in reading.items] == ["too_large", ""]
+    assert reading.items[0].data == item
+
+
+def test_a_members_long_name_is_shortened_to_its_end_in_every_place() -> None:
+    name = f"{'folder/' * 9000}conversations.json"
+    reading = read(b"[" + raw(ALPHA) + b",garbage," + raw(GAMMA), name=name)
+    (shortened,) = {item.member for item in reading.items} | {problem.where for problem in reading.problems}
+    assert (len(shortened), shortened) == (200, f"…{name[-199:]}")
+    assert reading.kinds == ["truncated"]
+    assert read(raw(ALPHA), name="a/conversations.json").items[0].member == "a/conversations.json"
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_of_several_that_are_too_large_in_a_row_is_an_item(count: int) -> None:
     row = [large(f"large-{i}") for i in range(count)]

@@ -1,17 +1,22 @@
 """Whichever conversations a destination refuses, these are found, and the others are put in once, in their order."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
+import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ray_import.chunks.rows import ConversationRows
 from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
+from ray_import.records import Reject
+from ray_import.sink.database_rows import batch_of, chunk_object
 from ray_import.sink.halving import TOO_LARGE, parts_of, put_halving
 from ray_import.sink.port import Replaced
-from tests.contract.destinations import rows_for
+from ray_import.sink.sizes import chunk_bytes, conversation_bytes, reject_bytes
+from tests.contract.destinations import import_of, rows_for
 
 PUT = Replaced(2, 0)
 
@@ -91,7 +96,7 @@ def test_what_is_wrong_for_good_is_not_tried_in_halves() -> None:
 SIZES = st.tuples(st.integers(0, 5), st.integers(0, 30), st.sampled_from("abcdefgh"))
 
 
-@given(st.lists(SIZES, max_size=40), st.integers(1, 12), st.integers(1, 200))
+@given(st.lists(SIZES, max_size=40), st.integers(1, 12), st.integers(1, 9_000))
 def test_parts_are_within_the_limits_or_one_conversation_and_lose_nothing(
     sizes: list[tuple[int, int, str]], most_rows: int, most_bytes: int
 ) -> None:
@@ -102,13 +107,50 @@ def test_parts_are_within_the_limits_or_one_conversation_and_lose_nothing(
         ids = [one.conversation_id for one in part]
         assert len(ids) == len(set(ids)) >= 1
         chunks = [chunk for one in part for chunk in one.chunks]
-        size = sum(len(chunk.content.encode()) for chunk in chunks)
+        size = sum(map(conversation_bytes, part))
         assert len(part) == 1 or (len(chunks) <= most_rows and size <= most_bytes)
     for part, following in pairwise(parts):
         more = [*part, following[0]]
         chunks = [chunk for one in more for chunk in one.chunks]
         assert (
             len(chunks) > most_rows
-            or sum(len(chunk.content.encode()) for chunk in chunks) > most_bytes
+            or sum(map(conversation_bytes, more)) > most_bytes
             or following[0].conversation_id in {one.conversation_id for one in part}
         )
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=300)
+
+
+@given(NAMES, NAMES, NAMES, st.binary(max_size=300))
+def test_sizes_count_all_columns_of_a_row_as_they_are_sent(title: str, thread: str, node: str, raw: bytes) -> None:
+    rows = rows_for("c", chunks=3)
+    chunk = rows.chunks[0]._replace(title=title, thread=thread, node_ids=orjson.dumps([node]).decode())
+    rows = replace(rows, title=title, chunks=(chunk,) * 3)
+    reject = Reject(title, 7, node, "damaged", raw)
+    batch = batch_of(import_of(1), "hash", [rows], [reject], [])
+    [ledger_row], [reject_row] = batch["conversations"], batch["rejects"]
+    sizes = [chunk_bytes(chunk), conversation_bytes(replace(rows, chunks=())), reject_bytes(reject)]
+    for size, sent in zip(sizes, (chunk_object(chunk), ledger_row, reject_row), strict=True):
+        with_escapes = len(orjson.dumps(sent))
+        unescaped = with_escapes - sum(
+            len(orjson.dumps(value)) - 2 - len(value.encode()) for value in sent.values() if isinstance(value, str)
+        )
+        assert abs(size - unescaped) < 300 + 5 * len(node)
+    assert conversation_bytes(rows) == sizes[1] + 3 * sizes[0]
+
+
+def test_parts_are_small_when_titles_threads_and_ids_are_long() -> None:
+    rows = [rows_for(f"{i}", chunks=10, version="t" * 300, text="") for i in range(20)]
+    long = [
+        replace(one, chunks=tuple(chunk._replace(thread="k" * 200, node_ids="n" * 4000) for chunk in one.chunks))
+        for one in rows
+    ]
+    for part in parts_of(long, 10_000, 100_000):
+        sent = orjson.dumps([chunk._asdict() for one in part for chunk in one.chunks])
+        assert len(sent) < 2 * 100_000
+
+
+def test_parts_are_small_when_conversations_have_no_chunks() -> None:
+    parts = list(parts_of([rows_for(f"{i}", chunks=0) for i in range(1000)], 500, 10_000))
+    assert max(map(len, parts)) < 10_000 // 300 + 1

@@ -21,10 +21,16 @@ def project(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["export.zip", "~/export.zip", "./https://x", "/a//b", "https:/x", "a?b#c", "caf\udce9.json", "C:/x", ""]
+    "path", ["export.zip", "~/export.zip", "./https://x", "/a//b", "https:/x", "a?b#c", "caf\udce9.json", "C:/x"]
 )
 def test_what_has_no_scheme_is_a_path(path: str) -> None:
     assert address_of(path) == Path(path)
+
+
+@pytest.mark.parametrize("source", ["", " ", "\t\n"])
+def test_address_is_refused_when_it_is_empty(source: str) -> None:
+    with pytest.raises(ConfigError, match="A source is empty"):
+        address_of(source)
 
 
 def test_a_path_is_a_path_whatever_is_in_it() -> None:
@@ -37,7 +43,7 @@ def test_a_path_is_a_path_whatever_is_in_it() -> None:
         ("https://h/a/x.zip?token=xyzzy", "https://h/a/x.zip", "x.zip", "https://h/a/x.zip?token=xyzzy"),
         ("HTTPS://H/x.zip#xyzzy", "HTTPS://H/x.zip", "x.zip", "https://h/x.zip"),
         ("http://h:8080/a%20b.json", "http://h:8080/a%20b.json", "a b.json", "http://h:8080/a%20b.json"),
-        ("https://ada:xyzzy@h/x.zip?a=b@c", "https://h/x.zip", "x.zip", "https://h/x.zip?a=b@c"),
+        ("https://ada:xyzzy@h/x.zip?a=b@c", "https://…", "x.zip", "https://h/x.zip?a=b@c"),
         ("https://h?token=xyzzy", "https://h", "h", "https://h?token=xyzzy"),
         ("http://[::1]:80/x", "http://[::1]:80/x", "x", "http://[::1]:80/x"),
     ],
@@ -94,7 +100,12 @@ def test_what_is_no_address_is_refused_without_telling_its_secrets(source: str) 
         ("https://h/x.zip?token=xyzzy", "https://h/x.zip"),
         ("https://h/a b.zip?token=xyzzy and more", "https://h/a b.zip"),
         ("https://h/x.zip#xyzzy", "https://h/x.zip"),
-        ("https://ada:xyzzy@h/x?y=ada@h", "https://h/x"),
+        ("https://ada:xyzzy@h/x?y=ada@h", "https://…"),
+        ("https://ada:@xy/zzy@h/x", "https://…"),
+        ("https://ada:12/xyzzy@h/x", "https://ada…"),
+        ("https://ada:12#xyzzy@h/x", "https://ada…"),
+        ("https://ada:12?xyzzy@h/x", "https://ada…"),
+        ("https://h/a,https://ada:xy/zzy@h/b", "https://h/a,https://ada…"),
         ("--to=postgresql://ada:xyzzy@h/db?password=xyzzy", "--to=postgresql://h/db"),
         ("https://h/a,https://ada:xyzzy@h/b?xyzzy", "https://h/a,https://h/b"),
         ("https://ada:xy zzy@h/x", "https://h/x"),

@@ -1,4 +1,5 @@
 import gzip
+import json
 import os
 import stat
 import struct
@@ -240,6 +241,30 @@ def test_of_the_portals_download_the_inner_exports_are_read(tmp_path: Path, comp
     assert export.problems == ()
     unpacked = open_export(folder_of(tmp_path / "unpacked", members))
     assert [*contents(unpacked).values()] == [JSON, OTHER_JSON]
+
+
+def test_open_export_sorts_members_by_name_when_some_archives_are_packed_and_some_stored(tmp_path: Path) -> None:
+    shards = {f"conversations-{number}.json": JSON for number in (10, 9)}
+    packed = dict.fromkeys(("d.zip", "b.zip"), zipfile.ZIP_DEFLATED)
+    stored = dict.fromkeys(("c.zip", "a.zip"), zipfile.ZIP_STORED)
+    entries = []
+    for name, compression in (packed | stored).items():
+        info = zipfile.ZipInfo(name)
+        info.compress_type = compression
+        entries.append((info, zipped(shards)))
+    names = [member.name for member in opened(tmp_path, zipped(entries)).members]
+    assert names == [f"{name}.zip/conversations-{number}.json" for name in "abcd" for number in (9, 10)]
+
+
+def test_open_export_keeps_an_archives_members_together_when_another_has_its_name(tmp_path: Path) -> None:
+    exports = [{f"conversations-{i}.json": exported([conversation(f"{name}{i}")]) for i in (10, 9)} for name in "ab"]
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        data = zipped([("x.zip", zipped(members)) for members in exports])
+    read = []
+    for member in opened(tmp_path, data).members:
+        with member.open() as stream:
+            read.append(json.load(stream)[0]["conversation_id"])
+    assert read == ["a9", "a10", "b9", "b10"]
 
 
 def test_an_inner_zip_that_is_damaged_is_told_and_the_others_are_read(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Unpacking: all that comes before damage is given, then the damage is raised; by isal as by zlib."""
 
 import builtins
+import bz2
 import gzip
 import importlib
 import io
+import lzma
 import random
 import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from unittest import mock
@@ -25,12 +27,15 @@ from ray_import.records import RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source import inflate
 from ray_import.source.archives import entries_of_zip
+from ray_import.source.budget import Budget
 from ray_import.source.containers import open_export
 from ray_import.source.inflate import DEFLATE, GZIP, inflated
+from ray_import.source.reasons import TrailingData
 from ray_import.source.streams import DAMAGE, Opener, gunzipped, head_of, unpacked
+from tests.unit.importing.runs import Database
 from tests.unit.source.exports import conversation, exported, written, zipped
 
-STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+STORED, DEFLATED, BZIP2, LZMA = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 CHOOSE = random.Random(5)
 TEXT = exported([conversation(f"c{i}", CHOOSE.randbytes(40).hex(), "yes, 日本語 " * 9) for i in range(300)])
 LONG = b"".join(bytes([byte]) * CHOOSE.choice([1, 3, 900]) for byte in CHOOSE.randbytes(1000)) + TEXT
@@ -151,10 +156,10 @@ def test_a_gzip_has_a_header_with_a_name(fast: Any) -> None:
     assert drained(gunzipped(opener_of(buffer.getvalue()))) == (TEXT, None)
 
 
-@pytest.mark.parametrize("compression", [STORED, DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("compression", [STORED, DEFLATED, BZIP2, LZMA])
 def test_entries_of_every_method_are_unpacked(fast: Any, compression: int) -> None:
-    archive = zipped({"1": LONG, "2": b"", "3": TEXT}, compression)
-    entries = entries_of_zip(opener_of(b"before it" + archive), "")
+    archive = zipped({"1.zip": LONG, "2.zip": b"", "3.zip": TEXT}, compression)
+    entries = entries_of_zip(opener_of(b"before it" + archive), "", Budget(0))
     assert [drained(entry.opener) for entry in entries] == [(LONG, None), (b"", None), (TEXT, None)]
 
 
@@ -234,8 +239,8 @@ def test_a_gzip_is_compared_with_its_checksum_and_size_when_it_is_given(fast: An
 
 @pytest.mark.parametrize("compression", [STORED, DEFLATED])
 def test_so_is_an_entry_with_its_checksum(fast: Any, compression: int) -> None:
-    archive = zipped({"x": LONG}, compression).replace(zlib.crc32(LONG).to_bytes(4, "little"), b"\1\2\3\4")
-    (entry,) = entries_of_zip(opener_of(archive), "")
+    archive = zipped({"x.zip": LONG}, compression).replace(zlib.crc32(LONG).to_bytes(4, "little"), b"\1\2\3\4")
+    (entry,) = entries_of_zip(opener_of(archive), "", Budget(0))
     data, failure = drained(entry.opener)
     assert data == LONG
     assert isinstance(failure, zipfile.BadZipFile)
@@ -246,7 +251,38 @@ def test_so_is_an_entry_with_its_checksum(fast: Any, compression: int) -> None:
 def test_what_follows_a_gzip_is_told(fast: Any) -> None:
     data, failure = drained(gunzipped(opener_of(packed_of(LONG, GZIP) + b"\0\0junk")))
     assert data == LONG
-    assert isinstance(failure, zlib.error)
+    assert isinstance(failure, TrailingData)
+
+
+@pytest.mark.parametrize("behind", [b"\n", b"\r\n", b"abc", b"\x1f", b"\0" * 70_000 + b"\x1fx"], ids=repr)
+def test_gzip_is_whole_and_unpacked_once_when_something_else_follows_it(fast: Any, behind: bytes) -> None:
+    opened: list[None] = []
+
+    def opener(stack: ExitStack) -> BinaryIO:
+        opened.append(None)
+        return stack.enter_context(io.BytesIO(packed_of(LONG[:7], GZIP) + packed_of(LONG[7:], GZIP) + behind))
+
+    data, failure = drained(gunzipped(opener))
+    assert (data, type(failure), len(opened)) == (LONG, TrailingData, 1)
+
+
+def test_gzip_is_damaged_when_what_follows_it_begins_like_one(fast: Any) -> None:
+    data, failure = drained(gunzipped(opener_of(packed_of(LONG, GZIP) + b"\x1f\x8bxx")))
+    assert data == LONG
+    assert isinstance(failure, zlib.error | EOFError)
+    assert not isinstance(failure, TrailingData)
+
+
+@pytest.mark.parametrize("behind", [b"\n", b"something else"])
+@pytest.mark.parametrize("name", ["x.json.gz", "x.zip.gz"])
+def test_import_is_complete_and_tells_of_it_when_something_follows_a_gzip(
+    tmp_path: Path, name: str, behind: bytes
+) -> None:
+    data = TEXT if name == "x.json.gz" else zipped({"conversations.json": TEXT})
+    written(tmp_path / name, packed_of(data, GZIP) + behind)
+    summary = Database(tmp_path / "chunks.db").imported(tmp_path / name)
+    assert [(problem.kind, problem.harmless) for problem in summary.problems] == [("trailing_data", True)]
+    assert (summary.status, summary.exit_code, summary.counts.imported) == ("complete", 0, 300)
 
 
 @pytest.mark.parametrize("length", [0, 1, 1000, len(LONG) - 1])
@@ -289,6 +325,141 @@ def test_a_disk_that_reads_the_second_time_has_read(fast: Any) -> None:
     FailingOnce.failed = False
     assert drained(gunzipped(opener)) == (LONG, None)
     assert FailingOnce.failed
+
+
+# --- entries that bz2 or lzma packed -------------------------------------------------------------
+
+
+def entry_of(data: bytes, compression: int) -> tuple[bytes, zipfile.ZipInfo]:
+    """The packed bytes of `data` as zipfile writes them, and their header."""
+    archive = zipped({"x": data}, compression)
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        entry = opened.getinfo("x")
+    start = 30 + len("x")
+    return archive[start : start + entry.compress_size], entry
+
+
+@settings(max_examples=40)
+@given(texts(), st.sampled_from([BZIP2, LZMA]), st.lists(st.integers(1, 100_000), min_size=1), SMALL, SMALL)
+def test_of_entry_gives_equal_bytes_when_zipfile_packed_them(
+    data: bytes, compression: int, sizes: list[int], read: int, piece: int
+) -> None:
+    packed, entry = entry_of(data, compression)
+    endless = (sizes[i % len(sizes)] for i in range(10**9))
+    with mock.patch.multiple(inflate, READ_BYTES=read, PIECE_BYTES=piece):
+        assert drained(unpacked(opener_of(packed), entry), endless) == (data, None)
+
+
+def test_of_entry_gives_equal_bytes_when_lzma_has_other_properties_and_no_end_marker() -> None:
+    settings_of_lzma = {"id": lzma.FILTER_LZMA1, "preset": 9, "dict_size": 1 << 20, "lc": 1, "lp": 2, "pb": 3}
+    alone = lzma.compress(LONG, lzma.FORMAT_ALONE, filters=[settings_of_lzma])
+    packed = b"\x09\x04\x05\x00" + alone[:5] + alone[13:]
+    _, entry = entry_of(LONG, LZMA)
+    assert drained(unpacked(opener_of(packed), entry)) == (LONG, None)
+    whole_but_the_end_marker = packed[:-5]
+    assert drained(unpacked(opener_of(whole_but_the_end_marker), entry)) == (LONG, None)
+
+
+@pytest.mark.parametrize("dictionary_bytes", [0, 0xFFFFFFFF])
+def test_of_entry_gives_no_lzma_dictionary_more_than_the_entry_when_its_header_claims_it(
+    dictionary_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, original = [], lzma.LZMADecompressor
+
+    def noted(kind: int, filters: list[dict[str, int]]) -> lzma.LZMADecompressor:
+        chosen.append(filters[0]["dict_size"])
+        return original(kind, filters=filters)
+
+    monkeypatch.setattr(lzma, "LZMADecompressor", noted)
+    packed, entry = entry_of(LONG[:4000], LZMA)
+    claiming = packed[:5] + dictionary_bytes.to_bytes(4, "little") + packed[9:]
+    assert drained(unpacked(opener_of(claiming), entry)) == (LONG[:4000], None)
+    assert [size <= len(LONG[:4000]) + inflate.PIECE_BYTES for size in chosen] == [True]
+    entry.file_size = 10**12
+    drained(unpacked(opener_of(claiming), entry))
+    assert max(chosen) <= inflate.MAX_DICTIONARY_BYTES
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, len(LONG) - 1])
+@pytest.mark.parametrize("compression", [BZIP2, LZMA])
+def test_of_entry_ends_at_the_claim_when_there_is_more(compression: int, length: int) -> None:
+    packed, entry = entry_of(LONG, compression)
+    entry.file_size = length
+    data, failure = drained(unpacked(opener_of(packed), entry))
+    assert data == LONG[:length]
+    assert isinstance(failure, zipfile.BadZipFile)
+
+
+@pytest.mark.parametrize("compression", [BZIP2, LZMA])
+def test_of_entry_gives_all_and_raises_when_the_checksum_is_wrong(compression: int) -> None:
+    packed, entry = entry_of(LONG, compression)
+    entry.CRC ^= 1
+    data, failure = drained(unpacked(opener_of(packed), entry))
+    assert data == LONG
+    assert isinstance(failure, zipfile.BadZipFile)
+
+
+def by_bytes(packed: bytes, unpacker: Any) -> bytes:
+    """All that bz2 or lzma gives if it is fed byte by byte."""
+    out = bytearray()
+    with suppress(*DAMAGE):
+        for at in range(len(packed)):
+            out += unpacker.decompress(packed[at : at + 1])
+    return bytes(out)
+
+
+MANY_BLOCKS = b"".join(CHOOSE.randbytes(100_000).hex().encode() for _ in range(5))  # bz2 packs 900,000 bytes at a time
+
+
+@pytest.mark.parametrize("place", [3, 12, 0.1, 0.5, 0.9, -1])
+@pytest.mark.parametrize("compression", [BZIP2, LZMA])
+@pytest.mark.parametrize("cut", [True, False], ids=["cut off", "damaged"])
+def test_of_entry_gives_what_is_before_the_damage_when_bz2_or_lzma_packed_it(
+    compression: int, place: float, cut: bool
+) -> None:
+    packed, entry = entry_of(MANY_BLOCKS, compression)
+    at = int(place * len(packed)) if isinstance(place, float) else place % len(packed)
+    bad = packed[:at] if cut else packed[:at] + bytes(byte ^ 0xFF for byte in packed[at : at + 9]) + packed[at + 9 :]
+    expected = by_bytes(bad, bz2.BZ2Decompressor() if compression == BZIP2 else zipfile.LZMADecompressor())  # type: ignore[attr-defined]
+    data, failure = drained(unpacked(opener_of(bad), entry))
+    assert data[: len(expected)] == expected[: len(MANY_BLOCKS)]
+    if cut:
+        assert MANY_BLOCKS.startswith(data)
+    assert (
+        failure is None if data == MANY_BLOCKS else isinstance(failure, OSError | lzma.LZMAError | zipfile.BadZipFile)
+    )
+
+
+@pytest.mark.parametrize("method", [6, 9, 93, 97])
+def test_of_entry_raises_damage_when_the_method_is_not_known(method: int) -> None:
+    packed, entry = entry_of(LONG, DEFLATED)
+    entry.compress_type = method
+    data, failure = drained(unpacked(opener_of(packed), entry))
+    assert data == b""
+    assert isinstance(failure, NotImplementedError)
+
+
+@pytest.mark.parametrize("compression", [BZIP2, LZMA])
+@pytest.mark.parametrize("claim", [1000, 64_000_000])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_of_entry_holds_a_piece_at_a_time_when_bz2_or_lzma_packed_a_bomb(
+    compression: int, claim: int, damaged: bool
+) -> None:
+    packed, entry = entry_of(bytes(64_000_000), compression)
+    entry.file_size = claim
+    if damaged:
+        packed = packed[:-5] + b"\xff" * 5
+    tracemalloc.start()
+    try:
+        with ExitStack() as stack:
+            stream, count = unpacked(opener_of(packed), entry)(stack), 0
+            with suppress(*DAMAGE):
+                while piece := stream.read(1000):
+                    count += len(piece)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000  # of which lzma's dictionary is 8 MiB
+    finally:
+        tracemalloc.stop()
+    assert min(claim, 60_000_000) <= count <= claim
 
 
 # --- what it costs -------------------------------------------------------------------------------
@@ -342,7 +513,7 @@ def test_of_a_small_gzip_that_is_cut_off_the_conversations_arrive(tmp_path: Path
         assert len(read) > len(whole)
 
 
-@pytest.mark.parametrize("compression", [DEFLATED, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("compression", [DEFLATED, BZIP2])
 def test_a_manifest_with_a_wrong_checksum_is_of_no_use(tmp_path: Path, compression: int) -> None:
     listing = b'{"files":["conversations-000.json","conversations-001.json"]}'
     archive = zipped({"conversations-000.json": TEXT, "export_manifest.json": listing}, compression)

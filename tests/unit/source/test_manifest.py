@@ -1,9 +1,12 @@
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from ray_import.source.containers import open_export
 from ray_import.source.manifest import missing_shards
+from tests.unit.source.exports import conversation, exported, written, zipped
 
 SHARDS = ["conversations-000.json", "conversations-001.json", "conversations-002.json"]
 
@@ -75,3 +78,22 @@ def test_of_a_path_with_backslashes_only_the_name_counts() -> None:
     """As ZIPs made on Windows have them; whatever else a manifest may hold before it is not told on."""
     listing = orjson.dumps(["words\0 of a user\n\\conversations-001.json", "export\\conversations-000.json"])
     assert missing_shards(listing, ["export\\conversations-000.json"]) == ["conversations-001.json"]
+
+
+def test_open_export_names_20_missing_shards_when_a_manifest_lists_more(tmp_path: Path) -> None:
+    names = [f"conversations-{number:05}.json" for number in range(5_000)] + [f"conversations-{'9' * 100_000}.json"]
+    shard = {"conversations-00000.json": exported([conversation("a")])}
+    listing = orjson.dumps(as_export_files(names[:2_500])), orjson.dumps(as_export_files(names[2_500:]))
+    listings = {"export_manifest.json": listing[0], "again/export_manifest.json": listing[1]}
+    problems = open_export(written(tmp_path / "x.zip", zipped({**shard, **listings}))).problems
+    assert [problem.kind for problem in problems] == ["missing_shard"] * 21
+    assert problems[0].detail == "conversations-00001.json is listed by the export and not in it"
+    assert problems[20].detail == "4,980 more files are listed by the export and not in it"
+
+
+def test_open_export_cuts_the_name_when_that_of_a_missing_shard_is_long(tmp_path: Path) -> None:
+    listing = orjson.dumps(as_export_files(["conversations-1.json", f"conversations-{'9' * 100_000}.json"]))
+    members = {"conversations-1.json": exported([conversation("a")]), "export_manifest.json": listing}
+    (problem,) = open_export(written(tmp_path / "x.zip", zipped(members))).problems
+    assert problem.detail.startswith("conversations-999")
+    assert len(problem.detail) < 200

@@ -18,12 +18,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
+from ray_import.errors import NotAnExport, SourceError, UnsafeArchive, UnsafeSource
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source import salvage
+from ray_import.source import budget, salvage
 from ray_import.source.archives import entries_of_zip
+from ray_import.source.budget import Budget
 from ray_import.source.containers import open_export
 from ray_import.source.export import Export
 from ray_import.source.salvage import salvaged_entries
@@ -184,8 +185,8 @@ def test_names_sizes_and_bytes_are_those_of_the_directory(make: Maker) -> None:
     members = {name: data for name, data in MEMBERS.items() if not name.endswith("/")}
     archive = make(MEMBERS)
     cut = archive[: archive.index(b"PK\x01\x02") + 10]
-    listed = entries_of_zip(opener_of(archive), "x.zip")
-    found = salvaged_entries(opener_of(cut), "x.zip")
+    listed = entries_of_zip(opener_of(archive), "x.zip", Budget(0))
+    found = salvaged_entries(opener_of(cut), "x.zip", Budget(0))
     assert [(entry.name, entry.size) for entry in found] == [(entry.name, entry.size) for entry in listed]
     for entry in found:
         for opener in (entry.opener, entry.anywhere()):
@@ -257,9 +258,10 @@ def opener_of(data: bytes | io.BytesIO) -> Opener:
 
 def test_data_whose_size_is_known_is_not_read() -> None:
     picture = os.urandom(5_000_000)
-    archive = zipped({"1.png": picture, "conversations.json": A, "2.png": picture, "3.png": picture})[:-6_000_000]
+    archive = zipped({"1.zip": picture, "conversations.json": A, "2.zip": picture, "3.zip": picture})[:-6_000_000]
     stream = Counting(archive)
-    assert [entry.name for entry in salvaged_entries(opener_of(stream), "")] == ["1.png", "conversations.json", "2.png"]
+    found = salvaged_entries(opener_of(stream), "", Budget(0))
+    assert [entry.name for entry in found] == ["1.zip", "conversations.json", "2.zip"]
     assert stream.count < 1000
 
 
@@ -294,7 +296,7 @@ def test_memory_is_bounded(tmp_path: Path, compression: int) -> None:
     del picture
     tracemalloc.start()
     try:
-        assert [entry.name for entry in salvaged_entries(file(path), "")] == ["1.bmp", "conversations.json"]
+        assert [entry.name for entry in salvaged_entries(file(path), "", Budget(0))] == ["conversations.json"]
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -327,7 +329,7 @@ def test_a_checksum_is_compared(tmp_path: Path, name: str) -> None:
     checksum = struct.pack("<I", zlib.crc32(data))
     wrong = archive[: archive.index(b"PK\x01\x02")].replace(checksum, b"\0\1\2\3")
     assert {problem.kind for problem in salvaged(written(tmp_path / "x.zip", wrong))[1]} >= {"truncated", "damaged"}
-    (entry,) = salvaged_entries(opener_of(wrong), "")
+    (entry,) = salvaged_entries(opener_of(wrong), "", Budget(0))
     with pytest.raises(zipfile.BadZipFile), ExitStack() as stack:
         entry.opener(stack).read()
 
@@ -354,7 +356,7 @@ def test_an_encrypted_entry_is_refused_and_the_others_are_read(tmp_path: Path) -
         assert "encrypted" in "".join(problem.detail for problem in problems) or not read_too
     archive = bytearray(zipped({"conversations.json": A})[:-30])
     archive[6] |= 1
-    (entry,) = salvaged_entries(opener_of(bytes(archive)), "x.zip")
+    (entry,) = salvaged_entries(opener_of(bytes(archive)), "x.zip", Budget(0))
     assert "is encrypted" in str(entry.unsafe)
 
 
@@ -363,7 +365,7 @@ def test_an_encrypted_entry_is_refused_and_the_others_are_read(tmp_path: Path) -
 def test_a_bomb_is_refused_and_not_unpacked(streamed: bool, kept: float) -> None:
     archive = made({"conversations.json": b"[" + b" " * 80_000_000 + b"]"}, DEFLATED, streamed=streamed)
     stream = Counting(archive[: int(len(archive) * kept)])
-    (entry,) = salvaged_entries(opener_of(stream), "x.zip")
+    (entry,) = salvaged_entries(opener_of(stream), "x.zip", Budget(0))
     assert stream.count < 40_000
     assert isinstance(entry.unsafe, UnsafeArchive)
     assert entry.size < 40_000_000
@@ -389,14 +391,15 @@ def test_a_zip64_size_may_be_any_number(tmp_path: Path, sizes: tuple[int, int]) 
     conversations, problems = salvaged(written(tmp_path / "x.zip", data))
     assert len(conversations) in (0, 5)
     assert problems
-    (entry,) = salvaged_entries(opener_of(data), "")
+    (entry,) = salvaged_entries(opener_of(data), "", Budget(0))
     assert entry.size <= max(32 * 2**20, 200 * len(data))
 
 
 def test_headers_without_data_are_taken_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(salvage, "MAX_ENTRIES", 1000)
+    monkeypatch.setattr(budget, "MAX_ENTRIES", 1000)
     header = struct.pack("<4sHHHHHIIIHH", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"x"
-    assert len(salvaged_entries(opener_of(header * 5000), "")) == 1000
+    with pytest.raises(UnsafeSource, match="more than 1,000 files"):
+        salvaged_entries(opener_of(header * 1001), "x.zip", Budget(0))
 
 
 @pytest.mark.parametrize("name", ["../../conversations.json", "/etc/conversations.json", "C:\\x\\conversations.json"])
@@ -448,7 +451,7 @@ def test_however_it_is_damaged_and_cut_off_nothing_else_is_raised(
 @example(data=struct.pack("<HHHHHIIIHH", 0, 8, 8, 0, 0, 0, 0, 0, 0, 4) + b"\1\0\xff\xff")
 def test_whatever_follows_a_signature_is_damage_or_entries(data: bytes) -> None:
     try:
-        entries = salvaged_entries(opener_of(b"PK\x03\x04" + data), "x")
+        entries = salvaged_entries(opener_of(b"PK\x03\x04" + data), "x", Budget(0))
     except DAMAGE:
         return
     for entry in entries:
@@ -463,9 +466,9 @@ def test_whatever_follows_a_signature_is_damage_or_entries(data: bytes) -> None:
 def test_a_descriptor_is_found_wherever_reading_is_interrupted(large: bool) -> None:
     for size in range(salvage.PIECE_BYTES - 40, salvage.PIECE_BYTES + 30):
         archive = made(
-            {"1.dat": b"PK\x07\x08".ljust(size, b"x"), "conversations.json": A}, STORED, streamed=True, large=large
+            {"1.zip": b"PK\x07\x08".ljust(size, b"x"), "conversations.json": A}, STORED, streamed=True, large=large
         )
-        assert [entry.size for entry in salvaged_entries(opener_of(archive), "")] == [size, len(A)]
+        assert [entry.size for entry in salvaged_entries(opener_of(archive), "", Budget(0))] == [size, len(A)]
 
 
 def test_a_zip_that_is_cut_off_after_one_that_is_stored_in_it_is_not_taken_for_that_one(tmp_path: Path) -> None:
@@ -485,12 +488,12 @@ def test_a_folder_that_announces_a_size_and_has_none_is_passed_by(tmp_path: Path
 
 
 def test_a_name_without_a_flag_is_in_the_code_page_of_dos() -> None:
-    archive = zipped({"xx.json": A}).replace(b"xx.json", b"\x82x.json")
-    assert [entry.name for entry in salvaged_entries(opener_of(archive), "")] == ["éx.json"]
+    archive = zipped({"xx.zip": A}).replace(b"xx.zip", b"\x82x.zip")
+    assert [entry.name for entry in salvaged_entries(opener_of(archive), "", Budget(0))] == ["éx.zip"]
 
 
 def test_what_packs_well_is_measured_to_its_last_byte() -> None:
     archive = made({"conversations.json": b"yes, " * 40_000 + A}, DEFLATED, streamed=True)
     for length in range(60, len(archive) - 80, 3):
-        (entry,) = salvaged_entries(opener_of(archive[:length]), "")
+        (entry,) = salvaged_entries(opener_of(archive[:length]), "", Budget(0))
         assert entry.size == len(there_is(archive, length)["conversations.json"]), length

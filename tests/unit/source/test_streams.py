@@ -13,8 +13,10 @@ import pytest
 
 from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
 from ray_import.source import archives, streams
+from ray_import.source.budget import Budget
 from ray_import.source.containers import open_export
-from ray_import.source.streams import Opener, entry_of_zip, file, gunzipped, spooled, zip_in_zip
+from ray_import.source.copies import Copy, zip_in_zip
+from ray_import.source.streams import Opener, entry_of_zip, file, gunzipped
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -90,12 +92,12 @@ def entry_in(data: bytes, name: str) -> zipfile.ZipInfo:
 def zip_in(compression: int, inner: bytes = INNER, before: bytes = b"junk before the ZIP") -> tuple[Opener, list[int]]:
     data = before + zipped({"readme.txt": b"hello", "inner.zip": inner}, compression)
     outer, counts = counted(data)
-    return zip_in_zip(outer, entry_in(data, "inner.zip"), "export.zip/inner.zip"), counts
+    return zip_in_zip(outer, entry_in(data, "inner.zip"), "export.zip/inner.zip", Budget(len(data))), counts
 
 
 def zip_in_gzip() -> tuple[Opener, list[int]]:
     outer, counts = counted(gzip.compress(INNER, 1))
-    return spooled(gunzipped(outer), "export.zip.gz", None), counts
+    return Copy(gunzipped(outer), "export.zip.gz", None, Budget(len(INNER))), counts
 
 
 PACKED: dict[str, Callable[[], tuple[Opener, list[int]]]] = {
@@ -165,7 +167,7 @@ def test_a_stored_zip_may_be_longer_and_lie_further_than_4_gib(tmp_path: Path) -
         sparse.write(INNER + b"what follows")
     entry = zipfile.ZipInfo("inner.zip")
     entry.header_offset, entry.compress_size, entry.file_size = far, long, long
-    with ExitStack() as stack, zipfile.ZipFile(zip_in_zip(file(path), entry, "inner.zip")(stack)) as archive:
+    with ExitStack() as stack, zipfile.ZipFile(zip_in_zip(file(path), entry, "inner.zip", Budget(0))(stack)) as archive:
         assert archive.read("file-2.dat") == ASSET[::-1]
 
 
@@ -248,13 +250,13 @@ def test_a_stored_entry_without_its_header_is_damaged() -> None:
     entry = entry_in(bytes(data), "inner.zip")
     data[entry.header_offset + 1] ^= 1
     with pytest.raises(zipfile.BadZipFile, match="magic"):
-        whole(zip_in_zip(counted(bytes(data))[0], entry, "inner.zip"))
+        whole(zip_in_zip(counted(bytes(data))[0], entry, "inner.zip", Budget(0)))
 
 
 @pytest.mark.parametrize("left", [3, 40, 5000])
 def test_a_stored_entry_that_is_cut_off_is_damaged(left: int) -> None:
     data = zipped({"inner.zip": INNER}, STORED)
-    opener = zip_in_zip(counted(data[:left])[0], entry_in(data, "inner.zip"), "inner.zip")
+    opener = zip_in_zip(counted(data[:left])[0], entry_in(data, "inner.zip"), "inner.zip", Budget(0))
     with pytest.raises(streams.DAMAGE), ExitStack() as stack:
         zipfile.ZipFile(opener(stack))
 
@@ -262,7 +264,7 @@ def test_a_stored_entry_that_is_cut_off_is_damaged(left: int) -> None:
 def test_a_packed_zip_that_is_damaged_leaves_nothing_open(temporary_files: list[Any]) -> None:
     data = bytearray(zipped({"inner.zip": INNER}))
     data[len(data) // 2] ^= 0xFF
-    opener = zip_in_zip(counted(bytes(data))[0], entry_in(bytes(data), "inner.zip"), "inner.zip")
+    opener = zip_in_zip(counted(bytes(data))[0], entry_in(bytes(data), "inner.zip"), "inner.zip", Budget(0))
     with pytest.raises(streams.DAMAGE):
         whole(opener)
     assert [made.closed for made in temporary_files] == [True]

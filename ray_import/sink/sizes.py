@@ -1,0 +1,28 @@
+"""How much of a call to a destination a row takes: the bytes of all its columns, not of its text alone."""
+
+from ray_import.chunks.rows import ChunkRow, ConversationRows
+from ray_import.records import Reject
+
+ROW_BYTES = 300
+"""For the names, numbers and punctuation of a row as JSON."""
+
+
+def chunk_bytes(row: ChunkRow) -> int:
+    """About what a chunk takes as JSON."""
+    return ROW_BYTES + sum(_utf8_bytes(value) for value in row if isinstance(value, str))
+
+
+def conversation_bytes(rows: ConversationRows) -> int:
+    """About what a conversation's row of the ledger and all its chunks take."""
+    texts = (rows.conversation_id, rows.content_hash, rows.title)
+    return ROW_BYTES + sum(map(_utf8_bytes, texts)) + sum(map(chunk_bytes, rows.chunks))
+
+
+def reject_bytes(reject: Reject) -> int:
+    """About what a reject takes, its raw bytes as base64."""
+    texts = (reject.member, reject.conversation_id or "", reject.reason)
+    return ROW_BYTES + -(-len(reject.raw) // 3) * 4 + sum(map(_utf8_bytes, texts))
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))

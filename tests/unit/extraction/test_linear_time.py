@@ -1,0 +1,175 @@
+"""Extraction and chunking take time in proportion to a text's length, whatever stands in it.
+
+CPU time of this process, and a ratio of it: four times the text may take eight times as long, quadratic work takes
+sixteen. What takes less than `FLOOR_SECONDS` is not looked at: quadratic work on `LONG_BYTES` takes far longer.
+"""
+
+import gc
+import time
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from ray_import.chunks.chunker import chunk_conversation
+from ray_import.extraction.extract import NotAConversation, extract
+from ray_import.records import Conversation
+from ray_import.settings import ChunkSettings
+
+SHORT_BYTES, MIDDLE_BYTES, LONG_BYTES = 100_000, 200_000, 400_000
+FLOOR_SECONDS = 0.25
+TRIES = 4
+
+SIGNS = "\nsandbox: ;base64, citeturn :::writing \ue200 \ue202 【"
+"""One of each sign without which a mark is not looked for."""
+
+REPEATED = [
+    "`", "``` ", "```\n", "`a", "~", "[", "]", "(", ")", "[]", "[](", "![", "[](sandbox:", "[](sandbox:(", "sandbox:",
+    ":", ":::", ":::\n", ":::writing\n", ":::writing{", ":::writing{}\n", "\ue200", "\ue201", "\ue202", "\ue200{",
+    "\ue200cite\ue202turn1a1", '\ue200entity\ue202["', "\ue202turn1a1", "\ue202turn1", "【", "【†", "【turn1a", "†】",
+    "data:", "data:;", "data:;base64,", "data:;base64,AAAA ", ";base64,", "citeturn1a1", "citeturn1a", "filecite",
+    "{", "}", '{"', '"', "\\", "\\u0000", "\n", "\r\n", " ", "\t", "\u3000", ". ", "1", "1a", "- ", "> ", "1. ", "é",
+    "\U0001f600", "e\u0301",
+]  # fmt: skip
+OPENED = [
+    "\n:::writing", "\n:::writing{", "\n:::", "\n> ", "\n- ", "\n```", "[", "[](", "[](sandbox:", "\ue200",
+    "\ue200cite\ue202", "\ue200entity\ue202[", "\ue202turn", "【", "data:", "data:;base64,", "citeturn1",
+]  # fmt: skip
+FILLINGS = [" ", "`", "1", "a", "}", "[]", "()"]
+
+
+def rising(length: int) -> str:
+    """Runs of 1, 2, 3 … backticks."""
+    runs: list[str] = []
+    size = 0
+    while size < length:
+        runs.append("`" * (len(runs) + 1))
+        size += len(runs[-1]) + 1
+    return " ".join(runs)
+
+
+def nested(length: int) -> str:
+    """Brackets in brackets, all closed."""
+    return "[" * (length // 2) + "]" * (length // 2)
+
+
+def texts() -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Each as its name and the text in three lengths."""
+    lengths = (SHORT_BYTES, MIDDLE_BYTES, LONG_BYTES)
+    for make in (rising, nested):
+        yield make.__name__, tuple(make(length) + SIGNS for length in lengths)  # type: ignore[misc]
+    for unit in REPEATED:
+        size = len(unit.encode())
+        yield ascii(unit), tuple(unit * (length // size) + SIGNS for length in lengths)  # type: ignore[misc]
+    for opener in OPENED:
+        for unit in FILLINGS:
+            made = tuple(f"{opener}{unit * (length // len(unit))}x{SIGNS}" for length in lengths)
+            yield f"{opener!a} {unit!a}", made  # type: ignore[misc]
+
+
+CASES = dict(texts())
+OF_CODE = ["rising", "nested", *(ascii(unit) for unit in REPEATED if "`" in unit or unit in "~[ 1")]
+"""What a code message does more than others is to find a fence."""
+CHOSEN = [*(("text", name) for name in CASES), *(("code", name) for name in OF_CODE)]
+
+
+def conversation_of(text: str, content_type: str) -> bytes:
+    """An export's item with one answer; a code message is one that the assistant shows."""
+    content = {"content_type": content_type, "language": "python", "parts": [text], "text": text}
+    message = {"author": {"role": "assistant"}, "recipient": "all", "content": content, "create_time": 1.7e9}
+    return orjson.dumps({"conversation_id": "c", "title": "t", "mapping": {"n": {"parent": None, "message": message}}})
+
+
+def seconds_of(raw: bytes) -> float:
+    """CPU time from the raw bytes to the last chunk."""
+    gc.disable()  # as in a worker: a collection goes through whatever other tests hold
+    try:
+        began = time.process_time()
+        conversation = extract(raw)
+        assert isinstance(conversation, Conversation)
+        chunks = list(chunk_conversation(conversation, ChunkSettings()))
+        spent = time.process_time() - began
+    finally:
+        gc.enable()
+    assert chunks or conversation.left_out == {"no_text": 1}
+    return spent
+
+
+def assert_linear(raws: tuple[bytes, bytes, bytes]) -> None:
+    """Of several tries one has to hold: what else the machine does can only make it slower."""
+    for _ in range(TRIES):
+        long = seconds_of(raws[2])
+        if long <= FLOOR_SECONDS:
+            return
+        short, middle = seconds_of(raws[0]), seconds_of(raws[1])
+        if long <= 8 * short and middle <= 4 * short:
+            return
+    pytest.fail(f"{short:.2f}, {middle:.2f} and {long:.2f} s for 100, 200 and 400 KB")
+
+
+@pytest.mark.parametrize(("content_type", "name"), CHOSEN)
+def test_extraction_and_chunking_are_linear_when_a_text_is_adversarial(content_type: str, name: str) -> None:
+    short, middle, long = (conversation_of(text, content_type) for text in CASES[name])
+    assert_linear((short, middle, long))
+
+
+def node(parent: str | None, text: str = "a") -> dict[str, object]:
+    """A message of the mapping."""
+    content = {"content_type": "text", "parts": [text]}
+    return {"parent": parent, "message": {"author": {"role": "user"}, "content": content}}
+
+
+def chain(count: int) -> dict[str, object]:
+    """One thread, each message below the one before."""
+    return {str(i): node(str(i - 1) if i else None) for i in range(count)}
+
+
+def chain_backwards(count: int) -> dict[str, object]:
+    """The same, with the last message first in the file."""
+    return dict(reversed(chain(count).items()))
+
+
+def roots(count: int) -> dict[str, object]:
+    """No message has a parent."""
+    return {str(i): node(None) for i in range(count)}
+
+
+def star(count: int) -> dict[str, object]:
+    """All messages answer one."""
+    return {str(i): node("0" if i else None) for i in range(count)}
+
+
+def forks(count: int) -> dict[str, object]:
+    """A chain at whose every message a side thread begins."""
+    return {str(i): node(str(i - 1 - (i + 1) % 2) if i > 1 else "0" if i else None) for i in range(count)}
+
+
+def cycle(count: int) -> dict[str, object]:
+    """All messages in one circle."""
+    return {str(i): node(str((i - 1) % count)) for i in range(count)}
+
+
+def cycles(count: int) -> dict[str, object]:
+    """Pairs of messages that are each other's parent, each with a tail."""
+    pairs: dict[str, object] = {str(i): node(str(i ^ 1)) for i in range(count // 2)}
+    return pairs | {f"t{i}": node(str(i)) for i in range(count // 2)}
+
+
+SHAPES = [chain, chain_backwards, roots, star, forks, cycle, cycles]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+def test_extraction_and_chunking_are_linear_when_a_tree_is_adversarial(shape) -> None:  # type: ignore[no-untyped-def]
+    raws = tuple(
+        orjson.dumps({"conversation_id": "c", "title": "t", "mapping": shape(count)}) for count in (2500, 5000, 10_000)
+    )
+    assert_linear(raws)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "field", [{"create_time": "9" * 400_000}, {"title": "`" * 400_000}, {"update_time": "1." + "3" * 400_000}], ids=str
+)
+def test_extraction_takes_no_time_when_a_field_is_long(field: dict[str, str]) -> None:
+    raw = orjson.dumps({"conversation_id": "c", "title": "t", "mapping": chain(1)} | field)
+    assert not isinstance(extract(raw), NotAConversation)
+    assert min(seconds_of(raw) for _ in range(TRIES)) <= FLOOR_SECONDS
