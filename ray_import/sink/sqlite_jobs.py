@@ -59,7 +59,11 @@ class SqliteJobs(SqliteConnection):
                 " WHERE holder = ?2 AND status = 'running'",
                 (now, holder),
             )
-            self._db.execute("UPDATE import_runs SET holder = NULL, updated_at = ? WHERE holder = ?", (now, holder))
+            self._db.execute(
+                "UPDATE import_runs SET status = 'interrupted', holder = NULL, updated_at = ?"
+                " WHERE holder = ? AND status = 'running'",
+                (now, holder),
+            )
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None

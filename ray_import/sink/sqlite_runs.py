@@ -23,7 +23,7 @@ class SqliteRuns(SqliteConnection):
                 " ORDER BY started_at DESC, rowid DESC LIMIT 1",
                 (of.what, of.settings_hash, of.force),
             ).fetchone()
-        return last[0] if last is not None and last[1] == "running" else None
+        return last[0] if last is not None and last[1] in ("running", "interrupted") else None
 
     def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
         """See `RunLedger.start_run`."""
@@ -43,8 +43,8 @@ class SqliteRuns(SqliteConnection):
                 )
                 self._db.execute(
                     "UPDATE import_runs SET holder = NULL,"
-                    " status = CASE WHEN settings_hash = ? THEN status ELSE 'failed' END"
-                    " WHERE what = ? AND status = 'running' AND id <> ?",
+                    " status = CASE WHEN settings_hash = ? THEN 'interrupted' ELSE 'failed' END"
+                    " WHERE what = ? AND status IN ('running', 'interrupted') AND id <> ?",
                     (of.settings_hash, of.what, run_id),
                 )
                 return None

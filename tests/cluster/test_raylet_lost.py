@@ -72,7 +72,7 @@ def test_a_command_ends_with_3_and_says_so_when_ray_or_a_kill_ends_its_process(
     assert b"Traceback" not in said
     assert query_in(database, "SELECT status, error FROM import_jobs") == [("failed", "interrupted")]
     if command == "reimport":
-        assert query_in(database, "SELECT holder FROM import_runs") == [(None,)]
+        assert query_in(database, "SELECT status, holder FROM import_runs") == [("interrupted", None)]
 
 
 def test_the_import_ends_at_once_when_its_supervisor_is_killed(tmp_path: Path, export: Path) -> None:

@@ -178,7 +178,7 @@ def test_a_run_that_is_told_to_stop_stops_soon_and_goes_on_later(
     assert "interrupted" in stopped.report["error"]
     assert "Traceback" not in stopped.said
     [(run_id, status)] = query_in(database, "SELECT id, status FROM import_runs")
-    assert status == "running"
+    assert status == "interrupted"
     assert query_in(database, "SELECT status, error FROM import_jobs WHERE user_id = 'user-00030'") == [
         ("failed", "interrupted")
     ]

@@ -125,6 +125,9 @@ class DestinationUnderTest(Protocol):
     def everything(self) -> Any:
         """All rows but the jobs', as something that can be compared."""
 
+    def run_statuses(self) -> dict[str, str]:
+        """By id the status of each run."""
+
     def silence_job(self, import_id: str, seconds: float) -> None:
         """Makes a running import look as if it had said nothing for so long."""
 
@@ -176,6 +179,11 @@ class SqliteFile:
         with self.connected() as db:
             return everything_in(lambda query: db.execute(query).fetchall())
 
+    def run_statuses(self) -> dict[str, str]:
+        """See `DestinationUnderTest.run_statuses`."""
+        with self.connected() as db:
+            return dict(db.execute("SELECT id, status FROM import_runs").fetchall())
+
     def silence_job(self, import_id: str, seconds: float) -> None:
         """See `DestinationUnderTest.silence_job`."""
         self._silence("import_jobs", import_id, seconds)
@@ -223,6 +231,11 @@ class PostgresTables:
         """See `DestinationUnderTest.everything`."""
         with self.database.connected() as db:
             return everything_in(lambda query: db.execute(query.encode()).fetchall())
+
+    def run_statuses(self) -> dict[str, str]:
+        """See `DestinationUnderTest.run_statuses`."""
+        with self.database.connected() as db:
+            return dict(db.execute("SELECT id, status FROM import_runs").fetchall())
 
     def silence_job(self, import_id: str, seconds: float) -> None:
         """See `DestinationUnderTest.silence_job`."""

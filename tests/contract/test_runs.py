@@ -99,6 +99,23 @@ def test_the_last_run_that_did_the_same_is_interrupted_until_it_is_complete(sink
     assert (sink.interrupted_run(OF), sink.interrupted_run(other)) == (None, "run-3")
 
 
+def test_a_run_is_interrupted_in_its_table_when_its_process_has_released_it(
+    sink: Sink, destination: DestinationUnderTest
+) -> None:
+    begun(sink, "run-1", ANA)
+    assert destination.run_statuses() == {"run-1": "running"}
+    sink.let_go(ME)
+    assert destination.run_statuses() == {"run-1": "interrupted"}
+    begun(sink, "run-1", ANA)
+    assert destination.run_statuses() == {"run-1": "running"}
+    sink.let_go(ME)
+    begun(sink, "run-2", ANA, of=RunOf(WHAT, "settings-2"))
+    assert destination.run_statuses() == {"run-1": "failed", "run-2": "running"}
+    sink.complete_run("run-2", ME)
+    sink.let_go(ME)
+    assert destination.run_statuses() == {"run-1": "failed", "run-2": "complete"}
+
+
 def test_a_run_is_over_when_one_with_other_settings_has_begun(sink: Sink) -> None:
     begun(sink, "run-1", ANA)
     begun(sink, "run-2", ANA, of=RunOf(WHAT, "settings-2"))
