@@ -8,11 +8,14 @@ import logging
 import os
 import shutil
 import sys
+import traceback
 from pathlib import Path
 
 import ray
 from ray._common.utils import get_default_ray_temp_dir
+from ray._private.node import Node
 
+from ray_import.cluster.cpus import available_cpus
 from ray_import.errors import ClusterError
 
 MIN_OBJECT_STORE_BYTES = 75 * 1024 * 1024
@@ -20,6 +23,9 @@ MIN_OBJECT_STORE_BYTES = 75 * 1024 * 1024
 
 FREE_OBJECTS_EVERY_MS = 20
 """Ray lets go of finished batches once a second by default: at 100 MB/s, 100 MB of memory for nothing."""
+
+STARTS = 3
+"""Tries of 30 s each on a machine on which more processes want a CPU than there are CPUs."""
 
 MIN_FREE_BYTES = 16 * 1024 * 1024
 """For Ray's logs and files in its temporary folder."""
@@ -43,26 +49,53 @@ WORDS_OF_RAY = (
 
 
 def start(cpus: int, object_store_bytes: int) -> None:
-    """Starts a Ray with `cpus` CPUs, which is gone when this process ends. Raises ClusterError with the cause."""
+    """Starts a Ray with `cpus` CPUs, which is gone when this process ends. Raises ClusterError with the cause.
+
+    On a busy machine it is tried STARTS times: a raylet ends itself when its agents, which are Python processes, need
+    more than 15 s to start, and Ray has no setting for that.
+    """
     folder = Path(get_default_ray_temp_dir())
     check_folder(folder)
     if sys.platform == "linux":
         check_shared_memory(SHARED_MEMORY)
-    try:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            object_store_memory=max(MIN_OBJECT_STORE_BYTES, object_store_bytes),
-            include_dashboard=False,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            _system_config={
-                "free_objects_period_milliseconds": FREE_OBJECTS_EVERY_MS,
-                "task_events_report_interval_ms": 0,  # 3 kB a call for a dashboard that is not there
-            },
-        )
-    except Exception as error:  # Ray raises a plain Exception where its start takes too long
-        raise start_error(error, folder) from error
+    for tries_left in reversed(range(STARTS)):
+        try:
+            _init(cpus, object_store_bytes)
+        except Exception as error:  # Ray raises a plain Exception where its start takes too long
+            ours = start_error(error, folder)
+            if not (tries_left and ours.message == _TIMED_OUT[0] and _is_busy()):
+                raise ours from error
+            _end_processes(error)
+        else:
+            return
+
+
+def _init(cpus: int, object_store_bytes: int) -> None:
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        object_store_memory=max(MIN_OBJECT_STORE_BYTES, object_store_bytes),
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        _system_config={
+            "free_objects_period_milliseconds": FREE_OBJECTS_EVERY_MS,
+            "task_events_report_interval_ms": 0,  # 3 kB a call for a dashboard that is not there
+        },
+    )
+
+
+def _is_busy() -> bool:
+    """Whether more processes want a CPU than there are CPUs: another start has a chance then."""
+    return os.getloadavg()[0] > available_cpus()
+
+
+def _end_processes(error: Exception) -> None:
+    """Ends what a failed start has started already. Ray keeps no reference to it but in the frames of its exception."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node = frame.f_locals.get("self")
+        if isinstance(node, Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 def check_folder(folder: Path) -> None:

@@ -58,6 +58,38 @@ def test_start_says_that_the_temporary_folder_has_too_long_a_path(tmp_path: Path
     assert "RAY_TMPDIR" in said
 
 
+SLOW_ONCE = """
+import sys, time
+from pathlib import Path
+once = Path(__file__).with_name("was-slow")
+if any("dashboard/agent.py" in word for word in sys.orig_argv) and not once.exists():
+    once.touch()
+    time.sleep(25)  # a machine so busy that Ray's raylet ends itself
+"""
+
+START_ON_A_BUSY_MACHINE = """
+import os
+from ray_import.cluster.environment import prepare_environment
+prepare_environment()
+from ray_import.cluster.starting import start
+os.getloadavg = lambda: (1000.0, 1000.0, 1000.0)
+start(1, 0)
+import psutil, ray
+below = psutil.Process().children(recursive=True)
+print(ray.is_initialized(), sum("gcs_server" in process.name() for process in below))
+"""
+
+
+@pytest.mark.ray
+def test_start_is_tried_again_when_a_busy_machine_made_it_time_out(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_ONCE)
+    environment = dict(os.environ) | {"PYTHONPATH": str(tmp_path)}
+    program = [sys.executable, "-c", START_ON_A_BUSY_MACHINE]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert (tmp_path / "was-slow").exists()
+    assert done.stdout.split() == ["True", "1"], done.stderr
+
+
 def test_check_folder_refuses_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_folder(tmp_path / "ray")
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(100, 99, 1))
