@@ -178,8 +178,8 @@ def command(server: ObjectServer, folder: Path, *arguments: str) -> "subprocess.
     ("arguments", "code"),
     [
         (["inspect", "{server}/missing.json?token=xyzzy"], 3),
-        (["--debug", "inspect", "{server}/missing.json?token=xyzzy"], 1),
-        (["extract", "--debug", "supabase://xyzzy-bucket/x.json"], 1),
+        (["--debug", "inspect", "{server}/missing.json?token=xyzzy"], 3),
+        (["extract", "--debug", "supabase://xyzzy-bucket/x.json"], 3),
         (["inspect", "--json", "http://ada:xyzzy@127.0.0.1:1x/x.json?token=xyzzy"], 2),
         (["run", "ftp://ada:xyzzy@127.0.0.1/x.json?token=xyzzy"], 2),
     ],
