@@ -10,7 +10,8 @@ from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
 from ray_import.sink.port import Replaced, RunOf, RunUser
-from ray_import.sink.postgres import PostgresDatabase, split_password
+from ray_import.sink.postgres import PostgresDatabase
+from ray_import.sink.postgres_address import split_password
 from ray_import.sink.servers import PostgresDestination
 from tests.contract.destinations import (
     SETTINGS,
