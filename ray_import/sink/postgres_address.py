@@ -100,7 +100,7 @@ def _password_surely_ends(url: str) -> bool:
     before, at, behind = rest.partition("@")
     if at:
         return "/" not in before and "@" not in behind
-    return re.match(r"[^:/?]*(:\d{1,5})?(/|\?|$)", rest) is not None
+    return re.match(r"[^:/?]*(/|\?|$)", rest) is not None
 
 
 def _password_is_torn(url: str, parts: Mapping[str, Any]) -> bool:

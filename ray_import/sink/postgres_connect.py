@@ -84,7 +84,7 @@ _PREFIX = re.compile(
     r"(?:connection (?:failed|is bad): )?(?:connection to server (?:at|on socket) "
     r'".*?"(?: \([^)]*\))?(?:, port \d+)? failed: )?'
 )
-_NOT_A_CAUSE = ("\t", " ", "DETAIL:", "HINT:", "Multiple connection attempts failed")
+_NOT_A_CAUSE = ("\t", " ", "DETAIL:", "HINT:", "Multiple connection attempts failed", "Either provide", "This may")
 _SHOWN_PARTS = (
     "user", "dbname", "service", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "channel_binding",
     "require_auth", "target_session_attrs", "gssencmode",
@@ -153,15 +153,15 @@ def shown_line(line: str, parts: Mapping[str, Any], password: str = "") -> str:
     port, and that may be the rest of a password whose end it has seen too early.
     """
     line = _PREFIX.sub("", _ATTEMPT.sub("", line.strip(), count=1), count=1)
-    line = re.sub(r"(failed to resolve host) .*: \[Errno", rf"\1 '{MASK}': [Errno", line)
-    line = re.sub(r'(certificate for) ".*" (.*does not match host name) ".*"', rf"\1 '{MASK}' \2 '{MASK}'", line)
+    line = re.sub(r"(failed to resolve host) .*: \[Errno", rf"\1 {MASK}: [Errno", line)
+    line = re.sub(r'(certificate for) ".*" (.*does not match host name) ".*"', rf"\1 {MASK} \2 {MASK}", line)
     names = [name for name in _shown_names(parts) if f'"{name}"' in line]
     for number, name in enumerate(names):
         line = line.replace(f'"{name}"', f"\0{number}\0")
     if len(password) >= LEAST_MASKED_CHARACTERS:
         line = line.replace(password, MASK)
     line = re.sub(r'^[^"]*"' if line.count('"') == 1 else r'".*"', f'"{MASK}"', line)
-    line = re.sub(rf"(?<!\w)'(?!{MASK}').*'", f"'{MASK}'", line)
+    line = re.sub(r"(?<!\w)'.*'", f"'{MASK}'", line)
     for host in str(parts.get("host") or "").split(","):
         line = re.sub(rf"(?<!\w){re.escape(host)}(?!\w)", MASK, line) if host else line
     line = re.sub(r"[0-9A-Fa-f:.]{3,}|\{\d+(?:, ?\d+)+\}", _without_address, line)

@@ -41,7 +41,7 @@ REFUSALS = {
     f"{AT}FATAL:  no such user: ada": "no such user",
     f"{AT}FATAL:  unsupported startup parameter: extra_float_digits": "unsupported startup parameter",
     f"{AT}FATAL:  SASL authentication failed": "SASL",
-    f'{AT}FATAL:  server login has been failing, cached error: database "chats" does not exist (server_login_retry)': "x",
+    f'{AT}FATAL:  server login has been failing, cached error: database "chats" does not exist (retry)': "cached",
     f"{AT}FATAL:  SSL required": "SSL required",
     # Supavisor
     f"{AT}FATAL:  Tenant or user not found": "Tenant or user not found",
@@ -49,7 +49,7 @@ REFUSALS = {
     f"{AT}FATAL:  SSL connection is required": "SSL connection",
     f"{AT}FATAL:  Address not in tenant allow_list: {{10, 2, 3, 4}}": "allow_list: …",
     # DNS, and a machine without IPv6
-    "failed to resolve host 'db.example.com': [Errno -2] Name or service not known": "host '…'",
+    "failed to resolve host 'db.example.com': [Errno -2] Name or service not known": "resolve host …:",
     "failed to resolve host 'db.example.com': [Errno -5] No address associated with hostname": "No address",
     'connection to server at "db.example.com" (2600:1f18::9), port 5432 failed: Network is unreachable': "unreachable",
     'connection to server at "2600:1f18::9", port 5432 failed: Network is unreachable': "unreachable",
@@ -69,7 +69,7 @@ RETRIED = {
     f'{AT}FATAL:  too many connections for role "ada"': 'role "ada"',
     f"{AT}FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute": "remaining",
     f"{AT}FATAL:  no more connections allowed (max_client_conn)": "no more connections",
-    f"{AT}FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited": "max clients",
+    f"{AT}FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode limited": "max clients",
     f"{AT}FATAL:  Max client connections reached": "Max client",
     # Words that no table knows: also those of a server in another language.
     f"{AT}FATAL:  la base de données « chats » n'existe pas": "n'existe pas",
@@ -125,7 +125,7 @@ def test_error_of_words_is_retried_when_one_of_several_servers_is_starting(turn:
     ("line", "shown"),
     [
         ('could not translate host name "xz@10.1.2.3" to address', 'could not translate host name "…" to address'),
-        ("failed to resolve host 'a\\'b\"c': [Errno -2] x", "failed to resolve host '…': [Errno -2] x"),
+        ("failed to resolve host 'a\\'b\"c': [Errno -2] x", "failed to resolve host …: [Errno -2] x"),
         ("FATAL: ::1 and 10.1.2.3 and 2600:1f18::9 are not allowed.", "FATAL: … and … and … are not allowed"),
         ("FATAL: db.example.com:6543 is away", "FATAL: …:6543 is away"),
         ("FATAL: \x1b[31mred\x07", "FATAL: [31mred"),
