@@ -7,6 +7,7 @@ knows: a server whose `lc_messages` is not English translates its FATAL messages
 """
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -101,7 +102,8 @@ def connection_error(
     """
     tried = error.pgconn  # which has the names that come from PGUSER and PGDATABASE, too
     names = {} if tried is None else {"user": tried.user.decode(), "dbname": tried.db.decode()}
-    return error_of_words(str(error), {**parts, **names}, password, was_connected=was_connected)
+    of_environment = {"service": os.environ.get("PGSERVICE")}
+    return error_of_words(str(error), {**of_environment, **parts, **names}, password, was_connected=was_connected)
 
 
 def error_of_words(

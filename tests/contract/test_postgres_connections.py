@@ -205,6 +205,15 @@ def test_a_refusal_is_told_in_libpqs_words_and_not_retried(
     assert error.hint
 
 
+def test_a_service_that_is_missing_is_named_when_it_comes_from_the_environment(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSERVICE", "no_such")
+    error = failure(postgres.tcp_dsn("postgres"), "open")
+    assert error.message == 'No connection to Postgres: definition of service "no_such" not found.'
+    assert "PGSERVICE" in error.hint
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_a_user_without_a_free_connection_is_waited_for(
     migrated_database: Database, monkeypatch: pytest.MonkeyPatch, how: str
