@@ -12,6 +12,8 @@ _TEXT = ("text", "character varying")
 _NUMBER = ("integer", "bigint", "smallint", "numeric", "real", "double precision")
 _TIME = ("timestamp with time zone",)
 _COUNT = ("integer", "bigint")
+_USER_IDS_OF_SUPABASE = (*_TEXT, "uuid")
+"""Where a policy compares them with auth.uid()."""
 
 _TYPES: dict[str, dict[str, tuple[str, ...]]] = {
     "conversation_chunks": {
@@ -109,12 +111,17 @@ def refuse_unusable_tables(connection: psycopg.Connection[Any], version: int) ->
     absent = [table for table in _TYPES if table not in tables]
     if absent and version >= _ALL_TABLES_SINCE:
         raise SinkError(f"The database has no {_named('table', absent)}.", _MAKE)
+    has_auth = connection.execute("SELECT to_regprocedure('auth.uid()') IS NOT NULL").fetchone() == (True,)
     for table, columns in tables.items():
-        _refuse_columns(table, columns, version)
+        expected = dict(_TYPES[table])
+        if has_auth and table == "conversation_chunks":
+            expected["user_id"] = _USER_IDS_OF_SUPABASE
+        _refuse_columns(table, expected, columns, version)
 
 
-def _refuse_columns(table: str, columns: Mapping[str, _Column], version: int) -> None:
-    expected = _TYPES[table]
+def _refuse_columns(
+    table: str, expected: Mapping[str, tuple[str, ...]], columns: Mapping[str, _Column], version: int
+) -> None:
     later = _ADDED[table] if version < _ADDED_BEFORE.get(table, 0) else set()
     missing = [name for name in expected if name not in columns and name not in later]
     if missing:

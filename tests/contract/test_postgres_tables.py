@@ -199,6 +199,13 @@ def test_migrate_names_the_column_when_a_table_was_altered_since(migrated_databa
     assert all(word in caught.value.message for word in (table, column, told))
 
 
+def test_migrate_names_user_id_when_a_supabase_project_has_numbers_there(supabase_database: Database) -> None:
+    with supabase_database.connected() as db:
+        db.execute(EARLIER.replace("user_id uuid", "user_id bigint"))
+    with pytest.raises(SinkError, match="user_id is bigint"):
+        migrate(supabase_database)
+
+
 def test_migrate_names_what_is_missing_or_no_table(migrated_database: Database) -> None:
     with migrated_database.connected() as db:
         db.execute("DROP TABLE import_rejects")
