@@ -105,6 +105,12 @@ class DatabaseCalls:
         self.retries += 1
 
 
+def while_opening(work: Callable[[], T]) -> T:
+    """Does `work`, and retries it for OPENING_PATIENCE_SECONDS while the database is busy or away."""
+    stop = stop_before_delay(OPENING_PATIENCE_SECONDS)
+    return Retrying(retry=lambda state: _may_pass(state, whole=True), wait=polite_wait, stop=stop, reraise=True)(work)
+
+
 def _may_pass(state: RetryCallState, *, whole: bool) -> bool:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, SinkOverloaded):

@@ -60,6 +60,10 @@ def parse_destination(url: str) -> Destination:
     Raises ConfigError.
     """
     if url not in ("supabase", "postgres") and not url.startswith(_POSTGRES):
+        if "postgres" in url and not url.startswith(_SQLITE):
+            from ray_import.sink.postgres_address import refuse_usual_mistakes  # noqa: PLC0415 - imports psycopg
+
+            refuse_usual_mistakes(url)
         return _sqlite_file(url)
     # Their clients take a quarter of a second to import, which whoever writes to a file need not wait for.
     from ray_import.sink import servers  # noqa: PLC0415

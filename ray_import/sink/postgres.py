@@ -1,7 +1,6 @@
 """Postgres over its own protocol: columns travel as arrays, a part of a batch is one transaction, also by a pooler."""
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -13,21 +12,19 @@ from pydantic import SecretStr
 
 from ray_import.chunks.rows import ChunkRow
 from ray_import.credentials import environment
-from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError
-from ray_import.sink.database_calls import PartLimits
-from ray_import.sink.migrations import migrations
+from ray_import.errors import RowsRefused, SinkBusy, SinkError
+from ray_import.sink.database_calls import PartLimits, while_opening
+from ray_import.sink.migrations import LATEST_POSTGRES, migrations
+from ray_import.sink.postgres_connect import connection_error
+from ray_import.sink.postgres_tables import refuse_unusable_tables
 from ray_import.sink.refusals import FOREIGN_KEY_VIOLATION, unknown_user
 from ray_import.sink.sizes import chunk_bytes
-from ray_import.sink.sqlstates import sink_error
+from ray_import.sink.sqlstates import LATER, sink_error
 
 CONNECT_TIMEOUT_SECONDS = 10
 DEAD_AFTER_SECONDS = 60
 """A connection on which nothing is acknowledged for so long is given up."""
 MOST_ROWS, MOST_BYTES = 20_000, 32 * 1024 * 1024
-_HOW_TO_WRITE = (
-    "Use postgresql://USER@HOST:5432/DATABASE, and write in a password / as %2F, @ as %40, : as %3A, # as %23,"
-    " ? as %3F, % as %25, a blank as %20; or leave the password out, and set PGPASSWORD."
-)
 SLICE_BYTES = 2 * 1024 * 1024
 
 _COLUMNS = {
@@ -40,6 +37,8 @@ _COLUMNS = {
 _PUT_CHUNKS = sql.SQL("SELECT public.ray_import_put_chunks(%b, %b, {})").format(
     sql.SQL(", ").join(sql.SQL(f"p_{name} => %b::{kind}") for name, kind in _COLUMNS.items())
 )
+_NOT_MIGRATED = ("42883", "42P01")
+"""There is no such function yet; or its table is gone."""
 _MIGRATION_REFUSED = "RI001"
 """What our migrations raise, about the tables and not about rows: the only text of a server that is shown."""
 _pick_columns = itemgetter(*map(ChunkRow._fields.index, _COLUMNS))
@@ -60,6 +59,7 @@ class PostgresDatabase:
         self._conninfo = conninfo
         self._password = password
         self._connection: psycopg.Connection[Any] | None = None
+        self._was_connected = False
         self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
 
     def call(self, function: str, arguments: dict[str, Any]) -> Any:
@@ -96,20 +96,31 @@ class PostgresDatabase:
         return fates
 
     def migrate(self) -> list[str]:
-        """Applies what is missing, and gives the names of it."""
-        try:
-            version = self.call("ray_import_version", {})
-        except SinkError as error:
-            if error.retry:
-                raise
-            version = 0  # there is no such function yet
+        """Applies the steps that are missing and returns their names; waits a little for a server that is away.
+
+        Raises SinkError, naming tables and columns, where tables that exist cannot be used.
+        """
+        version = while_opening(self._version)
+        with self._translated(), self._connected() as connection:
+            refuse_unusable_tables(connection, version)
         applied = []
         for migration in migrations("postgres"):
             if migration.version > version:
                 with self._translated(), self._connected() as connection:
                     _apply(migration.sql, connection)
                 applied.append(migration.name)
+        with self._translated(), self._connected() as connection:
+            refuse_unusable_tables(connection, LATEST_POSTGRES)
         return applied
+
+    def _version(self) -> int:
+        try:
+            version: int = self.call("ray_import_version", {})
+        except SinkError as error:
+            if not error.code.startswith(_NOT_MIGRATED):
+                raise
+            return 0
+        return version
 
     def close(self) -> None:
         """See `Database.close`."""
@@ -125,12 +136,32 @@ class PostgresDatabase:
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._conninfo, **self._options())
+            self._connection = self._connect()
+            self._was_connected = True
         try:
             yield self._connection
         except psycopg.OperationalError:
             self.close()  # whatever state it is in
             raise
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        options = self._options()
+        try:
+            connection = psycopg.connect(self._conninfo, **options)
+        except psycopg.Error as error:
+            parts = psycopg.conninfo.conninfo_to_dict(self._conninfo)
+            password = options.get("password", "")
+            raise connection_error(error, parts, password, was_connected=self._was_connected) from None
+        except UnicodeError:
+            raise SinkError("The address of the Postgres has a host name that cannot be.", "Correct it.") from None
+        encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+        if encoding != "UTF8":
+            connection.close()
+            raise SinkError(
+                f"The database has the encoding {encoding}: ray-import needs UTF8.",
+                "Make one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name that.",
+            )
+        return connection
 
     def _options(self) -> dict[str, Any]:
         password = self._password or environment().pgpassword
@@ -138,6 +169,7 @@ class PostgresDatabase:
             "autocommit": True,
             "prepare_threshold": None,  # behind a transaction pooler the next statement may meet another server
             "application_name": "ray_import",
+            "client_encoding": "utf8",  # whatever PGCLIENTENCODING or the address says: conversations hold all letters
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "keepalives_idle": DEAD_AFTER_SECONDS // 2,
             "tcp_user_timeout": DEAD_AFTER_SECONDS * 1000,
@@ -194,59 +226,5 @@ def _ours(error: psycopg.Error) -> SinkError:
     if isinstance(error, psycopg.DataError):
         return sink_error("22000")
     if isinstance(error, psycopg.OperationalError):
-        return _not_reached(error)
+        return SinkBusy("The connection to Postgres was lost.", LATER)
     return SinkError(f"Postgres cannot be used ({type(error).__name__}).")
-
-
-def _not_reached(error: psycopg.OperationalError) -> SinkError:
-    """For a connection that is not made libpq has no code, only words: they choose what a person is told, no more."""
-    said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    if "password" in said or "authentication" in said or "no pg_hba.conf entry" in said:
-        return SinkError("Postgres lets this user not in.", "Check the user and the password: PGPASSWORD, ~/.pgpass.")
-    if "does not exist" in said:
-        return SinkError("There is no such database or user in this Postgres.", "Check the address given with --to.")
-    return SinkBusy("Postgres cannot be reached, or the connection was lost.", "Is the address right, and is it up?")
-
-
-def split_password(url: str) -> tuple[str, SecretStr | None]:
-    """The address without the password in it, and that.
-
-    Raises ConfigError if it is no address of a Postgres, or if it cannot be told where the password in it ends: libpq
-    would take the rest of the password for the host or the database, which are shown. The error has nothing of it.
-    """
-    try:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
-    except (psycopg.ProgrammingError, UnicodeError):
-        parts = None
-    if parts is None or not all(map(_is_port, str(parts.get("port") or "").split(","))):
-        raise ConfigError("This is no address of a Postgres.", _HOW_TO_WRITE)
-    if _password_is_torn(url, parts):
-        raise ConfigError("The address of the Postgres has a password whose end cannot be told.", _HOW_TO_WRITE)
-    password = parts.pop("password", None)
-    return psycopg.conninfo.make_conninfo("", **parts), SecretStr(str(password)) if password else None
-
-
-def _password_is_torn(url: str, parts: Mapping[str, Any]) -> bool:
-    """Whether what libpq takes for the user, the host or the database may be a piece of the password.
-
-    In a URL libpq ends the password at the first `@`, and sees none behind a `/`.
-    """
-    if ":" in str(parts.get("user") or "") or any("@" in str(parts.get(name) or "") for name in ("host", "dbname")):
-        return True
-    before, at, behind = url.partition("://")[2].partition("@")
-    return bool(at) and ":" in before and ("/" in before or "@" in behind)
-
-
-def _is_port(text: str) -> bool:
-    return not text or (text.isascii() and text.isdecimal() and 0 < int(text) < 2**16)
-
-
-def shown_address(conninfo: str) -> str:
-    """An address that may be shown, in the usual form."""
-    parts = psycopg.conninfo.conninfo_to_dict(conninfo)
-    user = f"{parts['user']}@" if parts.get("user") else ""
-    host = str(parts.get("host") or os.environ.get("PGHOST") or "localhost")
-    port = f":{parts['port']}" if parts.get("port") else ""
-    where = f"{user}{port}" if host.startswith("/") else f"{user}{host}{port}"
-    socket = f"?host={host}" if host.startswith("/") else ""
-    return f"postgresql://{where}/{parts.get('dbname') or ''}{socket}"

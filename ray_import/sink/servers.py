@@ -12,7 +12,8 @@ from ray_import.credentials import environment, supabase_access
 from ray_import.errors import ConfigError
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import NEWEST_CHUNK, Migrated, Sink
-from ray_import.sink.postgres import PostgresDatabase, shown_address, split_password
+from ray_import.sink.postgres import PostgresDatabase
+from ray_import.sink.postgres_address import shown_address, split_password
 
 
 @dataclass(frozen=True, slots=True)

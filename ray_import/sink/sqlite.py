@@ -26,7 +26,22 @@ from ray_import.sink.sqlite_runs import SqliteRuns
 
 __all__ = ["APPLICATION_ID", "SqliteSink"]
 
-_INSERT_CHUNK = f"INSERT INTO conversation_chunks VALUES ({', '.join('?' * len(ChunkRow._fields))})"  # noqa: S608 - only marks
+_LEDGER = (
+    "user_id", "conversation_id", "content_hash", "other_hash", "settings_hash", "title", "create_time", "update_time",
+    "node_count", "message_count", "chunk_count", "import_id", "imported_at", "seen_in",
+)  # fmt: skip
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    """By name, for there may be columns of the user's own."""
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
+_INSERT_CHUNK = _insert("conversation_chunks", ChunkRow._fields)
+_UPSERT_CONVERSATION = (  # not REPLACE, which would empty columns of the user's own
+    f"{_insert('imported_conversations', _LEDGER)} ON CONFLICT (user_id, conversation_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _LEDGER[2:])
+)
 _PROVES_NOTHING = (  # imports of user ?1 that failed before they wrote any chunks
     "SELECT id FROM import_jobs WHERE user_id = ?1 AND status = 'failed' AND id NOT IN"
     " (SELECT import_id FROM imported_conversations WHERE user_id = ?1 AND chunk_count > 0)"
@@ -172,7 +187,7 @@ class SqliteSink(SqliteJobs, SqliteRuns):
         deleted = self._db.execute(delete, key).rowcount if there is not None else 0
         self._db.executemany(_INSERT_CHUNK, rows.chunks)
         self._db.execute(
-            "INSERT OR REPLACE INTO imported_conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _UPSERT_CONVERSATION,
             (
                 *key, rows.content_hash, passed_over_by(rows, there, of.id), settings_hash, rows.title,
                 rows.create_time, rows.update_time, rows.node_count, rows.message_count, len(rows.chunks),

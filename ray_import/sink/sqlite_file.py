@@ -11,6 +11,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
+from ray_import.sink.sqlite_tables import refuse_unusable_tables
 
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
 HEADER_BYTES = 100
@@ -62,6 +63,7 @@ class SqliteConnection:
             raise self._foreign()  # SQLite would take one byte for an empty database
         address = str(path) if is_writable or not self._read_only else self._address_for_reading()
         is_uri = address != str(path)
+        self._creates = create
         with self._translated():
             self._db = sqlite3.connect(address, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=is_uri)
             try:
@@ -106,6 +108,8 @@ class SqliteConnection:
         if version < LATEST_SQLITE:
             with self._transaction():
                 self._migrate(self._version_or_refuse())
+        if self._creates:
+            refuse_unusable_tables(self._db, self._path)
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
 

@@ -66,7 +66,8 @@ class SqliteRuns(SqliteConnection):
         now = iso_time(time.time())
         with self._translated(), self._transaction():
             self._db.executemany(
-                "INSERT INTO import_run_users VALUES (?, ?, ?, 'pending', 0, '', NULL, '{}', ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO import_run_users (run_id, user_id, source, state, attempts, version, counts, updated_at)"
+                " VALUES (?, ?, ?, 'pending', 0, '', '{}', ?) ON CONFLICT DO NOTHING",
                 ((run_id, user.user_id, user.source, now) for user in users),
             )
         return self.run_users(run_id)

@@ -308,7 +308,7 @@ def test_what_is_wrong_with_a_project_is_told_in_two_lines(
         ("", 2, "DATABASE_URL"),
         ("postgresql://postgres:xyzzy@127.0.0.1:port/x", 2, "address"),
         ("postgresql://postgres:xyzzy@127.0.0.1:{port}/postgres", 3, "password"),
-        ("postgresql://postgres@/nothing?host={folder}&port={port}", 3, "no such database or user"),
+        ("postgresql://postgres@/nothing?host={folder}&port={port}", 3, 'database "nothing" does not exist'),
         ("postgresql://postgres@/postgres?host={folder}&port={port}", 3, "ray-import migrate"),
     ],
     ids=["none", "port", "wrong-password", "no-database", "not-migrated"],

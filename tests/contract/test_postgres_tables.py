@@ -1,16 +1,22 @@
 """What the migrations make of a database: a new one, a Supabase project, one with the earlier service's table."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Json, Jsonb
 
+from ray_import.chunks.rows import ChunkRow
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database import DatabaseSink
+from ray_import.sink.database_rows import chunk_object
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
-from ray_import.sink.port import Replaced, RunOf, RunUser
-from ray_import.sink.postgres import PostgresDatabase, split_password
+from ray_import.sink.port import Pruned, Replaced, RunOf, RunUser
+from ray_import.sink.postgres import PostgresDatabase
+from ray_import.sink.postgres_address import split_password
 from ray_import.sink.servers import PostgresDestination
 from tests.contract.destinations import (
     SETTINGS,
@@ -136,6 +142,142 @@ def test_a_column_that_would_refuse_every_row_is_named(database: Database) -> No
     with pytest.raises(SinkError) as caught:
         migrate(database)
     assert '"org id"' in caught.value.message
+
+
+UNUSABLE = {
+    "a number for a text": ("conversation_chunks", "content", "ALTER COLUMN content TYPE integer USING 1", "integer"),
+    "a text for a time": ("conversation_chunks", "created_at", "ALTER COLUMN created_at TYPE text", "text"),
+    "a flag as a number": (
+        "conversation_chunks",
+        "is_recent",
+        "DROP is_recent, ADD is_recent integer",
+        "integer",
+    ),
+    "a list for a text": ("conversation_chunks", "title", "ALTER COLUMN title TYPE text[] USING '{}'", "text[]"),
+    "a renamed column": ("conversation_chunks", "content", "RENAME content TO body", "no column content"),
+    "a column that is gone": ("conversation_chunks", "conversation_id", "DROP conversation_id", "conversation_id"),
+}
+LATER = {
+    "a renamed title": ("conversation_chunks", "title", "RENAME title TO heading", "no column title"),
+    "a renamed hash": ("imported_conversations", "content_hash", "RENAME content_hash TO h", "no column content_hash"),
+    "a number as a text": ("imported_conversations", "node_count", "ALTER node_count TYPE text", "text"),
+    "a renamed time": ("import_jobs", "updated_at", "RENAME updated_at TO at", "no column updated_at"),
+    "text for bytes": ("import_rejects", "raw", "ALTER raw TYPE text USING ''", "text"),
+    "a column of a run": ("import_runs", "force", "DROP force", "no column force"),
+    "a column of a user": ("import_run_users", "counts", "ALTER counts TYPE text", "text"),
+    "a generated column": (
+        "conversation_chunks",
+        "thread",
+        "DROP thread, ADD thread text GENERATED ALWAYS AS ('main') STORED",
+        "generated",
+    ),
+    "a column that needs a value": ("import_jobs", "org", "ADD org text NOT NULL", "must not be null"),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_migrate_names_the_column_when_an_earlier_table_cannot_be_used(database: Database, kind: str) -> None:
+    table, column, change, told = UNUSABLE[kind]
+    with database.connected() as db:
+        db.execute(EARLIER)
+        db.execute(f"ALTER TABLE {table} {change}".encode())
+    with pytest.raises(SinkError) as caught:
+        migrate(database)
+    assert all(word in caught.value.message for word in (table, column, told))
+    assert caught.value.hint
+    with database.connected() as db:
+        assert db.execute("SELECT to_regclass('ray_import_migrations')").fetchone() == (None,), "nothing was changed"
+
+
+@pytest.mark.parametrize("kind", UNUSABLE | LATER)
+def test_migrate_names_the_column_when_a_table_was_altered_since(migrated_database: Database, kind: str) -> None:
+    table, column, change, told = (UNUSABLE | LATER)[kind]
+    with migrated_database.connected() as db:
+        db.execute(f"ALTER TABLE {table} {change}".encode())
+    with pytest.raises(SinkError) as caught:
+        migrate(migrated_database)
+    assert all(word in caught.value.message for word in (table, column, told))
+
+
+def test_migrate_names_user_id_when_a_supabase_project_has_numbers_there(supabase_database: Database) -> None:
+    with supabase_database.connected() as db:
+        db.execute(EARLIER.replace("user_id uuid", "user_id bigint"))
+    with pytest.raises(SinkError, match="user_id is bigint"):
+        migrate(supabase_database)
+
+
+def test_migrate_names_what_is_missing_or_no_table(migrated_database: Database) -> None:
+    with migrated_database.connected() as db:
+        db.execute("DROP TABLE import_rejects")
+    with pytest.raises(SinkError, match="no table import_rejects") as caught:
+        migrate(migrated_database)
+    assert "migrate --print" in caught.value.hint
+    with migrated_database.connected() as db:
+        for step in migrations("postgres"):
+            db.execute(step.sql.encode())
+    assert migrate(migrated_database) == []
+    with migrated_database.connected() as db:
+        db.execute("ALTER TABLE import_rejects RENAME TO other; CREATE VIEW import_rejects AS SELECT * FROM other")
+    with pytest.raises(SinkError, match="import_rejects is not a table"):
+        migrate(migrated_database)
+
+
+OTHER_TYPES = [
+    {"id": "text", "user_id": "varchar(100)", "content": "varchar", "token_count": "bigint", "node_ids": "json"},
+    {"id": "varchar", "user_id": "uuid", "created_at": "timestamp", "token_count": "smallint", "node_ids": "text"},
+    {"user_id": "bigint", "created_at": "date", "token_count": "numeric", "node_ids": "varchar", "chunk_index": "real"},
+    {"user_id": "integer", "chunk_count": "double precision", "conversation_id": "varchar(200)", "title": "varchar"},
+    {"content": "short_text", "message_count": "bigint", "is_recent": "boolean", "thread": "varchar"},
+]
+"""All types that `migrate` accepts, and a domain."""
+
+
+@pytest.mark.parametrize("types", OTHER_TYPES)
+@pytest.mark.parametrize("way", ["driver", "JSON"])
+def test_an_import_works_when_migrate_accepts_other_types(database: Database, types: dict[str, str], way: str) -> None:
+    base = {"id": "uuid", "user_id": "text", "conversation_id": "text", "content": "text"}
+    with database.connected() as db:
+        db.execute("CREATE DOMAIN short_text AS text CHECK (length(value) < 1000)")
+        columns = ", ".join(f"{name} {kind}" for name, kind in (base | types).items())
+        db.execute(f"CREATE TABLE conversation_chunks ({columns}, PRIMARY KEY (id))".encode())
+    migrate(database)
+    user_id = {"uuid": ANA, "bigint": "7", "integer": "7"}.get(types.get("user_id", ""), "ana")
+    one, two = import_of(1, user_id), import_of(2, user_id)
+    opened = PostgresDatabase(database.dsn) if way == "driver" else AsJson(database.dsn)
+    with closing(DatabaseSink(opened)) as sink:
+        assert sink.start_job(one, "x", "host/1") is None
+        assert sink.write(one, SETTINGS, [rows_for("a", of=one), rows_for("b", of=one)], []) == [Replaced(2, 0)] * 2
+        assert sink.update_job(one.id, {}, "complete")
+        newer = rows_for("a", version="v2", chunks=3, of=two, update_time=1_800_000_000.0)
+        assert sink.write(two, SETTINGS, [newer], []) == [Replaced(3, 2)]
+        sink.mark_seen(two, [], ["a"])
+        assert sink.prune(two) == Pruned(1, 2)
+    with database.connected() as db:
+        assert db.execute("SELECT DISTINCT user_id::text, content FROM conversation_chunks").fetchall() == [
+            (user_id, "v2 text")
+        ]
+
+
+class AsJson(PostgresDatabase):
+    """Writes as the REST interface does."""
+
+    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+        """See `Database.write`."""
+        rows = Json([chunk_object(chunk) for chunk in chunks])
+        with self._translated(), self._connected() as db:
+            found = db.execute("SELECT ray_import_write(%s, %s)", (Jsonb(batch), rows)).fetchone()
+        assert found is not None
+        fates: list[dict[str, Any]] = found[0]
+        return fates
+
+
+def test_functions_do_not_look_where_anybody_may_create_functions(database: Database) -> None:
+    with database.connected() as db:
+        db.execute("GRANT CREATE ON SCHEMA public TO public")
+    migrate(database)
+    with database.connected() as db:
+        query = r"SELECT DISTINCT proconfig[1] FROM pg_proc WHERE proname LIKE 'ray\_import\_%'"
+        assert db.execute(query.encode()).fetchall() == [('search_path=""',)]
 
 
 # --- who may do what -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
+from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
 from ray_import.sink.port import Replaced, RunOf, RunUser
 from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
@@ -231,8 +232,58 @@ def test_a_damaged_file_is_an_error_and_not_damaged_further(filled: SqliteFile) 
 def test_tables_that_somebody_dropped_are_an_error_without_a_traceback(filled: SqliteFile) -> None:
     with filled.connected() as db:
         db.execute("DROP TABLE conversation_chunks")
-    with closing(filled.open()) as sink, pytest.raises(SinkError):
+    assert "conversation_chunks is missing" in refused(filled.path).message
+    with closing(SqliteSink(filled.path, create=False)) as sink, pytest.raises(SinkError):
         sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
+
+
+def rebuilt(file: SqliteFile, table: str, before: str, after: str) -> None:
+    """Makes the table again, with another text in its definition."""
+    with file.connected() as db:
+        (script,) = db.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        assert before in script
+        db.execute(f"DROP TABLE {table}")
+        db.execute(script.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after", "told"),
+    [
+        ("conversation_chunks", "content  ", "body     ", "conversation_chunks has no column content"),
+        ("import_jobs", "counts   ", "numbers  ", "import_jobs has no column counts"),
+        ("conversation_chunks", "conversation_id TEXT", "conversation_id INTEGER", "conversation_id is INTEGER"),
+        ("conversation_chunks", "user_id         TEXT", "user_id NUMERIC", "user_id is NUMERIC"),
+        ("imported_conversations", "message_count   INTEGER", "message_count TEXT", "message_count is TEXT"),
+        ("conversation_chunks", "import_id       TEXT NOT NULL", "import_id TEXT NOT NULL, org TEXT NOT NULL", '"org"'),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_named_before_anything_is_imported(
+    filled: SqliteFile, table: str, before: str, after: str, told: str
+) -> None:
+    rebuilt(filled, table, before, after)
+    assert told in refused(filled.path).message
+    with pytest.raises(SinkError) as caught:
+        SqliteDestination("x", filled.path).migrate()
+    assert told in caught.value.message
+    SqliteSink(filled.path, create=False).close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("content         TEXT", "content VARCHAR(100)"),
+        ("content         TEXT", "content"),
+        ("chunk_index     INTEGER", "chunk_index BIGINT"),
+        ("chunk_index     INTEGER", "chunk_index NUMERIC"),
+        ("import_id       TEXT NOT NULL", "import_id TEXT NOT NULL, org TEXT NOT NULL DEFAULT ''"),
+    ],
+)
+def test_a_table_with_other_types_is_used_when_they_hold_the_same(file: SqliteFile, before: str, after: str) -> None:
+    file.open().close()
+    rebuilt(file, "conversation_chunks", before, after)
+    with closing(file.open()) as sink:
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a", text="007")], []) == [Replaced(2, 0)]
+    assert file.content() == {"u1": {"a": ["v1 007"] * 2}}
 
 
 def test_an_error_never_tells_what_was_to_be_written(filled: SqliteFile) -> None:

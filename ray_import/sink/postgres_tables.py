@@ -1,0 +1,151 @@
+"""Whether tables that exist in a Postgres can be written to: one that an earlier service made, or that was altered."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from ray_import.errors import SinkError
+
+_TEXT = ("text", "character varying")
+_NUMBER = ("integer", "bigint", "smallint", "numeric", "real", "double precision")
+_TIME = ("timestamp with time zone",)
+_COUNT = ("integer", "bigint")
+_USER_IDS_OF_SUPABASE = (*_TEXT, "uuid")
+"""Where a policy compares them with auth.uid()."""
+
+_TYPES: dict[str, dict[str, tuple[str, ...]]] = {
+    "conversation_chunks": {
+        "id": ("uuid", *_TEXT),
+        "user_id": (*_TEXT, "uuid", *_COUNT),
+        "conversation_id": _TEXT,
+        "content": _TEXT,
+        "title": _TEXT,
+        "message_count": _NUMBER,
+        "token_count": _NUMBER,
+        "chunk_tier": _TEXT,
+        "is_recent": ("boolean",),
+        "created_at": (*_TIME, "timestamp without time zone", "date"),
+        "thread": _TEXT,
+        "chunk_index": _NUMBER,
+        "chunk_count": _NUMBER,
+        "node_ids": ("jsonb", "json", *_TEXT),
+        "import_id": _TEXT,
+    },
+    "imported_conversations": {
+        **dict.fromkeys(
+            ("user_id", "conversation_id", "content_hash", "other_hash", "settings_hash", "title", "import_id"), _TEXT
+        ),
+        **dict.fromkeys(("create_time", "update_time", "imported_at"), _TIME),
+        **dict.fromkeys(("node_count", "message_count", "chunk_count"), _COUNT),
+        "seen_in": _TEXT,
+    },
+    "import_jobs": {
+        **dict.fromkeys(("id", "user_id", "source", "status", "error", "holder"), _TEXT),
+        "counts": ("jsonb",),
+        **dict.fromkeys(("started_at", "updated_at", "finished_at"), _TIME),
+        "number": _COUNT,
+    },
+    "import_rejects": {
+        **dict.fromkeys(
+            ("import_id", "user_id", "source_member", "conversation_id", "reason", "raw_hash", "seen_in"), _TEXT
+        ),
+        "position": _COUNT,
+        "raw": ("bytea",),
+        "number": _COUNT,
+    },
+    "import_runs": {
+        **dict.fromkeys(("id", "what", "settings_hash", "status", "holder"), _TEXT),
+        **dict.fromkeys(("started_at", "updated_at"), _TIME),
+        "force": ("boolean",),
+    },
+    "import_run_users": {
+        **dict.fromkeys(("run_id", "user_id", "source", "state", "version", "error"), _TEXT),
+        "attempts": _COUNT,
+        "counts": ("jsonb",),
+        "updated_at": _TIME,
+    },
+}
+"""The types with which the functions of `sql/postgres/` work, by table and column."""
+_ADDED = {
+    "conversation_chunks": set(_TYPES["conversation_chunks"]) - {"id", "user_id", "conversation_id", "content"},
+    "import_rejects": {"seen_in"},
+    "import_runs": {"holder", "force"},
+}
+"""What the migrations add where it is missing, by table; the last of them is of version 7."""
+_ALL_TABLES_SINCE = 4
+_ADDED_BEFORE = {"conversation_chunks": 1, "import_rejects": 7, "import_runs": 5}
+
+_MAKE = "The SQL of ray-import migrate --print makes what is missing."
+
+_FOUND = """
+SELECT c.relname, c.relkind IN ('r', 'p'), a.attname,
+    format_type(CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE a.atttypid END, NULL),
+    a.attgenerated <> '' OR a.attidentity = 'a',
+    a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY c.relname, a.attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    type: str
+    is_generated: bool
+    needs_value: bool
+
+
+def refuse_unusable_tables(connection: psycopg.Connection[Any], version: int) -> None:
+    """Raises SinkError, naming table and columns, where tables of our names cannot be used.
+
+    `version` is the one that the tables have: columns that a later step adds may be missing. Columns of the user's own
+    are no obstacle unless they need a value that ray-import does not have.
+    """
+    tables: dict[str, dict[str, _Column]] = {}
+    for table, is_table, column, *found in connection.execute(_FOUND, (list(_TYPES),)):
+        if not is_table:
+            raise SinkError(f"{table} is not a table in this database.", "Rename it, and run this again.")
+        tables.setdefault(table, {})[column] = _Column(*found)
+    absent = [table for table in _TYPES if table not in tables]
+    if absent and version >= _ALL_TABLES_SINCE:
+        raise SinkError(f"The database has no {_named('table', absent)}.", _MAKE)
+    has_auth = connection.execute("SELECT to_regprocedure('auth.uid()') IS NOT NULL").fetchone() == (True,)
+    for table, columns in tables.items():
+        expected = dict(_TYPES[table])
+        if has_auth and table == "conversation_chunks":
+            expected["user_id"] = _USER_IDS_OF_SUPABASE
+        _refuse_columns(table, expected, columns, version)
+
+
+def _refuse_columns(
+    table: str, expected: Mapping[str, tuple[str, ...]], columns: Mapping[str, _Column], version: int
+) -> None:
+    later = _ADDED[table] if version < _ADDED_BEFORE.get(table, 0) else set()
+    missing = [name for name in expected if name not in columns and name not in later]
+    if missing:
+        what = f"{table} has no {_named('column', missing)}."
+        raise SinkError(what, f"Rename it back, or rename the table. {_MAKE}")
+    if odd := list(_of_other_types(expected, columns)):
+        raise SinkError(f"{table} has columns that ray-import cannot fill: {', '.join(odd)}.", "Alter them.")
+    needing = [f'"{name}"' for name, column in columns.items() if name not in expected and column.needs_value]
+    if needing:
+        raise SinkError(
+            f"{table} has columns that must not be null and have no default: {', '.join(needing)}.",
+            "Give them a default, or allow null in them, and run this again.",
+        )
+
+
+def _of_other_types(expected: Mapping[str, tuple[str, ...]], columns: Mapping[str, _Column]) -> Iterator[str]:
+    for name, types in expected.items():
+        column = columns.get(name)
+        if column is not None and column.is_generated and name != "number":
+            yield f"{name} is generated"
+        elif column is not None and column.type not in types:
+            yield f"{name} is {column.type} instead of {types[0]}"
+
+
+def _named(noun: str, names: Iterable[str]) -> str:
+    shown = list(names)
+    return f"{noun}{'s' if len(shown) > 1 else ''} {', '.join(shown)}"

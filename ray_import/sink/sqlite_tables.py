@@ -1,0 +1,64 @@
+"""Whether the tables in a SQLite file can be written to: somebody may have altered them."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ray_import.errors import SinkError
+from ray_import.sink.migrations import migrations
+
+_REFUSED = {"TEXT": ("INTEGER", "REAL", "NUMERIC"), "INTEGER": ("TEXT",), "BLOB": ()}
+"""By the affinity that a column should have those that would change what is written: the text 007 into the number 7."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    affinity: str
+    needs_value: bool
+
+
+def refuse_unusable_tables(db: sqlite3.Connection, path: Path) -> None:
+    """Raises SinkError, naming table and columns, where a table of ours is missing or cannot be used.
+
+    Columns of the user's own are no obstacle unless they need a value that ray-import does not have.
+    """
+    for table, expected in _expected().items():
+        found = _columns(db, table)
+        if not found:
+            raise SinkError(f"{path} cannot be used: the table {table} is missing.", _NAME_ANOTHER)
+        if missing := [name for name in expected if name not in found]:
+            raise SinkError(f"{path} cannot be used: {table} has no column {', '.join(missing)}.", _RESTORE)
+        if odd := [name for name in expected if found[name].affinity in _REFUSED[expected[name].affinity]]:
+            told = ", ".join(f"{name} is {found[name].affinity} instead of {expected[name].affinity}" for name in odd)
+            raise SinkError(f"{path} cannot be used: in {table} the column {told}.", _RESTORE)
+        if needing := [f'"{name}"' for name in found if name not in expected and found[name].needs_value]:
+            what = f"{path} cannot be used: {table} has columns that must not be null and have no default"
+            raise SinkError(f"{what}: {', '.join(needing)}.", "Give them a default, or allow null in them.")
+
+
+_NAME_ANOTHER = "Restore the file from a copy, or import into a new one with --to sqlite:///PATH."
+_RESTORE = f"Rename or change the columns back. {_NAME_ANOTHER}"
+
+
+@cache
+def _expected() -> dict[str, dict[str, _Column]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        for migration in migrations("sqlite"):
+            db.executescript(migration.sql)
+        tables = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        return {table: _columns(db, table) for (table,) in tables}
+
+
+def _columns(db: sqlite3.Connection, table: str) -> dict[str, _Column]:
+    found = db.execute('SELECT name, type, "notnull" AND dflt_value IS NULL FROM pragma_table_info(?)', (table,))
+    return {name: _Column(_affinity(kind.upper()), bool(needs_value)) for name, kind, needs_value in found}
+
+
+def _affinity(kind: str) -> str:
+    """That of a declared type: https://www.sqlite.org/datatype3.html#determination_of_column_affinity."""
+    rules = {"INT": "INTEGER", "CHAR": "TEXT", "CLOB": "TEXT", "TEXT": "TEXT", "BLOB": "BLOB"}
+    rules |= {"REAL": "REAL", "FLOA": "REAL", "DOUB": "REAL"}
+    found = (affinity for part, affinity in rules.items() if part in kind)
+    return next(found, "NUMERIC") if kind else "BLOB"
