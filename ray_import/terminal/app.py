@@ -95,6 +95,10 @@ def run(
         str | None,
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
+    profile_pending: Annotated[
+        bool,
+        typer.Option("--profile-pending", help="Leave the row of --profile-table at processing, for later steps."),
+    ] = False,
     max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
@@ -107,7 +111,16 @@ def run(
             read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
             flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
             settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read, flow)
-            summary = import_exports(sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table)
+            summary = import_exports(
+                sources,
+                to,
+                user_id,
+                settings,
+                workers,
+                prune=prune,
+                profile_table=profile_table,
+                profile_pending=profile_pending,
+            )
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):
             stderr.print(f"\nLook at it: {command}", soft_wrap=True)

@@ -41,17 +41,21 @@ def import_exports(
     *,
     prune: bool = False,
     profile_table: str | None = None,
+    profile_pending: bool = False,
 ) -> Summary:
     """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
 
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
     checked_user(user_id)
+    if profile_pending and profile_table is None:
+        raise ConfigError("--profile-pending needs --profile-table.", "Name the table, or leave --profile-pending out.")
     destination = checked_destination(to, workers)
     sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=prune)
-        (summary,) = _imports_with_ray([(sources, work)], sink, destination, workers, profile_table)
+        profile = Profile(profile_table, work.of, profile_pending) if profile_table else None
+        (summary,) = _imports_with_ray([(sources, work)], sink, destination, workers, profile)
         return summary
 
 
@@ -105,7 +109,7 @@ def _imports_with_ray(
     sink: Sink,
     destination: Destination,
     workers: int | None,
-    profile_table: str | None = None,
+    profile: Profile | None = None,
 ) -> Generator[Summary]:
     """Runs the imports one after the other on one Ray, up to the first that fails."""
     before_ray(destination)
@@ -140,7 +144,7 @@ def _imports_with_ray(
                     partial(executor, work),
                     reporter,
                     Heartbeat(lambda: destination.open(create=False)),
-                    Profile(profile_table, work.of) if profile_table else None,
+                    profile,
                 )
             if summary.error is not None or number == len(imports):
                 interruption.ignore()
