@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from ray_import.chunks.rows import Import, iso_time
@@ -77,7 +78,7 @@ class Profile:
         self._has_begun = True
         endings = [_ending(ended, status, None if ended == "complete" else ended) for ended, status in _ENDINGS]
         takes = sink.profile_takes(self.table, self.of.user_id, endings)
-        self._allowed = [status for (_, status), is_allowed in zip(_ENDINGS, takes, strict=True) if is_allowed]
+        self._allowed = list(compress((status for _, status in _ENDINGS), takes))
         if profile_status("complete", self._allowed, self.is_pending) is None:
             raise ConfigError(
                 f"The table {self.table} does not allow the import_status complete.",
