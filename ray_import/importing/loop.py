@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import replace
 
 from ray_import.errors import ImporterError, Interrupted, SourceRefused
 from ray_import.importing.batching import batches_of
 from ray_import.importing.executor import Executor
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.pace import Pace, Step
-from ray_import.importing.profile import Profile
+from ray_import.importing.profile import Profile, words_for_partial
 from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
 from ray_import.importing.sources import ConversationSource
@@ -63,7 +64,11 @@ def run_import(
     code = run.code_to_withdraw(error)
     run.withdraw_rejects(code)
     summary = run.summary(destination, workers, error)
-    is_ours = run.end_job(summary.status, None if error is None else _in_a_word(error))
+    try:
+        is_ours = run.end_job(summary.status, None if error is None else _in_a_word(error))
+    except ImporterError as untold:  # the destination is away: nobody knows whether the job's row says `complete`
+        return run.summary(destination, workers, untold)
+    summary = replace(summary, warnings=run.warnings)
     if is_ours:
         # Workers end on their own: one may commit rejects after the first time. What comes after this one as well is
         # no proof for later imports, since the job has failed (see `Sink.takes_none`).
@@ -200,13 +205,21 @@ class _Run:
         """
         try:
             is_ours = self._sink.update_job(self._work.of.id, counts_as_dict(self._counts), status, error)
-            if is_ours and self._profile is not None:
-                self._profile.ends(self._sink, status, error)
         except ImporterError:
             if status != "failed":
                 raise
             return True
+        if is_ours and self._profile is not None:
+            self._profile.ends(self._sink, status, self._lacking() if status == "partial" else error)
         return is_ours
+
+    def _lacking(self) -> str:
+        return words_for_partial(self._counts.rejected, sum(not told.harmless for told in self._source.problems))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was asked for beside the import and could not be done."""
+        return (self._profile.warning,) if self._profile is not None and self._profile.warning else ()
 
     def summary(self, destination: str, workers: int, error: ImporterError | None) -> Summary:
         """How the import ended."""

@@ -11,7 +11,8 @@ from ray_import.sink.port import JobStatus, Pruned
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The end of an import. `seconds` begin when the workers are up; `bytes_read` are of JSON.
+    """The end of an import. `seconds` begin when the workers are up; `bytes_read` are of JSON. `warnings` are sentences
+    about what was asked for beside the import and was not done.
 
     `pruned` is None where nothing was looked for to be pruned: it was not asked for, or the export is not complete.
     """
@@ -28,13 +29,14 @@ class Summary:
     problems: tuple[Problem, ...]
     pruned: Pruned | None = None
     error: ImporterError | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 complete, 1 partial, else the error's own."""
+        """0 complete; 1 partial, or with warnings; else the error's own."""
         if self.error is not None:
             return self.error.exit_code
-        return 0 if self.status == "complete" else 1
+        return 0 if self.status == "complete" and not self.warnings else 1
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -50,6 +52,7 @@ class Summary:
             "workers": self.workers,
             "problems": [asdict(problem) for problem in self.problems],
             "pruned": None if self.pruned is None else asdict(self.pruned),
+            "warnings": list(self.warnings),
             "error": None if self.error is None else str(self.error),
         }
 

@@ -1,7 +1,8 @@
 """The Sink port over a Postgres with ray_import's functions in it (`sql/postgres/`), however it is reached."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -144,14 +145,27 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
         """See `Sink.set_profile`."""
-        try:
+        with _of_profile(table, values):
             self._call("set_profile", p_table=table, p_user_id=user_id, p_values=values)
-        except SinkError as error:
-            if error.retry:
-                raise
-            what = f"The table {table} does not take user_id, {', '.join(values)} and the totals ({error.code})."
-            hint = "--profile-table names a table with user_id and the columns that docs/supabase.md tells."
-            raise ConfigError(what, hint) from None
+
+    def profile_takes(self, table: str, user_id: str, endings: Sequence[dict[str, Any]]) -> list[bool]:
+        """See `Sink.profile_takes`."""
+        with _of_profile(table, {name: None for values in endings for name in values}):
+            takes = self._call("profile_takes", p_table=table, p_user_id=user_id, p_endings=list(endings))
+        return [bool(one) for one in takes]
+
+
+@contextmanager
+def _of_profile(table: str, values: dict[str, Any]) -> Iterator[None]:
+    """What a table refuses is a mistake in --profile-table, unless it may pass."""
+    try:
+        yield
+    except SinkError as error:
+        if error.retry:
+            raise
+        what = f"The table {table} does not take user_id, {', '.join(values)} and the totals ({error.code})."
+        hint = "--profile-table names a table with user_id and the columns that docs/supabase.md tells."
+        raise ConfigError(what, hint) from None
 
 
 def _sampled(reject: Reject, most_bytes: int) -> Reject:

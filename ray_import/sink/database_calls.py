@@ -4,6 +4,7 @@ Every function may be called again: so whatever fails in a way that passes is tr
 whether it was done.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -18,8 +19,15 @@ from ray_import.sink.migrations import LATEST_POSTGRES
 PATIENCE_SECONDS = 240
 """How long a destination that has answered once may be away."""
 OPENING_PATIENCE_SECONDS = 10
+"""How long it is tried to open a destination where nothing answers: the address may be wrong."""
+OUTAGE_PATIENCE_SECONDS = 40
+"""The same where a gateway or PostgREST answers that the database is away: after an outage PostgREST waits up to 32 s
+before it connects again."""
 LONGEST_WAIT_SECONDS = 15
 TRIES_OF_TOO_LARGE = 3
+
+_OUTAGE = re.compile(r"PGRST00\d|[45]\d\d")
+"""Codes of a gateway or PostgREST: a SQLSTATE has five characters."""
 
 T = TypeVar("T")
 Wait = Callable[[RetryCallState], float]
@@ -60,12 +68,13 @@ class DatabaseCalls:
         self.retries = 0
         self._wait = wait or polite_wait
         self._patience_seconds = min(OPENING_PATIENCE_SECONDS, patience_seconds)
+        self._outage_patience_seconds = min(OUTAGE_PATIENCE_SECONDS, patience_seconds)
         try:
             self._refuse_other_version(self._call("version"))
         except BaseException:
             database.close()
             raise
-        self._patience_seconds = patience_seconds
+        self._patience_seconds = self._outage_patience_seconds = patience_seconds
 
     def _refuse_other_version(self, version: int) -> None:
         if version < LATEST_POSTGRES:
@@ -92,14 +101,30 @@ class DatabaseCalls:
             raise busy(error) from None
 
     def _patiently(self, work: Callable[[], T], *, whole: bool) -> T:
-        """Tries again what may pass. What is too much is for halving, unless it is `whole` already."""
+        """Tries again what may pass, until the patience ends: the last try comes then.
+
+        What is too much is for halving, unless it is `whole` already.
+        """
         return Retrying(
             retry=lambda state: _may_pass(state, whole=whole),
-            wait=self._wait,
-            stop=stop_before_delay(self._patience_seconds),
+            wait=self._wait_within_patience,
+            stop=self._is_over,
             before_sleep=self._count_retry,
             reraise=True,
         )(work)
+
+    def _left_seconds(self, state: RetryCallState) -> float:
+        is_outage = _OUTAGE.fullmatch(_code_of(state))
+        patience_seconds = self._outage_patience_seconds if is_outage else self._patience_seconds
+        return patience_seconds - (state.seconds_since_start or 0.0)
+
+    def _wait_within_patience(self, state: RetryCallState) -> float:
+        return min(self._wait(state), max(0.0, self._left_seconds(state)))
+
+    def _is_over(self, state: RetryCallState) -> bool:
+        """Also where the destination asks for a longer pause than is left."""
+        left_seconds = self._left_seconds(state)
+        return left_seconds <= 0 or _asked_seconds(state) > left_seconds
 
     def _count_retry(self, _state: RetryCallState) -> None:
         self.retries += 1
@@ -123,6 +148,16 @@ _random_wait = wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_SECONDS)
 
 def polite_wait(state: RetryCallState) -> float:
     """Longer and longer, by chance, so that workers do not come back all at once; at least as long as was asked for."""
+    return max(_random_wait(state), _asked_seconds(state))
+
+
+def _asked_seconds(state: RetryCallState) -> float:
+    """The pause that the destination asks for, a minute at most."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_seconds if isinstance(error, SinkBusy) else 0.0
-    return max(_random_wait(state), min(asked, PATIENCE_SECONDS / 4))
+    return min(asked, PATIENCE_SECONDS / 4)
+
+
+def _code_of(state: RetryCallState) -> str:
+    error = state.outcome.exception() if state.outcome else None
+    return error.code if isinstance(error, SinkError) else ""

@@ -266,6 +266,10 @@ class Sink(RunLedger, Protocol):
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
         """Sets columns of the row of `user_id` in a table of the service. Raises ConfigError where there are none."""
 
+    def profile_takes(self, table: str, user_id: str, endings: Sequence[dict[str, Any]]) -> list[bool]:
+        """For each of these values whether `set_profile` could set them: a CHECK, a type or a trigger may refuse some.
+        Changes nothing. Raises ConfigError where there is no such table or column."""
+
     def jobs(self, user_id: str | None = None, limit: int | None = None) -> list[Job]:
         """The newest imports, newest first, of one user or of all, at most `limit`; one that says that it runs, but is
         silent, is told as interrupted."""

@@ -255,3 +255,7 @@ class SqliteSink(SqliteJobs, SqliteRuns):
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:  # noqa: ARG002 - the port's
         """See `Sink.set_profile`."""
         raise ConfigError("A SQLite file has no table of profiles.", "--profile-table is for supabase and postgresql.")
+
+    def profile_takes(self, table: str, user_id: str, endings: Sequence[dict[str, Any]]) -> list[bool]:  # noqa: ARG002
+        """See `Sink.profile_takes`."""
+        raise ConfigError("A SQLite file has no table of profiles.", "--profile-table is for supabase and postgresql.")

@@ -1,6 +1,7 @@
 """Supabase through its official client: functions are called over the REST interface, in requests of moderate size."""
 
 import re
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,16 @@ TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 MOST_ROWS, MOST_BYTES = 500, 1024 * 1024
 LEAST_ROWS, LEAST_BYTES = 50, 64 * 1024
 _CODE = re.compile(r"[0-9A-Z]{5}|PGRST[0-9A-Z]{3}")
+_UNKNOWN_ROLE = "22023"
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+_TLS_WITHOUT_TRUST = "The TLS certificate of SUPABASE_URL is not trusted"
+_HINT_OF_TRUST = (
+    "Check SUPABASE_URL; for a certificate authority of your own, set SSL_CERT_FILE to its certificate (PEM)."
+)
+_HINT_OF_TIMEOUT = (
+    "A statement is too slow, or a trigger or function of yours always raises 40001 or 40P01, which PostgREST retries"
+    " without end: docs/supabase.md, Errors."
+)
 GROWTH = 1.25
 """Of the size of a request with each one that goes well, after one that was too much."""
 
@@ -33,6 +44,7 @@ class SupabaseDatabase:
         self._status = 0
         self._is_result = False
         self._retry_after_seconds = 0.0
+        self._no_answer = f"Supabase has not answered in time ({timeout.read or 0:g} s)."
         # HTTP/1.1: over HTTP/2 one GOAWAY ends all that is under way.
         self._http = httpx.Client(http2=False, timeout=timeout, event_hooks={"response": [self._look_at]})
         try:
@@ -88,15 +100,35 @@ class SupabaseDatabase:
         except APIError as error:
             raise self._ours(error) from None
         except httpx.TimeoutException:
-            raise SinkOverloaded("Supabase has not answered in time.", LATER, "timeout") from None
+            raise SinkOverloaded(self._no_answer, _HINT_OF_TIMEOUT, "timeout") from None
         except httpx.HTTPError as error:
-            what = f"Supabase cannot be reached, or the connection was lost ({type(error).__name__})."
-            raise SinkBusy(what, "Is SUPABASE_URL right?") from None
+            raise _not_connected(error) from None
         except UnicodeEncodeError:
             raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
 
     def _ours(self, error: APIError) -> SinkError:
-        """A gateway's error has no code of the database's."""
+        """A gateway's error has no code of the database's. PostgREST sends HTTP 400 with an empty code when its
+        connection to Postgres broke without an SQLSTATE, and 401 with 22023 when the role of the key does not exist.
+        """
         code = error.code or ""
+        if self._status == 400 and error.code == "":
+            what = "PostgREST has lost its connection to the database (HTTP 400 with an empty code)."
+            return SinkBusy(what, LATER, self._retry_after_seconds, "400")
+        if self._status == 401 and code == _UNKNOWN_ROLE:
+            what = f"The role in SUPABASE_SERVICE_KEY does not exist in the project's database ({_UNKNOWN_ROLE})."
+            return SinkError(what, "SUPABASE_SERVICE_KEY is no key of this project: copy its secret key.", "401")
         is_known = isinstance(code, str) and _CODE.fullmatch(code)
         return sink_error(code if is_known else str(self._status), self._retry_after_seconds)
+
+
+def _not_connected(error: httpx.HTTPError) -> SinkError:
+    """A certificate that is not trusted, and a server without TLS, stay as they are: neither is retried."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):  # its words are OpenSSL's own
+            return SinkError(f"{_TLS_WITHOUT_TRUST}: {cause.verify_message.rstrip('.')}.", _HINT_OF_TRUST)
+        if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
+            return SinkError("The server at SUPABASE_URL does not speak TLS.", "Does SUPABASE_URL begin with http://?")
+        cause = cause.__cause__ or cause.__context__
+    what = f"Supabase cannot be reached, or the connection was lost ({type(error).__name__})."
+    return SinkBusy(what, "Is SUPABASE_URL right?")

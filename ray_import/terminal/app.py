@@ -109,6 +109,10 @@ def run(
         str | None,
         typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
     ] = None,
+    profile_pending: Annotated[
+        bool,
+        typer.Option("--profile-pending", help="Leave the row of --profile-table at processing, for later steps."),
+    ] = False,
     max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     nice: o.NiceOption = False,
@@ -123,7 +127,15 @@ def run(
             flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
             settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read, flow)
             summary = import_exports(
-                sources, to, user_id, settings, workers, prune=prune, profile_table=profile_table, nice=nice
+                sources,
+                to,
+                user_id,
+                settings,
+                workers,
+                prune=prune,
+                profile_table=profile_table,
+                profile_pending=profile_pending,
+                nice=nice,
             )
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):

@@ -43,6 +43,7 @@ def import_exports(
     *,
     prune: bool = False,
     profile_table: str | None = None,
+    profile_pending: bool = False,
     nice: bool = False,
 ) -> Summary:
     """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
@@ -50,12 +51,14 @@ def import_exports(
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
     checked_user(user_id)
+    if profile_pending and profile_table is None:
+        raise ConfigError("--profile-pending needs --profile-table.", "Name the table, or leave --profile-pending out.")
     destination = checked_destination(to, workers)
     sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=prune)
-        imports = [(sources, work)]
-        (summary,) = _imports_with_ray(imports, sink, destination, workers, profile_table, nice=nice)
+        profile = Profile(profile_table, work.of, profile_pending) if profile_table else None
+        (summary,) = _imports_with_ray([(sources, work)], sink, destination, workers, profile, nice=nice)
         return summary
 
 
@@ -110,7 +113,7 @@ def _imports_with_ray(
     sink: Sink,
     destination: Destination,
     workers: int | None,
-    profile_table: str | None = None,
+    profile: Profile | None = None,
     *,
     nice: bool = False,
 ) -> Generator[Summary]:
@@ -147,7 +150,7 @@ def _imports_with_ray(
                     partial(executor, work),
                     reporter,
                     Heartbeat(lambda: destination.open(create=False)),
-                    Profile(profile_table, work.of) if profile_table else None,
+                    profile,
                 )
             if summary.error is not None or number == len(imports):
                 interruption.ignore()

@@ -48,6 +48,8 @@ def show_summary(console: Console, summary: Summary, command_seconds: float) -> 
     table.add_row("done in", f"{command_seconds:,.1f} s")
     console.print(table)
     show_problems(console, summary.problems)
+    for warning in summary.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
 def show_inspection(console: Console, found: Inspection) -> None:

@@ -109,6 +109,7 @@ FAULTS = (
     faults.STATEMENT_TIMEOUT,
     faults.TOO_LARGE,
     faults.DEADLOCK,
+    faults.CONNECTION_LOST,
     faults.RESET_BEFORE,
     faults.RESET_AFTER,
     faults.HANG_BEFORE,

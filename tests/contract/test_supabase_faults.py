@@ -33,6 +33,7 @@ PASSES = (
     faults.SCHEMA_LOADING,
     faults.POOL_EXHAUSTED,
     faults.DEADLOCK,
+    faults.CONNECTION_LOST,
     faults.STATEMENT_TIMEOUT,
     faults.TOO_LARGE,
     faults.RESET_BEFORE,
@@ -185,6 +186,7 @@ def test_one_conversation_that_is_too_large_alone_is_refused_and_the_others_are_
         (faults.rate_limited(0), "429"),
         (faults.BAD_GATEWAY, "502"),
         (faults.SCHEMA_LOADING, "PGRST002"),
+        (faults.CONNECTION_LOST, "lost its connection to the database"),
         (faults.POOL_EXHAUSTED, "PGRST003"),
         (faults.STATEMENT_TIMEOUT, "57014"),
         (faults.RESET_BEFORE, "connection was lost"),
@@ -249,14 +251,22 @@ def test_a_reject_that_is_too_large_is_kept_by_its_ends(
 
 
 def test_nobody_waits_longer_than_the_patience_lasts(migrated_supabase: Gateway) -> None:
-    """A wait that would go beyond it is not begun."""
+    """A wait that is asked for and would go beyond it is not begun."""
     waits = []
 
     def wait(state: RetryCallState) -> float:
         waits.append(state.attempt_number)
-        return 1000.0
+        return polite_wait(state)
 
-    migrated_supabase.faults.add(faults.BAD_GATEWAY)
+    migrated_supabase.faults.add(faults.rate_limited(1000))
     with pytest.raises(SinkBusy):
         DatabaseSink(opened(migrated_supabase).database, wait=wait)
     assert waits == [1]
+    assert migrated_supabase.served.count() == 1
+
+
+def test_database_calls_try_once_more_when_the_patience_ends(migrated_supabase: Gateway) -> None:
+    migrated_supabase.faults.add(faults.BAD_GATEWAY)
+    with pytest.raises(SinkBusy):
+        DatabaseSink(opened(migrated_supabase).database, wait=lambda _: 1000.0, patience_seconds=0.5)
+    assert migrated_supabase.served.count() == 2

@@ -52,9 +52,10 @@ class Answer:
 class Refused(Exception):
     """Ends a request with an answer, and rolls back what it did."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, sqlstate: str | None = None) -> None:
         super().__init__(answer.status)
         self.answer = answer
+        self.sqlstate = sqlstate
 
 
 def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Answer:

@@ -14,6 +14,10 @@ STATUS_OF_CLASS = {
 }  # fmt: skip
 
 
+RETRIED_WITHOUT_END = ("40001", "40P01")
+"""PostgREST repeats the transaction by itself for these (its issue 3673)."""
+
+
 def status_of(code: str, role: str) -> int:
     """The HTTP status of an SQLSTATE; PT409 in a function's RAISE is 409."""
     if code == "42501":
@@ -26,7 +30,7 @@ def status_of(code: str, role: str) -> int:
 def database_error(error: psycopg.Error, role: str) -> Answer:
     """The answer to a request in which Postgres failed."""
     code = error.sqlstate
-    if code is None:
-        return rest_error(503, "PGRST001", "Database client error. Retrying the connection.", str(error))
+    if code is None:  # the connection broke without a word of Postgres
+        return rest_error(400, "", "")
     told = error.diag
     return rest_error(status_of(code, role), code, told.message_primary or "", told.message_detail, told.message_hint)

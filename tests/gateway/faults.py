@@ -83,6 +83,8 @@ POOL_EXHAUSTED = Fault(
 STATEMENT_TIMEOUT = Fault(
     "statement_timeout", answer=rest_error(500, "57014", "canceling statement due to statement timeout")
 )
+CONNECTION_LOST = Fault("connection_lost", answer=rest_error(400, "", ""))
+"""PostgREST 14, when its connection to Postgres breaks without an SQLSTATE."""
 DEADLOCK = Fault("deadlock", answer=rest_error(500, "40P01", "deadlock detected"))
 RESET_BEFORE = Fault("reset_before", reset="before")
 RESET_AFTER = Fault("reset_after", reset="after")

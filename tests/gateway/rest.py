@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tests.gateway.calls import Answer, Call, Refused, rest_error
+from tests.gateway.database_errors import RETRIED_WITHOUT_END
 from tests.gateway.keys import Project, rest_caller
 from tests.gateway.pool import Pool
 from tests.gateway.preferences import check_schema
@@ -11,6 +12,7 @@ from tests.gateway.rpc import call_function
 from tests.gateway.writes import delete, insert, update
 
 PREFIX = "/rest/v1/"
+RETRY_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,18 @@ class Rest:
     max_rows: int
 
     def answer(self, call: Call) -> Answer:
-        """The answer to a request under /rest/v1/; raises Refused with that to one that fails."""
+        """The answer to a request under /rest/v1/; raises Refused with that to one that fails.
+
+        A transaction that fails with 40001 or 40P01 is repeated until it does not, or until the stand-in is closed.
+        """
+        while True:
+            try:
+                return self._answer(call)
+            except Refused as refused:
+                if refused.sqlstate not in RETRIED_WITHOUT_END or self.pool.closing.wait(RETRY_SECONDS):
+                    raise
+
+    def _answer(self, call: Call) -> Answer:
         caller = rest_caller(self.project, call.headers)
         check_schema(call)
         name = call.path.removeprefix(PREFIX)

@@ -7,6 +7,7 @@ import psycopg
 from psycopg import sql
 
 from tests.gateway.calls import JSON, Answer, Call, Refused, rest_error
+from tests.gateway.database_errors import database_error
 from tests.gateway.json_bodies import json_body
 from tests.gateway.keys import Caller
 from tests.gateway.pool import Connection, Pool
@@ -59,7 +60,7 @@ def call_function(pool: Pool, caller: Caller, call: Call, name: str) -> Answer:
         with pool.connection() as db:
             function = _find(db, name, body)
     except psycopg.Error as error:
-        raise Refused(rest_error(503, "PGRST002", "Could not query the database for the schema cache.")) from error
+        raise Refused(database_error(error, caller.role), error.sqlstate) from None
     hoisted = {key: value for key, value in settings_of(function.config).items() if key in HOISTED}
     with transaction(pool, caller, call, read_only=not function.volatile, settings=hoisted) as db:
         given = [key for key in function.names if isinstance(body, dict) and key in body]

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import uvicorn
 
 from tests.gateway.app import App
@@ -37,6 +38,7 @@ class Gateway:
     faults: Faults
     served: Served
     objects: Objects
+    pool: Pool
 
     @property
     def url(self) -> str:
@@ -65,20 +67,28 @@ class Gateway:
 
 @contextmanager
 def gateway(
-    dsn: str, *, pool_size: int = 10, pool_wait_seconds: float = 10.0, max_rows: int = 1000, s3: bool = False
+    dsn: str,
+    *,
+    pool_size: int = 10,
+    pool_wait_seconds: float = 10.0,
+    max_rows: int = 1000,
+    s3: bool = False,
+    project: Project | None = None,
 ) -> Iterator[Gateway]:
     """Serves a database, by an address for the user `authenticator`, and a folder of objects of its own.
 
-    `s3` makes ranges behave as where Storage lies on S3, as hosted: what cannot be satisfied is an HTTP 400.
+    With `project` it is that one again, at the same address, after its stand-in was closed. `s3` makes ranges behave as
+    where Storage lies on S3, as hosted: what cannot be satisfied is an HTTP 400.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="objects")))
-        listener = stack.enter_context(_listener())
-        project = _project(listener)
+        port = httpx.URL(project.url).port if project else None
+        listener = stack.enter_context(_listener(port or 0))
+        project = project or _project(listener)
         pool = Pool(dsn, pool_size, pool_wait_seconds)
         stack.callback(pool.close)
         workers = stack.enter_context(ThreadPoolExecutor(THREADS, "gateway"))
-        made = Gateway(project, Faults(), Served(), Objects(folder))
+        made = Gateway(project, Faults(), Served(), Objects(folder), pool)
         parts = {
             PREFIX: Rest(project, pool, max_rows).answer,
             STORAGE_PREFIX: Storage(project, made.objects, s3).answer,
@@ -88,10 +98,10 @@ def gateway(
         yield made
 
 
-def _listener() -> socket.socket:
+def _listener(port: int) -> socket.socket:
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # said, or asyncio leaves Nagle's algorithm on: 40 ms an answer
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(("127.0.0.1", port))
     listener.listen(256)
     return listener
 

@@ -119,8 +119,7 @@ def test_a_function_that_fails_has_written_nothing(project: Gateway, filled: Dat
         ("slow", {"seconds": 5}, 500, "57014"),
         ("read_hidden", {}, 403, "42501"),
         ("writes_though_stable", {}, 405, "25006"),
-        ("fail", {"code": "40001"}, 500, "40001"),
-        ("fail", {"code": "40P01"}, 500, "40P01"),
+        ("fail", {"code": "40002"}, 500, "40002"),
         ("fail", {"code": "53300"}, 503, "53300"),
         ("fail", {"code": "57P01"}, 503, "57P01"),
         ("fail", {"code": "P0001"}, 400, "P0001"),
@@ -198,3 +197,38 @@ def test_a_connection_that_was_ended_is_replaced(project: Gateway, filled: Datab
         db.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'authenticator'")
     assert called(http, "add", a=1).status_code == 503
     assert called(http, "add", a=1).json() == 11
+
+
+def test_a_connection_that_breaks_without_a_code_is_http_400_with_an_empty_code(
+    project: Gateway, http: httpx.Client
+) -> None:
+    assert called(http, "add", a=1).json() == 11
+    project.pool.break_connections()
+    answer = called(http, "add", a=1)
+    assert answer.status_code == 400
+    assert answer.text == '{"code":"","details":null,"hint":null,"message":""}'
+    assert answer.headers["proxy-status"] == "PostgREST; error="
+    assert called(http, "add", a=1).json() == 11
+
+
+def test_a_database_that_is_away_is_looked_for_again_only_after_a_while(filled: Database) -> None:
+    nowhere = filled.beside("nowhere").dsn_as("authenticator")
+    with gateway(nowhere) as g, plain(g.project, g.service_key) as client:
+        first = called(client, "add", a=1)
+        assert (first.status_code, first.json()["code"]) == (503, "PGRST000")
+        second = called(client, "add", a=1)
+        assert (second.status_code, second.headers["content-type"]) == (502, "text/html")
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01"])
+def test_a_transaction_that_may_pass_is_repeated_without_end(project: Gateway, http: httpx.Client, code: str) -> None:
+    with plain(project.project, project.service_key, timeout=0.3) as impatient, pytest.raises(httpx.ReadTimeout):
+        called(impatient, "fail", code=code)
+    assert called(http, "add", a=1).json() == 11
+
+
+def test_a_key_of_a_role_that_is_not_there_is_401_with_22023(project: Gateway) -> None:
+    key = project.project.signed({"role": "nobody", "iss": "supabase", "exp": 4_000_000_000})
+    with plain(project.project, key) as client:
+        answer = called(client, "add", a=1)
+    assert (answer.status_code, answer.json()["code"]) == (401, "22023")

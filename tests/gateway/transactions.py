@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from tests.gateway.calls import Call, Refused
+from tests.gateway.calls import Call, Refused, rest_error
 from tests.gateway.database_errors import database_error
 from tests.gateway.keys import Caller
 from tests.gateway.pool import Connection, Pool
@@ -24,6 +24,7 @@ def transaction(
         with pool.connection() as db:
             db.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED READ {'ONLY' if read_only else 'WRITE'}")
             try:
+                _check_role(db, caller)
                 _set_up(db, caller, call, settings or {})
                 yield db
             except BaseException:
@@ -32,7 +33,15 @@ def transaction(
                 raise
             db.execute("COMMIT")
     except psycopg.Error as error:
-        raise Refused(database_error(error, caller.role)) from None
+        raise Refused(database_error(error, caller.role), error.sqlstate) from None
+
+
+def _check_role(db: Connection, caller: Caller) -> None:
+    """Raises Refused (401) where the role of a token does not exist."""
+    try:
+        db.execute("SELECT set_config('role', %s, true)", [caller.role])
+    except psycopg.errors.InvalidParameterValue as error:
+        raise Refused(rest_error(401, "22023", error.diag.message_primary or "")) from None
 
 
 def _set_up(db: Connection, caller: Caller, call: Call, settings: Mapping[str, str]) -> None:

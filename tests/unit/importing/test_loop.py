@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.errors import Interrupted, NotAnExport, SinkError
+from ray_import.errors import Interrupted, NotAnExport, SinkBusy, SinkError
 from ray_import.importing.executor import Executor, InlineExecutor
 from ray_import.importing.loop import REJECTS_TOLD, run_import
 from ray_import.importing.sources import Sources, open_sources
@@ -25,7 +25,7 @@ from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.records import Chunk, Conversation, Reject
 from ray_import.settings import ChunkSettings, ImportSettings, ReadLimits
-from ray_import.sink.port import Replaced
+from ray_import.sink.port import JobStatus, Replaced
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.source.export import Export, Member
 from tests.unit.importing.runs import (
@@ -201,6 +201,28 @@ class RefusingSink(SqliteSink):
         ):
             raise SinkError("The disk is full.", "Make room.")
         return super().write(of, settings_hash, conversations, rejects)
+
+
+class AwayAtTheEnd(SqliteSink):
+    """Does not take how the import ended."""
+
+    def update_job(
+        self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
+    ) -> bool:
+        if status != "running":
+            raise SinkBusy("The database says 57P01: it shuts down, or starts.", "Run it again.")
+        return super().update_job(import_id, counts, status, error)
+
+
+def test_run_import_gives_a_summary_when_the_destination_is_away_at_the_end(tmp_path: Path, database: Database) -> None:
+    path = export(tmp_path, talk("a"))
+    work = Work(Import("i", "u1", 0.0), ONE_BATCH)
+    with closing(AwayAtTheEnd(database.path)) as sink:
+        summary = run_import(
+            open_sources([path], work.settings.read), work, sink, "x", lambda: InlineExecutor(work, sink), Recorded()
+        )
+    assert isinstance(summary.error, SinkBusy)
+    assert (summary.status, summary.exit_code, summary.counts.imported) == ("failed", 3, 1)
 
 
 def test_where_the_destination_refuses_the_import_has_failed_and_what_was_in_stays(

@@ -50,7 +50,7 @@ returns void language sql set search_path = '' as $$
     where holder = p_holder and status = 'running';
 $$;
 
-insert into public.ray_import_migrations (version) values (8) on conflict do nothing;
+insert into public.ray_import_migrations (version) values (10) on conflict do nothing;
 commit;
 
 notify pgrst, 'reload schema';
