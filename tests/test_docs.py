@@ -247,5 +247,5 @@ def test_why_files_are_passed_over_and_what_becomes_of_users_is_in_the_document(
     assert listing.REQUESTS_AT_A_TIME == 8
     assert f"Eight requests are in flight, of pages of up to {listing.PAGE_ENTRIES:,} entries" in told
     assert (plan.CPU_SECONDS_PER_MB, plan.UNPACKED_RATIO, plan.SECONDS_PER_USER) == (0.02, 4, 0.03)
-    assert f"{plan.CPU_SECONDS_PER_MB:g} s of a CPU for a MB of JSON" in told
-    assert f"and {plan.SECONDS_PER_USER:g} s a user" in told
+    assert f"{plan.CPU_SECONDS_PER_MB:g} CPU seconds per MB of JSON" in told
+    assert f"and {plan.SECONDS_PER_USER:g} s per user" in told

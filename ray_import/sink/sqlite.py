@@ -79,7 +79,7 @@ class SqliteSink(SqliteJobs, SqliteRuns):
                 self._delete_rejects(of, [rows.content_hash for rows in conversations])
         except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError) as error:
             code = getattr(error, "sqlite_errorname", type(error).__name__)
-            raise RowsRefused(f"SQLite refuses a row ({code}).", code=code) from None
+            raise RowsRefused(f"SQLite rejected a row ({code}).", code=code) from None
         return replaced
 
     def keep_rejects(
@@ -239,4 +239,6 @@ class SqliteSink(SqliteJobs, SqliteRuns):
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:  # noqa: ARG002 - the port's
         """See `Sink.set_profile`."""
-        raise ConfigError("A SQLite file has no table of profiles.", "--profile-table is for supabase and postgresql.")
+        raise ConfigError(
+            "--profile-table is not available for SQLite.", "Use it with --to supabase or --to postgresql://…."
+        )
