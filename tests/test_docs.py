@@ -201,8 +201,8 @@ def test_what_a_table_says_of_a_code_becomes_of_it(code: str, outcome: str) -> N
         ("supabase", f"for {database_calls.PATIENCE_SECONDS} s at each later step"),
         ("supabase", f"up to {database.MOST_REJECT_BYTES // 2**20} MB; of larger ones the first and last "
                      f"{database.REJECT_SAMPLE_BYTES // 2**10} KB"),
-        ("supabase", f"a sign of life every {BEAT_EVERY_SECONDS:.0f} s"),
-        ("supabase", f"taken over after {LEASE_SECONDS} s without a sign"),
+        ("supabase", f"a heartbeat every {BEAT_EVERY_SECONDS:.0f} s"),
+        ("supabase", f"taken over after {LEASE_SECONDS} s without a heartbeat"),
         ("supabase", f"up to date, every {JOB_ROW_EVERY_SECONDS:.0f} s"),
         ("postgres", f"up to {postgres.MOST_ROWS:,} rows or {postgres.MOST_BYTES // 2**20} MB"),
         ("postgres", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the destination is opened and for "
