@@ -52,9 +52,9 @@ def supabase_access() -> SupabaseAccess:
     url, key = found.supabase_url.strip().rstrip("/"), SecretStr(found.supabase_service_key.get_secret_value().strip())
     missing = [name for name, value in (("SUPABASE_URL", url), ("SUPABASE_SERVICE_KEY", key)) if not value]
     if missing:
-        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        them = "it" if len(missing) == 1 else "them"
         raise ConfigError(
-            f"{' and '.join(missing)} {are} not set.",
+            f"{missing[0]} is not set." if len(missing) == 1 else f"{' and '.join(missing)} are not set.",
             f"Set {them} in the environment or in a file .env; the project's settings show both under API keys.",
         )
     if not _is_project(url):

@@ -282,3 +282,26 @@ def test_error_is_a_line_of_what_happened_and_one_of_what_to_do() -> None:
 
 def test_error_ends_with_a_full_stop() -> None:
     assert [(where, text) for where, texts in errors() for text in texts if text and text[-1] not in ".?…"] == []
+
+
+def quoted_messages() -> list[Text]:
+    """The messages that the tables of errors in the docs quote, in the first cell of a row."""
+    found = []
+    for page in PAGES:
+        rows = False
+        for number, line in enumerate(page.read_text().splitlines(), start=1):
+            rows = line.startswith(("| message |", "| error |")) or (rows and line.startswith("|"))
+            if rows:
+                first = line.strip("|").split("|")[0]
+                found += [Text(f"{page.name}:{number}", quote) for quote in re.findall(r"`([^`]+ [^`]+)`", first)]
+    return found
+
+
+def test_tables_of_errors_quote_messages_that_are_there() -> None:
+    """What is filled in is `…` in the table, and so is what is left out."""
+    of_sql = [path.read_text() for path in sorted((ROOT / "ray_import" / "sql").rglob("*.sql"))]
+    known = "\n".join([*(text.text for text in messages()), *of_sql])
+    quotes = quoted_messages()
+    assert len(quotes) > 20
+    parts = [(quote.where, part.strip(" :.;")) for quote in quotes for part in re.split("…", quote.text)]
+    assert [(where, part) for where, part in parts if " " in part and part not in known] == []
