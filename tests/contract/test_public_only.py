@@ -109,7 +109,7 @@ def test_client_takes_the_next_public_address_when_the_first_takes_no_connection
 
 
 def test_client_can_be_tried_again_when_no_address_takes_the_connection() -> None:
-    with pytest.raises(SourceUnavailable, match="no connection"):
+    with pytest.raises(SourceUnavailable, match="the server cannot be reached"):
         fetched(FILES, Internet({"files.example": [[NOWHERE, THERE]]}, {}))
 
 
