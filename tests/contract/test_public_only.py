@@ -137,7 +137,7 @@ LEADS_IN = [
     ("https://localhost./", "is not a public address"),
     ("https://169.254.169.254/latest/meta-data", "169.254.169.254 is not a public address"),
     ("//169.254.169.254/latest", "169.254.169.254 is not a public address"),
-    ("https://other.example:8443/export.json", "redirected to other.example, and that is port 8443"),
+    ("https://other.example:8443/export.json", "redirected to other.example, which uses port 8443"),
     ("http://other.example/export.json", "redirected to an address that is not followed"),
     ("https://user:xyzzy@other.example/export.json", "redirected to an address that is not followed"),
     ("file:///etc/passwd", "redirected to an address that is not followed"),
