@@ -4,7 +4,7 @@
         python reimport_all.py --users /data/users.jsonl --to postgres
 
 With `--from supabase://BUCKET/FOLDER` the users come from a bucket, by the keys of the machine that the job runs on.
-Submitted again after whatever ended it, it goes on where it was. Name files by absolute paths: the job runs in a copy
+A job that is submitted again resumes where the last one stopped. Name files by absolute paths: the job runs in a copy
 of the working directory.
 """
 

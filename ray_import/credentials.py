@@ -41,9 +41,9 @@ def environment() -> Environment:
         return Environment()
     except ValidationError as error:
         names = ", ".join(str(place).upper() for one in error.errors() for place in one["loc"])
-        raise ConfigError(f"{names} is not set to what it can be.", "Minutes are a number above 0.") from None
+        raise ConfigError(f"The value of {names} is not valid.", "Set it to a number of minutes above 0.") from None
     except (OSError, ValueError):
-        raise ConfigError("The file .env cannot be read.", "It holds lines of the form NAME=value, in UTF-8.") from None
+        raise ConfigError("The file .env cannot be read.", "Write lines of the form NAME=value in UTF-8.") from None
 
 
 def supabase_access() -> SupabaseAccess:
@@ -52,15 +52,15 @@ def supabase_access() -> SupabaseAccess:
     url, key = found.supabase_url.strip().rstrip("/"), SecretStr(found.supabase_service_key.get_secret_value().strip())
     missing = [name for name, value in (("SUPABASE_URL", url), ("SUPABASE_SERVICE_KEY", key)) if not value]
     if missing:
-        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        them = "it" if len(missing) == 1 else "them"
         raise ConfigError(
-            f"{' and '.join(missing)} {are} not set.",
-            f"Set {them} in the environment or in a file .env: the project's settings show both, under API keys.",
+            f"{missing[0]} is not set." if len(missing) == 1 else f"{' and '.join(missing)} are not set.",
+            f"Set {them} in the environment or in a file .env; the project's settings show both under API keys.",
         )
     if not _is_project(url):
-        raise ConfigError("SUPABASE_URL is not the address of a project.", "It looks like https://abc.supabase.co.")
+        raise ConfigError("SUPABASE_URL is not the address of a project.", "Use the form https://abc.supabase.co.")
     if not key.get_secret_value().isascii() or not key.get_secret_value().isprintable():
-        raise ConfigError("SUPABASE_SERVICE_KEY has characters that no key has.", "Copy it once more.")
+        raise ConfigError("SUPABASE_SERVICE_KEY contains invalid characters.", "Copy the key again.")
     return SupabaseAccess(url, key)
 
 

@@ -29,9 +29,7 @@ def lacks(problems: Iterable[Problem]) -> bool:
 
 def trailing_data(where: str) -> Problem:
     """What is told of a gzip behind whose end something stands. What the gzip held is whole: its checksum is right."""
-    return Problem(
-        "trailing_data", where, "something that is no gzip follows the gzip's end; it is ignored", harmless=True
-    )
+    return Problem("trailing_data", where, "extra data after the end of the gzip was ignored", harmless=True)
 
 
 def reject_problem(member: str, position: int, reason: str) -> Problem:

@@ -27,10 +27,10 @@ class ChunkSettings:
 
     def __post_init__(self) -> None:
         if self.target_tokens < MIN_CHUNK_TOKENS:
-            raise ConfigError(f"A chunk of {self.target_tokens} tokens is too small: {MIN_CHUNK_TOKENS} at least.")
+            raise ConfigError(f"--chunk-tokens {self.target_tokens} is too small: the minimum is {MIN_CHUNK_TOKENS}.")
         if not 0 <= self.overlap_tokens <= self.target_tokens // 2:
             raise ConfigError(
-                f"An overlap of {self.overlap_tokens} tokens does not fit chunks of {self.target_tokens}: "
+                f"--overlap-tokens {self.overlap_tokens} is out of range for chunks of {self.target_tokens} tokens: "
                 f"0 to {self.target_tokens // 2} (half a chunk)."
             )
 
@@ -52,13 +52,11 @@ class SourcePace:
 
     def __post_init__(self) -> None:
         if self.slow_bytes_per_second < 0:
-            raise ConfigError(f"--slow-bytes-per-second {self.slow_bytes_per_second} cannot be: 0 at least.")
+            raise ConfigError(f"--slow-bytes-per-second {self.slow_bytes_per_second} is too small: the minimum is 0.")
         if not self.slow_after_seconds > 0:
-            raise ConfigError(f"--slow-after-seconds {self.slow_after_seconds:g} cannot be: it has to be more than 0.")
+            raise ConfigError(f"--slow-after-seconds {self.slow_after_seconds:g} is not valid: it must be above 0.")
         if not self.deadline_seconds > 0:
-            raise ConfigError(
-                f"--source-deadline-seconds {self.deadline_seconds:g} cannot be: it has to be more than 0."
-            )
+            raise ConfigError(f"--source-deadline-seconds {self.deadline_seconds:g} is not valid: it must be above 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +101,9 @@ class ReadLimits:
 
     def __post_init__(self) -> None:
         if self.max_conversation_bytes < 1:
-            raise ConfigError(f"--max-conversation-bytes {self.max_conversation_bytes} cannot be: 1 at least.")
+            raise ConfigError(f"--max-conversation-bytes {self.max_conversation_bytes} is too small: the minimum is 1.")
         if self.max_download_bytes < 1:
-            raise ConfigError(f"--max-download-bytes {self.max_download_bytes} cannot be: 1 at least.")
+            raise ConfigError(f"--max-download-bytes {self.max_download_bytes} is too small: the minimum is 1.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +125,9 @@ class FlowLimits:
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_bytes <= 32 * 1024 * 1024:
-            raise ConfigError(f"A batch of {self.batch_bytes} bytes cannot be: 1 to 33554432 (32 MiB).")
+            raise ConfigError(f"--batch-bytes {self.batch_bytes} is out of range: 1 to 33554432 (32 MiB).")
         if self.max_batch_seconds < 1:
-            raise ConfigError(f"--max-batch-seconds {self.max_batch_seconds} cannot be: 1 at least.")
+            raise ConfigError(f"--max-batch-seconds {self.max_batch_seconds} is too small: the minimum is 1.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,8 +202,8 @@ def test_what_a_table_says_of_a_code_becomes_of_it(code: str, outcome: str) -> N
         ("supabase", f"for {database_calls.PATIENCE_SECONDS} s at each later step"),
         ("supabase", f"up to {database.MOST_REJECT_BYTES // 2**20} MB; of larger ones the first and last "
                      f"{database.REJECT_SAMPLE_BYTES // 2**10} KB"),
-        ("supabase", f"a sign of life every {BEAT_EVERY_SECONDS:.0f} s"),
-        ("supabase", f"taken over after {LEASE_SECONDS} s without a sign"),
+        ("supabase", f"a heartbeat every {BEAT_EVERY_SECONDS:.0f} s"),
+        ("supabase", f"taken over after {LEASE_SECONDS} s without a heartbeat"),
         ("supabase", f"up to date, every {JOB_ROW_EVERY_SECONDS:.0f} s"),
         ("postgres", f"up to {postgres.MOST_ROWS:,} rows or {postgres.MOST_BYTES // 2**20} MB"),
         ("postgres", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the destination is opened and for "
@@ -248,5 +248,5 @@ def test_why_files_are_passed_over_and_what_becomes_of_users_is_in_the_document(
     assert listing.REQUESTS_AT_A_TIME == 8
     assert f"Eight requests are in flight, of pages of up to {listing.PAGE_ENTRIES:,} entries" in told
     assert (plan.CPU_SECONDS_PER_MB, plan.UNPACKED_RATIO, plan.SECONDS_PER_USER) == (0.02, 4, 0.03)
-    assert f"{plan.CPU_SECONDS_PER_MB:g} s of a CPU for a MB of JSON" in told
-    assert f"and {plan.SECONDS_PER_USER:g} s a user" in told
+    assert f"{plan.CPU_SECONDS_PER_MB:g} CPU seconds per MB of JSON" in told
+    assert f"and {plan.SECONDS_PER_USER:g} s per user" in told

@@ -53,7 +53,7 @@ def post(url: str, message: Mapping[str, object], within_seconds: float = ANSWER
     thread.join(within_seconds)
     wrong = outcome[0] if outcome else f"no answer in {within_seconds:g} s"
     if wrong:
-        sys.stderr.write(f"ALERT_WEBHOOK could not be told ({wrong}).\n")
+        sys.stderr.write(f"The alert could not be sent to ALERT_WEBHOOK ({wrong}).\n")
 
 
 def _posted(url: str, message: Mapping[str, object], within_seconds: float) -> str:

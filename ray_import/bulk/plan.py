@@ -19,8 +19,8 @@ UNPACKED_RATIO = 4
 SECONDS_PER_USER = 0.03
 """For a reader that looks at the export, and the rows of the import, about."""
 BASED_ON = (
-    f"{CPU_SECONDS_PER_MB:g} s of a CPU for a MB of JSON, {UNPACKED_RATIO} times as much for a packed one,"
-    f" and {SECONDS_PER_USER:g} s a user"
+    f"{CPU_SECONDS_PER_MB:g} CPU seconds per MB of JSON, {UNPACKED_RATIO} times as much per MB of a compressed export,"
+    f" and {SECONDS_PER_USER:g} s per user"
 )
 
 PlannedState = Literal["read", "unchanged", "done", "missing", "not_allowed"]

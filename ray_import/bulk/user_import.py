@@ -200,8 +200,8 @@ class UserImport:
         problems = [] if self._end is None else [one for one in self._end.problems if not one.harmless]
         if not problems:
             left = self.counts.notes["rejects_not_kept"]
-            most = f"{REJECTS_KEPT.count} or {REJECTS_KEPT.bytes // 1_000_000} MB of an export"
-            return f"{left:,} rejects are counted, but not kept: more than {most}." if left else None
+            most = f"{REJECTS_KEPT.count} rejects or {REJECTS_KEPT.bytes // 1_000_000} MB per export"
+            return f"{left:,} rejects are counted but not stored: the limit is {most}." if left else None
         first, *others = problems
         more = f", and {len(others):,} more" if others else ""
         return in_short(f"{first.kind}: {first.where}: {first.detail}{more}")

@@ -18,8 +18,8 @@ from ray_import.source.version import changed_at, version_and_size
 MOST_ID_CHARACTERS = 255
 """Postgres has no room in an index for much longer ones."""
 
-_JSON_HINT = 'A line is {"user_id": "…", "source": "…"}.'
-_CSV_HINT = "The first line is user_id,source: with commas, and perhaps updated_at."
+_JSON_HINT = 'Write each line as {"user_id": "…", "source": "…"}.'
+_CSV_HINT = "The first line has to name the columns: user_id,source and optionally updated_at."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,13 @@ def read_manifest(path: Path) -> list[UserSource]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(f"There is no file {path}.", "--users names a file of JSON lines, or a .csv.") from None
+        raise ConfigError(
+            f"There is no file {path}.", "Give a JSON Lines (.jsonl) or .csv file with --users."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(
-            f"{path} cannot be read: {why}.", "--users names a file of JSON lines, or a .csv, in UTF-8."
+            f"{path} cannot be read: {why}.", "Give a JSON Lines (.jsonl) or .csv file in UTF-8 with --users."
         ) from None
     records, hint = (_csv(text, path), _CSV_HINT) if path.suffix.lower() == ".csv" else (_json_lines(text), _JSON_HINT)
     return unique([_user(record, f"{path}, line {line}", hint) for line, record in records])
@@ -88,13 +90,13 @@ def read_manifest(path: Path) -> list[UserSource]:
 def what_is_wrong_with_id(user_id: object) -> str | None:
     """None where a user can be called so."""
     if user_id is None or (isinstance(user_id, str) and not user_id.strip(" ")):
-        return "there is no user_id"
+        return "user_id is missing"
     if not isinstance(user_id, str):
-        return "the user_id is no text"
+        return "user_id is not a string"
     if not user_id.isprintable():
-        return "the user_id has characters that cannot be printed"
+        return "user_id contains non-printable characters"
     if len(user_id) > MOST_ID_CHARACTERS:
-        return f"the user_id is longer than {MOST_ID_CHARACTERS} characters"
+        return f"user_id is longer than {MOST_ID_CHARACTERS} characters"
     return None
 
 
@@ -107,7 +109,10 @@ def unique(users: Sequence[UserSource]) -> list[UserSource]:
     for user in users:
         other = found.setdefault(user.user_id, user)
         if other.source != user.source:
-            raise ConfigError(f"The user {user.user_id} has two sources.", "Name one, or import the other by itself.")
+            raise ConfigError(
+                f"The user {user.user_id} is listed with two sources.",
+                "Keep one of them, and import the other one separately.",
+            )
         found[user.user_id] = replace(user, updated_at=_later(other.updated_at, user.updated_at))
     return list(found.values())
 
@@ -121,7 +126,8 @@ def only_those(users: Sequence[UserSource], only: Collection[str]) -> Sequence[U
     missing = set(only) - {user.user_id for user in users}
     if missing:
         raise ConfigError(
-            f"There is no user '{min(missing)}' among the {len(users):,}.", "--only takes an id as it stands there."
+            f"--only: the user '{min(missing)}' is not among the {len(users):,} listed users.",
+            "Give the id exactly as the list spells it.",
         )
     return [user for user in users if user.user_id in only] if only else users
 
@@ -152,7 +158,7 @@ def _csv(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     try:
         for name in ("user_id", "source"):
             if reader.fieldnames and name not in reader.fieldnames:
-                raise ConfigError(f"{path}, line 1: there is no column {name}.", _CSV_HINT)
+                raise ConfigError(f"{path}, line 1: the column {name} is missing.", _CSV_HINT)
         for record in reader:
             yield reader.line_num, record
     except csv.Error:
@@ -170,13 +176,13 @@ def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
 
 def _user(record: Any, where: str, hint: str) -> UserSource:
     if not isinstance(record, dict):
-        raise ConfigError(f"{where}: that is no record.", hint)
+        raise ConfigError(f"{where}: this is not a valid record.", hint)
     user_id, source, updated_at = (record.get(name) for name in ("user_id", "source", "updated_at"))
     if (wrong := what_is_wrong_with_id(user_id)) is not None:
         raise ConfigError(f"{where}: {wrong}.", hint)
     if not isinstance(source, str) or not source.strip():
-        raise ConfigError(f"{where}: there is no source.", hint)
+        raise ConfigError(f"{where}: source is missing.", hint)
     try:
         return UserSource(str(user_id), source, seconds_of(updated_at) if updated_at else None)
     except (TypeError, ValueError):
-        raise ConfigError(f"{where}: updated_at is no time.", "It looks like 2026-05-01T12:00:00Z.") from None
+        raise ConfigError(f"{where}: updated_at is not a valid time.", "Use the form 2026-05-01T12:00:00Z.") from None

@@ -23,6 +23,13 @@ from ray_import.source.address import absolute, label_of
 from ray_import.source.listing import StorageFolder, files_in
 from ray_import.source.names import shown
 
+_WRONG_LIST = (
+    "No list of users is given.",
+    "--from-table and --source-column are only valid together.",
+    "More than one list of users is given.",
+)
+"""By how many lists are given."""
+
 
 @dataclass(frozen=True, slots=True)
 class WhichUsers:
@@ -45,11 +52,14 @@ class WhichUsers:
         given = sum(place is not None for place in (self.manifest, self.bucket, self.table))
         if given == 1 and (self.table is None) == (not self.source_column):
             if self.table is not None and self.since is not None:
-                raise ConfigError("A table does not tell how old exports are.", "Leave --since out, or use --only.")
+                raise ConfigError(
+                    "--since cannot be used with --from-table: a table has no dates of exports.",
+                    "Remove --since, or select users with --only.",
+                )
             return
         raise ConfigError(
-            "It is said twice whose exports to import." if given > 1 else "It is not said whose exports to import.",
-            "Use one of --users FILE, --from supabase://BUCKET/FOLDER, --from-table TABLE with --source-column COLUMN.",
+            _WRONG_LIST[min(given, 2)],
+            "Give --users FILE, --from supabase://BUCKET/FOLDER, or --from-table TABLE with --source-column COLUMN.",
         )
 
     @property
@@ -75,8 +85,8 @@ class WhichUsers:
         found = self._all(sink, settings)
         if not found.users:
             passed_over = sum((found.passed_over or {}).values())
-            told = f"; {passed_over:,} files or rows were passed over" if passed_over else ""
-            raise ConfigError(f"{self.what} names no user{told}.", "Check the name of the list, and what is in it.")
+            told = f"; {passed_over:,} files or rows were skipped" if passed_over else ""
+            raise ConfigError(f"{self.what} lists no users{told}.", "Check the name and the contents of the list.")
         users = only_those(found.users, self.only)
         if self.failed:
             lacking = set(sink.lacking_users(self.what, settings.rows_hash))

@@ -61,8 +61,8 @@ class Lanes:
         done, _ = ray.wait(list(self.asked), num_returns=1, timeout=seconds, fetch_local=False)
         if not done:
             raise ClusterError(
-                f"No worker came up in {seconds:.0f} s.",
-                "The cluster has no free CPU for it: wait for other jobs, or ask for fewer --workers.",
+                f"No worker started within {seconds:.0f} s.",
+                "The cluster has no free CPU: wait until other jobs end, or use fewer --workers.",
             )
         self.settle(done[0])
 
@@ -148,7 +148,7 @@ class Lanes:
         self._give_up(lane, REST_SECONDS)
         if error.message not in self._told:
             self._told.add(error.message)
-            self._tell(f"a worker that cannot begin is left out: {error.message}")
+            self._tell(f"a worker could not start and is not used: {error.message}")
 
     def lost(self, lane: int, error: ray.exceptions.RayError, *, slow: bool = False) -> None:
         """The worker is gone: asks for it again, or for another one.

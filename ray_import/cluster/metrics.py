@@ -74,16 +74,18 @@ class MetricsReporter:
         self._pool = pool
         self._readers = readers
         self._users = Gauge("import_users", "Users of the run, by state.", ("state",))
-        self._in_flight = Gauge("import_bytes_in_flight", "JSON that workers hold, or are about to get.")
-        self._read = _Total("import_read_bytes", "JSON that was read.")
-        self._conversations = _Total("import_conversations", "Conversations that were seen.")
-        self._chunks = _Total("import_chunks_written", "Chunks that were written.")
-        self._rejects = _Total("import_rejects", "Items that could not be imported.")
-        self._retries = _Total("import_retries", "What was tried again: batches, calls of the destination.", "what")
-        self._seconds = _Total("import_stage_seconds", "Seconds of readers and workers, by stage.", "stage")
+        self._in_flight = Gauge(
+            "import_bytes_in_flight", "Bytes of JSON that workers hold or that are queued for them."
+        )
+        self._read = _Total("import_read_bytes", "Bytes of JSON read.")
+        self._conversations = _Total("import_conversations", "Conversations seen.")
+        self._chunks = _Total("import_chunks_written", "Chunks written.")
+        self._rejects = _Total("import_rejects", "Items rejected.")
+        self._retries = _Total("import_retries", "Retries of batches and of calls to the destination.", "what")
+        self._seconds = _Total("import_stage_seconds", "Seconds spent by readers and workers, by stage.", "stage")
         self._latency = Histogram(
             "import_destination_seconds",
-            "Seconds until the destination had answered for a batch, with all that it tried again.",
+            "Seconds until the destination answered for a batch, retries included.",
             LATENCY_BUCKETS_SECONDS,
             ("call",),
         )

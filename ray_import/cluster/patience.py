@@ -51,6 +51,6 @@ class NoneUp:
             self._away = None
         self._away_seconds = 0.0 if self._away is None else self._away_seconds + since
         if self._silent_seconds > self._patience.none_left:
-            raise ClusterError(f"No worker has come up again in {self._silent_seconds:.0f} s.")
+            raise ClusterError(f"No worker restarted within {self._silent_seconds:.0f} s.")
         if self._away is not None and self._away_seconds > AWAY_SECONDS:
             raise self._away

@@ -221,6 +221,6 @@ class WorkerPool:
             elif verdict.fate is Fate.REJECT:
                 self._done.append(held.done(rejected(held, self._sink)))
             else:
-                raise PayloadLost("Workers were lost again and again at one part of this export.", "Run it again.")
+                raise PayloadLost("Workers were lost repeatedly at one part of this export.", "Run it again.")
         except ImporterError as error:
             self._done.append(held.done(error=error))

@@ -48,8 +48,9 @@ def _unless_dead(sink: Sink, start: Callable[[], Running | None]) -> Running | N
 def _is_running(what: str, running: Running) -> ImportRunning:
     begun = running.started_at[:16].replace("T", " ")
     return ImportRunning(
-        f"{what} is running: {running.id}, begun {begun} (UTC), last sign of life {running.silent_seconds:.0f} s ago.",
-        f"Wait for it to end. If it has died, it is taken over {LEASE_SECONDS} s after its last sign of life.",
+        f"{what} is already running: {running.id}, started {begun} (UTC), last heartbeat"
+        f" {running.silent_seconds:.0f} s ago.",
+        f"Wait until it ends. If its process has died, its lease expires {LEASE_SECONDS} s after the last heartbeat.",
     )
 
 
@@ -71,8 +72,8 @@ def let_go(open_sink: Callable[[], Sink]) -> None:
 def lost(what: str = "import") -> LeaseLost:
     """What to raise when a job, or a run, turns out to be another's."""
     return LeaseLost(
-        f"This {what} gave no sign of life for {LEASE_SECONDS} s, and another one has taken its place.",
-        "What was in stays.",
+        f"This {what} lost its lease: it sent no heartbeat for {LEASE_SECONDS} s, and another one has taken over.",
+        "Committed conversations are kept; wait until the other one ends.",
     )
 
 

@@ -78,7 +78,7 @@ class Sources:
         """
         if not found_nothing(seen, not_a_conversation, may_be_empty=self.may_be_empty):
             return
-        what = f"nothing with a mapping among {seen:,} items" if seen else "nothing in it"
+        what = f"none of {seen:,} items has a mapping" if seen else "it is empty"
         problems = "".join(f"; {problem.kind}: {problem.detail}" for problem in self.problems[:1])
         raise NotAnExport(
             f"{self.label} holds no conversations ({what}{problems}).",
@@ -142,7 +142,7 @@ def _without_other_products(export: Export, limits: ReadLimits) -> Export:
     """`export` with the members that are ChatGPT's. Raises NotAnExport where none is."""
     found = [(member, _other_product_in(member, limits)) for member in export.members]
     strangers = [(member, product) for member, product in found if product is not None]
-    what = "looks like a {} export; this imports ChatGPT's"
+    what = "looks like a {} export; only ChatGPT exports are supported"
     if len(strangers) == len(found):
         raise NotAnExport(f"{export.path} {what.format(strangers[0][1])}.")
     problems = (Problem("other_product", member.name, what.format(product)) for member, product in strangers)

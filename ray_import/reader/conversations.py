@@ -35,7 +35,7 @@ def read_conversations(member: Member, limits: ReadLimits) -> Iterator[RawConver
             yield Problem("not_json", name, "the member does not begin with [ or {")
         else:
             if shape is Shape.DAMAGED_WRAPPER:
-                yield Problem("damaged", name, "what stands before the conversations is no JSON")
+                yield Problem("damaged", name, "the data before the conversations is not valid JSON")
             yield from Items(name, window, limits, shape).read()
         if window.failure:
             yield Problem("damaged", name, f"reading stopped at byte {window.offset:,}: {window.failure}")

@@ -190,7 +190,7 @@ class Items:
 
     def _truncated(self) -> Problem:
         where = f"cut off in item {self._position}, which begins at byte {self._window.offset:,}"
-        return Problem("truncated", self._member, f"{where}; all before it is in")
+        return Problem("truncated", self._member, f"{where}; all items before it were read")
 
     def _after_the_array(self) -> Iterator[RawConversation | Problem]:
         """Reads to the end, so that the archive's checksum is compared, and tells of what is left over.
@@ -213,17 +213,19 @@ class Items:
         elif self._shape in (Shape.WRAPPER, Shape.DAMAGED_WRAPPER):
             ends = ends_wrapper(sample, is_all=len(sample) == window.offset - offset)
             if ends is None:
-                yield Problem("truncated", self._member, "cut off after the conversations; all of them are in")
+                yield Problem("truncated", self._member, "cut off after the conversations; all of them were read")
             elif not ends:
-                yield Problem("damaged", self._member, f"what follows the conversations at byte {offset:,} is no JSON")
+                yield Problem(
+                    "damaged", self._member, f"the data after the conversations, at byte {offset:,}, is not valid JSON"
+                )
         elif follows:
-            yield Problem("trailing_data", self._member, f"something follows the conversations at byte {offset:,}")
+            yield Problem("trailing_data", self._member, f"extra data follows the conversations at byte {offset:,}")
 
     def _more_follows(self, offset: int) -> Iterator[Problem]:
         self._complete = False
         if not self._goes_on:
             what = "object" if self._shape is Shape.SINGLE else "array"
-            yield Problem("damaged", self._member, f"the {what} ends before byte {offset:,}, and more follows")
+            yield Problem("damaged", self._member, f"the {what} ends before byte {offset:,}, but more data follows")
         self._goes_on = True
 
 

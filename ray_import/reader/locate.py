@@ -19,7 +19,7 @@ class Shape(Enum):
 
     ARRAY = "array"
     WRAPPER = "array under the key conversations"
-    DAMAGED_WRAPPER = "the same, after something that is no JSON"
+    DAMAGED_WRAPPER = "the same, after invalid JSON"
     SINGLE = "single object"
     OTHER = "not JSON"
 

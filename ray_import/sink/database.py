@@ -163,8 +163,8 @@ def _of_profile(table: str, values: dict[str, Any]) -> Iterator[None]:
     except SinkError as error:
         if error.retry:
             raise
-        what = f"The table {table} does not take user_id, {', '.join(values)} and the totals ({error.code})."
-        hint = "--profile-table names a table with user_id and the columns that docs/supabase.md tells."
+        what = f"The table {table} rejected user_id, {', '.join(values)} and the totals ({error.code})."
+        hint = "--profile-table needs a table with user_id and the columns that docs/supabase.md lists."
         raise ConfigError(what, hint) from None
 
 

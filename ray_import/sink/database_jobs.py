@@ -51,7 +51,7 @@ class DatabaseJobs(DatabaseCalls):
 
 def _refused_user(user_id: str, code: str) -> ConfigError:
     if code.startswith("23"):
-        what = f"The database refuses an import of the user {user_id} ({code})."
-        return ConfigError(what, "A constraint of yours does: add the user first, or name another with --user-id.")
-    what = f"{user_id} is no user id that the database's tables can hold ({code})."
-    return ConfigError(what, "Where their user_id is a uuid, name one with --user-id.")
+        what = f"The database rejected an import for the user {user_id} ({code})."
+        return ConfigError(what, "A constraint of yours forbids it: add the user first, or give another --user-id.")
+    what = f"The database's tables cannot store the user id {user_id} ({code})."
+    return ConfigError(what, "If their column user_id is a uuid, give a uuid with --user-id.")

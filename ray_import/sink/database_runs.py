@@ -56,7 +56,7 @@ class DatabaseRuns(DatabaseCalls):
             if error.retry:
                 raise
             what = f"The columns user_id and {column} of the table {table} cannot be read ({error.code})."
-            hint = "--from-table names a table with user_id, --source-column its column with the sources."
+            hint = "--from-table needs a table with a column user_id, --source-column its column of sources."
             raise ConfigError(what, hint) from None
         return [(user_id, source) for user_id, source in found]
 

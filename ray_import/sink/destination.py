@@ -81,16 +81,16 @@ def _sqlite_file(url: str) -> SqliteDestination:
     rest = url.removeprefix(_SQLITE)
     if rest == url or not rest or rest == ":memory:":
         raise ConfigError(
-            f"--to{_kind_of(url)} is no destination that is known.",
+            f"--to{_kind_of(url)} is not a known destination.",
             "Use sqlite:///chunks.db, sqlite:////an/absolute/path.db, supabase, or postgresql://USER@HOST/DATABASE.",
         )
     try:
         path = Path(rest).expanduser().absolute()
         is_folder = path.is_dir()
     except (OSError, RuntimeError, ValueError):
-        raise ConfigError(f"--to {url} is no path that can be.") from None
+        raise ConfigError(f"--to {url} is not a valid path.") from None
     if is_folder:
-        raise ConfigError(f"--to {url} names a folder.", "Name a file in it.")
+        raise ConfigError(f"--to {url} is a folder.", "Give a file in it.")
     return SqliteDestination(f"{_SQLITE}{path}", path)
 
 

@@ -80,6 +80,6 @@ class FirstRefusals:
 
 def unknown_user(user_id: str) -> EverythingRefused:
     """What an import fails with whose user id violates a foreign key."""
-    why = f"a foreign key on the user id refuses it ({FOREIGN_KEY_VIOLATION})"
-    hint = "Add the user to the table it refers to, or name another with --user-id."
+    why = f"a foreign key on the user id rejects it ({FOREIGN_KEY_VIOLATION})"
+    hint = "Add the user to the referenced table, or give another --user-id."
     return EverythingRefused(f"The database does not know the user {user_id}: {why}.", hint, FOREIGN_KEY_VIOLATION)

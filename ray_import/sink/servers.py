@@ -55,8 +55,8 @@ class PostgresDestination:
             return
         if not to_children:
             raise ConfigError(
-                "The password in --to would have to travel through the cluster to its workers.",
-                "Leave it out there, and set PGPASSWORD (or DATABASE_URL, with --to postgres) where Ray was started.",
+                "The password in --to would be sent through the cluster to its workers.",
+                "Remove it from --to, and set PGPASSWORD (or DATABASE_URL, with --to postgres) where Ray is started.",
             )
         os.environ["PGPASSWORD"] = self.password.get_secret_value()
 
@@ -89,9 +89,9 @@ class SupabaseDestination:
         url = environment().supabase_db_url.get_secret_value()
         if not url:
             raise ConfigError(
-                "SUPABASE_DB_URL is not set: tables cannot be made with SUPABASE_SERVICE_KEY.",
-                "Set it (Connect, in the project's dashboard), or paste what ray-import migrate --print prints into"
-                " the SQL editor.",
+                "SUPABASE_DB_URL is not set: tables cannot be created with SUPABASE_SERVICE_KEY.",
+                "Set it (see Connect in the project's dashboard), or paste the output of ray-import migrate --print"
+                " into the SQL editor.",
             )
         conninfo, password = split_password(url)
         return _migrated(shown_address(conninfo), PostgresDatabase(conninfo, password))
@@ -118,7 +118,9 @@ def postgres_at(url: str) -> PostgresDestination:
     """`postgresql://…`. Raises ConfigError."""
     conninfo, password = split_password(url)
     if "sslpassword=" in conninfo:
-        raise ConfigError("--to has the password of a key in it.", "Give that address in DATABASE_URL: --to postgres.")
+        raise ConfigError(
+            "--to contains the password of a TLS key.", "Set DATABASE_URL to this address, and use --to postgres."
+        )
     return PostgresDestination(shown_address(conninfo), conninfo, password)
 
 

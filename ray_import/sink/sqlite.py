@@ -94,7 +94,7 @@ class SqliteSink(SqliteJobs, SqliteRuns):
                 self._delete_rejects(of, [rows.content_hash for rows in conversations])
         except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError) as error:
             code = getattr(error, "sqlite_errorname", type(error).__name__)
-            raise RowsRefused(f"SQLite refuses a row ({code}).", code=code) from None
+            raise RowsRefused(f"SQLite rejected a row ({code}).", code=code) from None
         return replaced
 
     def keep_rejects(
@@ -254,8 +254,14 @@ class SqliteSink(SqliteJobs, SqliteRuns):
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:  # noqa: ARG002 - the port's
         """See `Sink.set_profile`."""
-        raise ConfigError("A SQLite file has no table of profiles.", "--profile-table is for supabase and postgresql.")
+        raise _without_profiles()
 
     def profile_takes(self, table: str, user_id: str, endings: Sequence[dict[str, Any]]) -> list[bool]:  # noqa: ARG002
         """See `Sink.profile_takes`."""
-        raise ConfigError("A SQLite file has no table of profiles.", "--profile-table is for supabase and postgresql.")
+        raise _without_profiles()
+
+
+def _without_profiles() -> ConfigError:
+    return ConfigError(
+        "--profile-table is not available for SQLite.", "Use it with --to supabase or --to postgresql://…."
+    )

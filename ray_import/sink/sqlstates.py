@@ -18,33 +18,33 @@ _BUSY_STATUSES = ("408", "425", "429")
 _OVERLOADED_STATUSES = ("413", "504", "524", "544")
 """Too large, or not answered in time as the gateway, Cloudflare before it, or Supabase's own says it."""
 _PAUSED = "540"
-LATER = "Run it again when the database is well: it goes on where it stopped."
+LATER = "Run the same command again when the database works: it resumes where it stopped."
 _MEANINGS = dict.fromkeys(_SET_UP, "a function, a table or a schema is missing") | {
-    "08": "the connection is lost",
-    "28": "it does not let this user in",
+    "08": "the connection was lost",
+    "28": "the login was rejected",
     "3D": "there is no such database",
-    "40001": "another transaction was in the way",
-    "40P01": "another transaction was in the way",
-    "55P03": "another transaction was in the way",
-    "42501": "this key or role may not do that",
+    "40001": "a conflict with another transaction",
+    "40P01": "a conflict with another transaction",
+    "55P03": "a conflict with another transaction",
+    "42501": "permission denied for this key or role",
     "53": "it is out of memory, disk space or connections",
     "57014": "a statement took too long",
-    "57P": "it shuts down, or starts",
+    "57P": "it is shutting down or starting",
     _READ_ONLY: "it is read-only",
-    "PGRST00": "PostgREST has no connection to it, or loads its schema",
+    "PGRST00": "PostgREST is not connected to it, or is loading its schema",
 }
 _HINTS = dict.fromkeys(_SET_UP, "Its tables are missing or old: run ray-import migrate with the same --to.") | {
-    "28": "Check the user and the password: in PGPASSWORD, DATABASE_URL or ~/.pgpass.",
-    "3D": "Name a database that exists.",
-    "42501": "This key or user may not do that: see docs/supabase.md, Keys and roles, or docs/postgres.md, Roles.",
-    _READ_ONLY: "The database is read-only just now: a full disk or a standby.",
-    "PGRST301": "SUPABASE_SERVICE_KEY is no key of this project.",
-    "PGRST303": "SUPABASE_SERVICE_KEY has expired.",
-    "401": "SUPABASE_SERVICE_KEY is no key of this project.",
-    "402": "Supabase has restricted the project: its dashboard says why.",
-    _PAUSED: "The project is paused: wake it in its dashboard.",
+    "28": "Check the user and the password in PGPASSWORD, DATABASE_URL or ~/.pgpass.",
+    "3D": "Check the name of the database.",
+    "42501": "Use another key or user: see docs/supabase.md, Keys and roles, or docs/postgres.md, Roles.",
+    _READ_ONLY: "Check for a full disk, or a connection to a standby.",
+    "PGRST301": "SUPABASE_SERVICE_KEY is not a key of this project: copy it from the project's settings.",
+    "PGRST303": "SUPABASE_SERVICE_KEY has expired: copy a new one from the project's settings.",
+    "401": "SUPABASE_SERVICE_KEY is not a key of this project: copy it from the project's settings.",
+    "402": "Supabase has restricted the project: see the reason in its dashboard.",
+    _PAUSED: "The project is paused: resume it in its dashboard.",
 }
-_NO_FAULT_OF_A_CONVERSATION = "Look for a quota, a policy, a trigger or a constraint of yours, then run it again."
+_NO_FAULT_OF_A_CONVERSATION = "Check your quotas, policies, triggers and constraints, then run it again."
 
 
 def sink_error(code: str, retry_after_seconds: float = 0.0) -> SinkError:
@@ -52,7 +52,7 @@ def sink_error(code: str, retry_after_seconds: float = 0.0) -> SinkError:
     is_status = len(code) == 3 and code.isdecimal()
     kind = _kind_of_status(code) if is_status else _kind_of_state(code)
     if kind is RowsRefused:
-        return RowsRefused(f"The database refuses a row ({code}).", code=code)
+        return RowsRefused(f"The database rejected a row ({code}).", code=code)
     meaning = "the gateway's answer" if is_status else _of(code, _MEANINGS)
     said = f"The database says {code}{': ' if meaning else ''}{meaning}."
     if kind is SinkOverloaded:
@@ -75,12 +75,12 @@ def error_of_write(error: SinkError) -> SinkError:
         or not re.fullmatch("[0-9A-Z]{5}", error.code)
     ):
         return error
-    return RowsRefused(f"The database refuses a row ({error.code}).", error.hint, error.code)
+    return RowsRefused(f"The database rejected a row ({error.code}).", error.hint, error.code)
 
 
 def everything_refused(code: str) -> EverythingRefused:
     """What an import fails with whose conversations are all refused with `code`."""
-    what = f"The destination refuses every conversation of this import with one code ({code})."
+    what = f"The destination rejected every conversation of this import with the same code ({code})."
     return EverythingRefused(what, _of(code, _HINTS) or _NO_FAULT_OF_A_CONVERSATION, code)
 
 

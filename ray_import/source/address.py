@@ -103,7 +103,7 @@ def address_of(source: str | os.PathLike[str], rules: SourceRules = ANY_SOURCE) 
     """
     scheme = _SCHEME.match(source) if isinstance(source, str) else None
     if isinstance(source, str) and not source.strip():
-        raise ConfigError("A source is empty.", "A source is a path, https://…, http://… or supabase://BUCKET/PATH.")
+        raise ConfigError("A source is empty.", "Give a path, https://…, http://… or supabase://BUCKET/PATH.")
     if scheme is None or not isinstance(source, str):
         return Path(source)
     match scheme[1].lower():
@@ -113,8 +113,8 @@ def address_of(source: str | os.PathLike[str], rules: SourceRules = ANY_SOURCE) 
             return _with_own_host_allowed(_in_storage(source, source[scheme.end() :]), rules)
         case _:
             raise ConfigError(
-                f"{label_of(source)} cannot be a source: {scheme[1]}:// is not read.",
-                "A source is a path, https://…, http://… or supabase://BUCKET/PATH.",
+                f"{label_of(source)} cannot be read: {scheme[1]}:// is not supported.",
+                "Give a path, https://…, http://… or supabase://BUCKET/PATH.",
             )
 
 
@@ -127,7 +127,9 @@ def _at_url(source: str) -> HttpAddress:
     except ValueError:
         host = port = None
     if not host or not source.isprintable() or " " in source:
-        raise ConfigError(f"{label} is no address.", "It looks like https://host/path/export.zip?token=…, in quotes.")
+        raise ConfigError(
+            f"{label} is not a valid address.", "Use the form 'https://host/path/export.zip?token=…', in quotes."
+        )
     netloc = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
     url = parts._replace(netloc=netloc, fragment="").geturl()
     credentials = (("Authorization", _basic(parts.username, parts.password or "")),) if parts.username else ()
@@ -142,7 +144,9 @@ def _in_storage(source: str, named: str) -> HttpAddress:
     """Of `supabase://BUCKET/KEY`; what a key may hold the server says, but it leads nowhere else in the project."""
     bucket, _, key = named.partition("/")
     if not bucket or not key or {"", ".", ".."} & {bucket, *key.split("/")}:
-        raise ConfigError(f"{label_of(source)} names no object.", "It looks like supabase://BUCKET/folder/export.zip.")
+        raise ConfigError(
+            f"{label_of(source)} does not name an object.", "Use the form supabase://BUCKET/folder/export.zip."
+        )
     place = "/".join(quote(part, safe="", errors="surrogateescape") for part in (bucket, *key.split("/")))
     return in_project(label_of(source), shown(base_name(key)), f"storage/v1/object/authenticated/{place}")
 

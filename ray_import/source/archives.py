@@ -124,7 +124,7 @@ def entries_of_tar(opener: Opener, archive: str, problems: list[Problem], budget
         stream.seek(tar.offset)
         whole = stream.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
     if not whole:
-        problems.append(Problem("truncated", archive, "the archive is cut off, or damaged, after its last file"))
+        problems.append(Problem("truncated", archive, "the archive is cut off or damaged after its last file"))
     return entries
 
 
@@ -137,7 +137,7 @@ def why_unsafe(entry: zipfile.ZipInfo, archive: str) -> UnsafeArchive | None:
     if entry.file_size > most_unpacked(entry.compress_size):
         return UnsafeArchive(
             f"{shown(entry.filename)} in {archive} claims to unpack to {entry.file_size:,} bytes from "
-            f"{entry.compress_size:,}: no text packs that well.",
+            f"{entry.compress_size:,}: no text compresses that well.",
             "If you trust it, unpack it and import the folder.",
         )
     return None

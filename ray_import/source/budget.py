@@ -77,13 +77,13 @@ class Budget:
         """Counts entries of the archive `name`."""
         self._left_entries -= count
         if self._left_entries < 0:
-            raise UnsafeSource(f"{name}: more than {MAX_ENTRIES:,} files are listed by the archives up to here.", _HINT)
+            raise UnsafeSource(f"{name}: the archives read so far list more than {MAX_ENTRIES:,} files.", _HINT)
 
     def open_archive(self, name: str) -> None:
         """Counts an archive that is looked into."""
         self._left_archives -= 1
         if self._left_archives < 0:
-            raise UnsafeSource(f"{name}: more than {MAX_ARCHIVES:,} archives lie in other archives up to here.", _HINT)
+            raise UnsafeSource(f"{name}: the archives read so far contain more than {MAX_ARCHIVES:,} archives.", _HINT)
 
     def keep_open(self, copy: Closable) -> None:
         """Notes that `copy` was opened just now. If there are too many, the one opened least recently is closed."""
@@ -102,8 +102,8 @@ class Budget:
 
     def _too_much(self, name: str, most_bytes: int, what: str) -> UnsafeSource:
         return UnsafeSource(
-            f"{name}: up to here more than {most_bytes:,} bytes{what} are unpacked from a source of "
-            f"{self._source_bytes:,}: no export packs that well.",
+            f"{name}: more than {most_bytes:,} bytes{what} were unpacked so far from a source of "
+            f"{self._source_bytes:,} bytes: no export compresses that well.",
             _HINT,
         )
 

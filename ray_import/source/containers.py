@@ -49,13 +49,13 @@ def _looked_into(named: Path, permitted: PermittedPath) -> Finder:
     try:
         status = path.stat()
     except PermissionError:
-        raise ConfigError(f"{shown(str(named))} lies in a folder that this user may not look into.") from None
+        raise ConfigError(f"{shown(str(named))} is in a folder that this user cannot open.") from None
     except (OSError, ValueError):
         raise ConfigError(f"There is no file or folder {shown(str(named))}.") from None
     is_folder = stat.S_ISDIR(status.st_mode)
     if not is_folder and not stat.S_ISREG(status.st_mode):
         raise ConfigError(
-            f"{shown(str(named))} is neither a file nor a folder.", "A pipe has to be written to a file first."
+            f"{shown(str(named))} is neither a file nor a folder.", "Write the contents of a pipe to a file first."
         )
     finder = Finder(shown(str(named)), without="" if is_folder else f"{shown(named.name)}/")
     if is_folder:

@@ -79,7 +79,7 @@ class Copy:
     def _refuse_too_much(self, written: int) -> None:
         if self._at_most is not None and written > self._at_most:
             raise UnsafeArchive(
-                f"{self.name} unpacks to more than {self._at_most:,} bytes: no archive packs that well again.",
+                f"{self.name} unpacks to more than {self._at_most:,} bytes: no archive compresses that well twice.",
                 "If you trust it, unpack it and import the folder.",
             )
 
@@ -114,6 +114,6 @@ def _room_for(name: str, size: int | None) -> Iterator[None]:
     except OSError as error:
         needs = f"at least {size:,} bytes" if size else "room"
         raise SourceError(
-            f"{name} is an archive that is packed once more: reading it needs {needs} in TMPDIR ({error.strerror}).",
+            f"{name} is an archive inside another archive: reading it needs {needs} in TMPDIR ({error.strerror}).",
             "Set TMPDIR to a folder with more room, or unpack the outer archive and import the folder.",
         ) from None

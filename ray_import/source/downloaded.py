@@ -40,8 +40,8 @@ def downloaded(client: Client, first: Answer, most_bytes: int) -> tuple[ReadAt, 
 def _why(first: Answer) -> str:
     """Why ranges are of no use."""
     if first.is_part and first.size is not None:
-        return "is sent without an ETag or a date that shows changes"
-    return "is sent without ranges"
+        return "is sent without an ETag or a date that identifies its version"
+    return "is sent without support for ranges"
 
 
 def _copied(answer: Answer, file: BinaryIO, what: str, most_bytes: int) -> int:
@@ -63,8 +63,8 @@ def _copied(answer: Answer, file: BinaryIO, what: str, most_bytes: int) -> int:
 def _refuse_more_than(most_bytes: int, size: int, what: str) -> None:
     if size > most_bytes:
         raise SourceError(
-            f"{what}, and has more than the {most_bytes:,} bytes that may be downloaded.",
-            "Allow more with --max-download-bytes (they go to TMPDIR), or download it and import the file.",
+            f"{what}, and is larger than the download limit of {most_bytes:,} bytes.",
+            "Raise --max-download-bytes (the download goes to TMPDIR), or download it and import the file.",
         )
 
 

@@ -47,8 +47,8 @@ def permitted(path: Path, rules: SourceRules) -> PermittedPath:
         if folder in real.parents:
             return PermittedPath(real, partial(_file_below, folder))
     raise SourceNotAllowed(
-        f"{shown(str(path))} is not allowed: it is not below a folder that --files-under names.",
-        "Name its folder with --files-under, if its users may read what is there.",
+        f"{shown(str(path))} is not allowed: it is not below a folder given with --files-under.",
+        "Give its folder with --files-under if these users may read the files in it.",
     )
 
 
@@ -77,5 +77,5 @@ def _opened(folder: Path, parts: tuple[str, ...]) -> BinaryIO:
         os.close(parent)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{shown(name)} is no regular file")
+        raise OSError(f"{shown(name)} is not a regular file")
     return os.fdopen(descriptor, "rb")

@@ -73,7 +73,9 @@ class Finder:
     ) -> None:
         """`anywhere` opens the same bytes for going back and forth, where `opener` is slow at that."""
         if depth < 0:
-            raise UnsafeArchive(f"{name} is packed more than {MAX_DEPTH} times over.", "Unpack it once and try again.")
+            raise UnsafeArchive(
+                f"{name} is nested more than {MAX_DEPTH} archives deep.", "Unpack it once and run it again."
+            )
         head = head_of(opener)
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip()
         if head.startswith(b"\x1f\x8b"):
@@ -115,7 +117,7 @@ class Finder:
             _let_go(error)
             entries = salvaged_entries(opener, name, self._budget)
             self._errors.append(_damaged(name, error))
-            told = "the archive is cut off, or damaged at its end: all that can be found without its directory is in"
+            told = "the archive is cut off or damaged at its end: all files found without its directory were read"
             self.problems.append(Problem("truncated", name, told))
             return entries
 
@@ -148,14 +150,14 @@ class Finder:
                 self._missing += 1
                 if self._missing <= manifest.MAX_NAMED:
                     name = shown(shard[: manifest.MAX_NAME_CHARACTERS])
-                    told = f"{name} is listed by the export and not in it"
+                    told = f"{name} is listed in the export's manifest but missing"
                     self.problems.append(Problem("missing_shard", self.where, told))
 
     def _count_missing(self) -> None:
         """Adds one problem for all missing shards that were not named."""
         more = self._missing - manifest.MAX_NAMED
         if more > 0:
-            told = f"{more:,} more files are listed by the export and not in it"
+            told = f"{more:,} more files are listed in the export's manifest but missing"
             self.problems.append(Problem("missing_shard", self.where, told))
 
     @contextmanager
@@ -172,7 +174,7 @@ class Finder:
                 return
             self._failed(name, error)
         except PermissionError:
-            self._failed(name, SourceError(f"{name} may not be read by this user."))
+            self._failed(name, SourceError(f"This user has no permission to read {name}."))
         except DAMAGE as error:
             _let_go(error)
             self._failed(name, _damaged(name, error))
@@ -192,7 +194,7 @@ def _let_go(error: BaseException | None) -> None:
 
 def _damaged(name: str, error: Exception) -> SourceError:
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # that is how a bad place is told
-        return SourceError(f"{name} cannot be read ({os.strerror(error.errno)}).", "Check the disk that it is on.")
+        return SourceError(f"{name} cannot be read ({os.strerror(error.errno)}).", "Check the disk it is on.")
     what = f"{name} is damaged or cut off: {in_words(error)}."
     return SourceError(what, "Download the export again, or unpack it.")
 
@@ -201,15 +203,15 @@ def _what_it_is_instead(name: str, begins: bytes) -> str:
     if not begins:
         return f"{name} is empty."
     if begins[:1] == b"<":
-        return f"{name} is a web page, not an export: ChatGPT's are a ZIP, or the conversations.json in it."
-    return f"{name} is no export: looked for a ZIP, a gzip, a tar, or JSON that begins with [ or {{."
+        return f"{name} is a web page, not an export: ChatGPT sends a ZIP that contains conversations.json."
+    return f"{name} is not an export: expected a ZIP, a gzip, a tar, or JSON that begins with [ or {{."
 
 
 def _nothing_found(where: str, names: list[str]) -> NotAnExport:
     product = product_of(names)
     if product:
-        return NotAnExport(f"{where} looks like a {product} export; this imports ChatGPT's.")
+        return NotAnExport(f"{where} looks like a {product} export; only ChatGPT exports are supported.")
     return NotAnExport(
-        f"{where} holds no conversations: looked for conversations.json or conversations-000.json, at any depth.",
-        "Is it the ZIP that ChatGPT sent you?",
+        f"{where} holds no conversations: no conversations.json or conversations-000.json was found at any depth.",
+        "Give the ZIP that ChatGPT sent you.",
     )

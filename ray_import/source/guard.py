@@ -42,11 +42,11 @@ def refuse_inner(address: HttpAddress, url: str, *, redirected: bool = False) ->
         return
     if not may_be_public(host):
         raise _not_public(address, host)
-    leads = f"it is redirected to {shown(host)}, and that" if redirected else "it"
+    leads = f"it is redirected to {shown(host)}, which" if redirected else "it"
     if parts.scheme != "https":
         raise _not_allowed(address, f"{leads} is not https.")
     if redirected and port not in (443, _host_and_port(named)[1]):
-        raise _not_allowed(address, f"{leads} is port {port}.")
+        raise _not_allowed(address, f"{leads} uses port {port}.")
 
 
 def _host_and_port(url: httpx.URL) -> tuple[str, int]:

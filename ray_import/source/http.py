@@ -121,7 +121,9 @@ class Client:
                 raise error_of(self.address, self._refused(response))
             answer, whole = self._read_up_to(response, MAX_ANSWER_BYTES)
         if not whole:
-            raise SourceRefused(f"{self.address.label} is answered with more than {MAX_ANSWER_BYTES:,} bytes.")
+            raise SourceRefused(
+                f"The server's answer for {self.address.label} is larger than {MAX_ANSWER_BYTES:,} bytes."
+            )
         return answer
 
     def _followed(self, headers: dict[str, str]) -> httpx.Response:
@@ -143,7 +145,7 @@ class Client:
         url, came_from = urljoin(url, location), urlsplit(url).scheme
         parts = urlsplit(url)
         if not location or not parts.hostname or parts.username or parts.scheme not in ("https", came_from):
-            raise SourceRefused(f"{self.address.label} is redirected to where it is not followed.")
+            raise SourceRefused(f"{self.address.label} is redirected to an address that is not followed.")
         return url
 
     def _refused(self, response: httpx.Response) -> Refusal:
@@ -175,7 +177,7 @@ class Client:
         start, end = (int(found[1]), int(found[2]) + 1) if found is not None else (0, 0)
         if found is None or end <= start:
             response.close()
-            raise SourceRefused(f"{self.address.label} cannot be read: the server does not say which part it sends.")
+            raise SourceRefused(f"{self.address.label} cannot be read: the server does not say which range it sends.")
         pieces, size = self._pieces(response, end - start), _number(found[3])
         self._announced(size)
         return Answer(start, end, size, told.version, True, pieces, response, told.modified, told.shows_changes)
@@ -191,7 +193,7 @@ class Client:
                 came += len(piece)
                 yield piece
         if expected is not None and came < expected:
-            raise unavailable(self.address, "the connection broke off")
+            raise unavailable(self.address, "the connection was lost")
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -203,9 +205,11 @@ class Client:
         except httpx.ConnectError as error:
             raise self._not_connected(error) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
-            raise SourceRefused(f"{self.address.label} is no address, or leads to none.") from None
+            raise SourceRefused(
+                f"{self.address.label} is not a valid address, or is redirected to one that is not."
+            ) from None
         except httpx.TransportError:
-            raise unavailable(self.address, "the connection broke off") from None
+            raise unavailable(self.address, "the connection was lost") from None
 
     def _not_connected(self, error: BaseException | None) -> SourceError:
         label = self.address.label
@@ -213,11 +217,11 @@ class Client:
             if isinstance(error, OSError) and (failure := exhausted(error)):
                 return failure
             if isinstance(error, ssl.SSLCertVerificationError):
-                return SourceRefused(f"{label} is not read: the server's certificate is not trusted.")
+                return SourceRefused(f"{label} cannot be read: the server's certificate is not trusted.")
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-                return SourceRefused(f"There is no server of the name in {label}.", "Check the address.")
+                return SourceRefused(f"The host name in {label} cannot be resolved.", "Check the address.")
             error = error.__cause__ or error.__context__
-        return unavailable(self.address, "there is no connection to the server")
+        return unavailable(self.address, "the server cannot be reached")
 
 
 @cache

@@ -187,7 +187,7 @@ def _of_lzma(packed: Iterator[bytes], size: int) -> Pieces:
         head += data
     length, packed_bits, dictionary_bytes = _LZMA_HEADER.unpack_from(head)
     if length != 5:
-        raise lzma.LZMAError("These are no properties of LZMA")
+        raise lzma.LZMAError("These are not properties of LZMA")
     filters = {
         "id": lzma.FILTER_LZMA1,
         "dict_size": max(4096, min(dictionary_bytes, size + PIECE_BYTES, MAX_DICTIONARY_BYTES)),

@@ -81,7 +81,7 @@ def storage_folder(address: str) -> StorageFolder:
     bucket, *folders = address.removeprefix(_SCHEME).rstrip("/").split("/")
     if not address.startswith(_SCHEME) or _NO_NAMES & {bucket, *folders} or not address.isprintable():
         raise ConfigError(
-            f"{label_of(address)} names no folder of a bucket.", "It looks like supabase://BUCKET/FOLDER."
+            f"{label_of(address)} does not name a folder in a bucket.", "Use the form supabase://BUCKET/FOLDER."
         )
     return StorageFolder(bucket, "/".join(folders))
 
@@ -174,7 +174,7 @@ def _nothing(place: StorageFolder, patience: Patience) -> ConfigError:
             f"There is no bucket {place.bucket} in the project.",
             "Check its name and SUPABASE_URL, and that SUPABASE_SERVICE_KEY is a secret key.",
         )
-    return ConfigError(f"There is nothing in {place}.", "Check the folder: upper and lower case count.")
+    return ConfigError(f"{place} is empty or does not exist.", "Check the folder's name: upper and lower case differ.")
 
 
 def _decoded(client: Client, kind: type[_Answer], question: object = None) -> _Answer:
@@ -184,6 +184,6 @@ def _decoded(client: Client, kind: type[_Answer], question: object = None) -> _A
         try:
             return msgspec.json.decode(client.asked(question), type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise unavailable(client.address, "what the server answers is no listing") from None
+            raise unavailable(client.address, "the server's answer is not a listing") from None
 
     return client.patience.persist(attempt)

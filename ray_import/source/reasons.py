@@ -12,10 +12,10 @@ class TrailingData(EOFError):
 
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((EOFError,), "it ends too early"),
-    ((zipfile.BadZipFile,), "it is not a whole ZIP"),
-    ((tarfile.TarError,), "it is not a whole tar"),
-    ((zlib.error, lzma.LZMAError), "its packed data is damaged"),
-    ((RuntimeError,), "it is encrypted, or packed in a way that is not known"),
+    ((zipfile.BadZipFile,), "it is not a complete ZIP"),
+    ((tarfile.TarError,), "it is not a complete tar"),
+    ((zlib.error, lzma.LZMAError), "its compressed data is damaged"),
+    ((RuntimeError,), "it is encrypted or uses an unknown compression method"),
 )
 
 

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from ray_import.errors import SourceRefused, SourceUnavailable
 from ray_import.source.address import HttpAddress
 
-AGAIN_LATER = "Run it again later: what is in stays, and is skipped then."
+AGAIN_LATER = "Run it again later: committed conversations are kept and skipped."
 
 _PASSING = {408, 423, 425, 429}
 """Beside all from 500 on: a time-out, a lock, too early, too many."""
@@ -58,10 +58,10 @@ def error_of(address: HttpAddress, refused: Refusal) -> SourceRefused:
         return unavailable(address, f"the server answers {status}", refused.retry_after_seconds)
     if status in (401, 403):
         if address.of_project:
-            what = "Check that SUPABASE_SERVICE_KEY is the key of the project in SUPABASE_URL, and still valid."
+            what = "Check that SUPABASE_SERVICE_KEY is a valid key of the project in SUPABASE_URL."
         else:
-            what = "A signed URL has expired or is not valid: make a new one."
-        return SourceRefused(f"{label} may not be read ({status}).", what)
+            what = "If it is a signed URL, it has expired or is not valid: create a new one."
+        return SourceRefused(f"Access to {label} was denied ({status}).", what)
     if status in (404, 410):
         where = "Check the bucket and the path, and SUPABASE_URL." if address.of_project else "Check the address."
         return SourceRefused(f"There is no object {label}.", where)
@@ -70,7 +70,7 @@ def error_of(address: HttpAddress, refused: Refusal) -> SourceRefused:
 
 def unavailable(address: HttpAddress, what: str, retry_after_seconds: float = 0.0) -> SourceUnavailable:
     """The error for what may be over soon."""
-    error = SourceUnavailable(f"{address.label} cannot be read for the moment: {what}.", AGAIN_LATER)
+    error = SourceUnavailable(f"{address.label} cannot be read at the moment: {what}.", AGAIN_LATER)
     error.retry_after_seconds = retry_after_seconds
     return error
 
@@ -78,5 +78,5 @@ def unavailable(address: HttpAddress, what: str, retry_after_seconds: float = 0.
 def changed(address: HttpAddress) -> SourceRefused:
     """The error for an object that is not any more the one that was begun."""
     return SourceRefused(
-        f"{address.label} has changed while it was read.", "Run it again: whole conversations that are in stay."
+        f"{address.label} changed while it was being read.", "Run it again: committed conversations are kept."
     )

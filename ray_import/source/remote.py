@@ -141,5 +141,5 @@ class _Remote:
             raise changed(self._client.address)
         if not answer.is_part or answer.start != start:
             answer.close()
-            raise unavailable(self._client.address, "the server sends another part than it is asked for")
+            raise unavailable(self._client.address, "the server sent another range than the requested one")
         return answer

@@ -80,9 +80,9 @@ def exhausted(error: OSError) -> ResourcesExhausted | None:
     if error.errno == errno.EMFILE:
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         what = f"Too many files are open: this process may open {most:,} at a time."
-        return ResourcesExhausted(what, "Allow more with `ulimit -n`.")
+        return ResourcesExhausted(what, "Raise the limit with `ulimit -n`.")
     if error.errno in (errno.ENFILE, errno.ENOMEM):
-        what = f"This machine has nothing left to open a file with ({error.strerror})."
+        what = f"This machine cannot open more files ({error.strerror})."
         return ResourcesExhausted(what, "Run it again when fewer programs are running.")
     return None
 

@@ -108,9 +108,9 @@ class Waiting:
             if self._gives_up:
                 raise self._slow(self._received_bytes, seconds)
             raise SourceRefused(
-                f"{self._label} is too slow: {self._received_bytes:,} bytes came in {seconds:,.0f} s of waiting for its"
-                " server.",
-                "Allow more with --source-deadline-seconds, or download it and import the file.",
+                f"{self._label} is too slow: {self._received_bytes:,} bytes arrived in {seconds:,.0f} s of waiting for"
+                " its server.",
+                "Raise --source-deadline-seconds, or download it and import the file.",
             )
         period_seconds = seconds - self._period_began
         if period_seconds < self._pace.slow_after_seconds:
@@ -121,8 +121,8 @@ class Waiting:
             self._period_began, self._period_bytes = seconds, 0
 
     def _slow(self, size_bytes: int, seconds: float) -> SourceSlow:
-        what = f"{self._label} is slow: {size_bytes:,} bytes came in {seconds:,.0f} s of waiting for its server."
-        return SourceSlow(what, "It is read again beside the others.")
+        what = f"{self._label} is slow: {size_bytes:,} bytes arrived in {seconds:,.0f} s of waiting for its server."
+        return SourceSlow(what, "It is read again in parallel with the other sources.")
 
     def begin_again(self) -> None:
         """Forgets what was waited: the deadline is that of what comes next."""

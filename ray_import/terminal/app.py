@@ -28,7 +28,7 @@ from ray_import.terminal.supervision import supervised
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
 app = typer.Typer(
-    help="ChatGPT exports become clean, searchable chunks in a database, on Ray.",
+    help="Import ChatGPT exports into a database as clean, searchable chunks, with Ray.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -98,16 +98,18 @@ def run(
     workers: o.WorkersOption = None,
     batch_bytes: Annotated[
         int,
-        typer.Option("--batch-bytes", metavar="N", help="How much raw JSON a worker is handed at a time."),
+        typer.Option("--batch-bytes", metavar="N", help="Raw JSON per batch, in bytes."),
     ] = o.FLOW.batch_bytes,
     reader: o.ReaderOption = "auto",
     prune: Annotated[
         bool,
-        typer.Option("--prune", help="Delete what a newer, complete export no longer has, once all of it is in."),
+        typer.Option(
+            "--prune", help="After a complete import, delete conversations that this newer export no longer has."
+        ),
     ] = False,
     profile_table: Annotated[
         str | None,
-        typer.Option("--profile-table", metavar="TABLE", help="Keep the user's row of this table up to date, too."),
+        typer.Option("--profile-table", metavar="TABLE", help="Also update the user's row in this table."),
     ] = None,
     profile_pending: Annotated[
         bool,
@@ -155,7 +157,7 @@ def inspect(
     source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Show what an export holds and what an import would do with it; writes nothing."""
+    """Show the contents of an export and what an import would do; write nothing."""
     with o.errors_told(), o.failure_in_json(as_json):
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read)
@@ -176,7 +178,7 @@ def extract(
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
 ) -> None:
-    """Print the kept messages, one JSON object a line, in order."""
+    """Print the kept messages in order, one JSON object per line."""
     with o.errors_told():
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, read=read)
@@ -202,10 +204,10 @@ def extract(
 def status(
     to: o.ToOption = o.DEFAULT_DESTINATION,
     user_id: o.OnlyUserOption = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many imports.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number of imports.")] = 100,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Show the imports that a destination knows, newest first."""
+    """Show the imports of a destination, newest first."""
     with o.errors_told(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
         found = sink.jobs(user_id, limit + 1)
         jobs = found[:limit]
@@ -224,11 +226,11 @@ def rejects(
     to: o.ToOption = o.DEFAULT_DESTINATION,
     user_id: o.OnlyUserOption = None,
     raw: Annotated[
-        str | None, typer.Option("--raw", metavar="REJECT", help="Print the bytes of this one, and nothing else.")
+        str | None, typer.Option("--raw", metavar="REJECT", help="Print only the raw bytes of this reject.")
     ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Show what could not be imported, and why."""
+    """Show the items that could not be imported, and why."""
     with o.errors_told(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
         kept = sink.rejects(user_id)
         if raw is not None:
@@ -251,7 +253,7 @@ def retry_rejects(
     max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Import again what could not be imported, and let go of what now can: after an upgrade, say."""
+    """Import stored rejects again, for example after an upgrade; delete those that succeed."""
     with o.errors_told():
         summaries = []
         with o.failure_in_json(as_json):
@@ -280,10 +282,10 @@ app.command()(reimport)
 def migrate(
     to: o.ToOption = o.DEFAULT_DESTINATION,
     print_: Annotated[
-        bool, typer.Option("--print", help="Print the SQL of all steps for Postgres instead, to paste it somewhere.")
+        bool, typer.Option("--print", help="Print the SQL of all Postgres migrations instead of applying them.")
     ] = False,
 ) -> None:
-    """Make the tables of a destination, or bring them up to date."""
+    """Create or update the tables of a destination."""
     with o.errors_told():
         if print_:
             sys.stdout.write("\n".join(step.sql for step in migrations("postgres")))

@@ -18,35 +18,36 @@ from ray_import.terminal.streams import print_json, stderr, stdout
 def reimport(
     users: Annotated[
         Path | None,
-        typer.Option("--users", metavar="FILE", help="Whose exports, a line each: .jsonl or .csv, user_id and source."),
+        typer.Option("--users", metavar="FILE", help="List of users: .jsonl or .csv, user_id and source per line."),
     ] = None,
     from_bucket: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="URL", help="Whose exports: the newest of each USER in supabase://BUCKET/FOLDER."
+            "--from", metavar="URL", help="List of users: the newest export of each USER in supabase://BUCKET/FOLDER."
         ),
     ] = None,
     from_table: Annotated[
-        str | None, typer.Option("--from-table", metavar="TABLE", help="Whose exports: a table of the destination.")
+        str | None, typer.Option("--from-table", metavar="TABLE", help="List of users: a table of the destination.")
     ] = None,
     source_column: Annotated[
-        str | None, typer.Option("--source-column", metavar="COLUMN", help="The column of that with the sources.")
+        str | None,
+        typer.Option("--source-column", metavar="COLUMN", help="Column of --from-table that holds the sources."),
     ] = None,
     to: o.ToOption = o.DEFAULT_DESTINATION,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="ID", help="Only this user; may be given again.")
+        list[str] | None, typer.Option("--only", metavar="ID", help="Only this user; can be repeated.")
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only who failed, or lacks something, in the last run.")
+        bool, typer.Option("--failed", help="Only users whose last attempt failed or was incomplete.")
     ] = False,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="DATE", help="Only exports that are not older than this.")
+        str | None, typer.Option("--since", metavar="DATE", help="Only exports of this date or newer.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many users.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Maximum number of users.")] = None,
     files_under: o.FilesUnderOption = None,
     public_only: o.PublicOnlyOption = None,
     allow_host: o.AllowHostOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Import again what is in and unchanged, too.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also import unchanged exports again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")] = False,
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
@@ -55,7 +56,9 @@ def reimport(
     workers: o.WorkersOption = None,
     max_connections: Annotated[
         int | None,
-        typer.Option("--max-connections", metavar="N", min=1, help="At most so many workers write at a time."),
+        typer.Option(
+            "--max-connections", metavar="N", min=1, help="Maximum number of workers that write at the same time."
+        ),
     ] = None,
     nice: o.NiceOption = False,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
@@ -65,7 +68,7 @@ def reimport(
     max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Import the exports of many users, or go on with a run that was interrupted."""
+    """Import the exports of many users, or resume an interrupted run."""
     with o.errors_told():
         with o.failure_in_json(as_json):
             rules = o.rules_from(users, from_table is not None, files_under or (), public_only, allow_host or ())

@@ -30,86 +30,103 @@ from ray_import.terminal.streams import ReaderGone, print_json, stderr
 
 DEFAULT_DESTINATION = "sqlite:///chunks.db"
 
-_WHERE = "by path, as https://… or as supabase://BUCKET/PATH."
+_WHERE = "as a path, https://… or supabase://BUCKET/PATH."
 SourceArgument = Annotated[
-    str, typer.Argument(metavar="SOURCE", help=f"A ZIP, a folder, a .json, one of these gzipped, a tar; {_WHERE}")
+    str, typer.Argument(metavar="SOURCE", help=f"ZIP, folder, .json file, gzip or tar; {_WHERE}")
 ]
 SourcesArgument = Annotated[
-    list[str], typer.Argument(metavar="SOURCE...", help=f"ZIPs, folders, .json files, these gzipped, tars; {_WHERE}")
+    list[str], typer.Argument(metavar="SOURCE...", help=f"ZIPs, folders, .json files, gzips or tars; {_WHERE}")
 ]
 ToOption = Annotated[
     str,
     typer.Option(
-        "--to", metavar="URL", help="Where the chunks go: sqlite:///PATH, postgresql://…, postgres or supabase."
+        "--to", metavar="URL", help="Destination of the chunks: sqlite:///PATH, postgresql://…, postgres or supabase."
     ),
 ]
-UserOption = Annotated[str, typer.Option("--user-id", metavar="ID", help="Whose conversations these are.")]
+UserOption = Annotated[
+    str, typer.Option("--user-id", metavar="ID", help="Id of the user whose conversations these are.")
+]
 OnlyUserOption = Annotated[
-    str | None, typer.Option("--user-id", metavar="ID", help="Only of this user; default: of all users.")
+    str | None, typer.Option("--user-id", metavar="ID", help="Only this user; default: all users.")
 ]
 BranchesOption = Annotated[
     Branches,
-    typer.Option("--branches", help="All branches of a conversation, or only the one that the app shows."),
+    typer.Option("--branches", help="Import all branches of a conversation, or only the one that the app shows."),
 ]
-ChunkTokensOption = Annotated[int, typer.Option("--chunk-tokens", metavar="N", help="A chunk's most, in tokens.")]
+ChunkTokensOption = Annotated[
+    int, typer.Option("--chunk-tokens", metavar="N", help="Maximum size of a chunk, in tokens.")
+]
 OverlapOption = Annotated[
-    int, typer.Option("--overlap-tokens", metavar="N", help="How much a chunk repeats of the one before.")
+    int, typer.Option("--overlap-tokens", metavar="N", help="Overlap between consecutive chunks, in tokens.")
 ]
 ReaderOption = Annotated[
     Reader,
-    typer.Option("--reader", help="Who says where a conversation ends; auto is the fast one, helped by the other."),
+    typer.Option("--reader", help="JSON splitter: auto uses framing, which is fast, and falls back to ijson."),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help="Worker processes; default: one a CPU.")
+    int | None, typer.Option("--workers", metavar="N", help="Number of worker processes; default: one per CPU.")
 ]
 NiceOption = Annotated[
     bool, typer.Option("--nice", help="Give other programs of this machine precedence: workers at niceness 15.")
 ]
 MaxDownloadOption = Annotated[
     int,
-    typer.Option("--max-download-bytes", metavar="N", help="The most that a server without ranges may send to TMPDIR."),
+    typer.Option(
+        "--max-download-bytes", metavar="N", help="Maximum download into TMPDIR from a server without range support."
+    ),
 ]
 SlowBytesOption = Annotated[
     int,
-    typer.Option("--slow-bytes-per-second", metavar="N", help="A server that sends less is slow: others go first."),
+    typer.Option(
+        "--slow-bytes-per-second",
+        metavar="N",
+        help="A server below this rate is slow, and other sources are read first.",
+    ),
 ]
 SlowAfterOption = Annotated[
-    float, typer.Option("--slow-after-seconds", metavar="S", help="Over so many seconds of waiting for the server.")
+    float,
+    typer.Option(
+        "--slow-after-seconds", metavar="S", help="Seconds of waiting for the server over which its rate is measured."
+    ),
 ]
 DeadlineOption = Annotated[
     float,
     typer.Option(
         "--source-deadline-seconds",
         metavar="S",
-        help="How long a source's server is waited for in all, and 1 s more for each MB that it announces.",
+        help="Maximum seconds of waiting for a source's server, plus 1 s per MB that it announces.",
     ),
 ]
 FilesUnderOption = Annotated[
     list[Path] | None,
-    typer.Option("--files-under", metavar="FOLDER", help="Sources may be files below this folder; may be given again."),
+    typer.Option(
+        "--files-under", metavar="FOLDER", help="Allow sources that are files below this folder; can be repeated."
+    ),
 ]
 PublicOnlyOption = Annotated[
     bool | None,
     typer.Option(
         "--public-only/--no-public-only",
-        help="Read https from public addresses only; default: with --from-table.",
+        help="Read only https from public addresses; default: on with --from-table.",
         show_default=False,
     ),
 ]
 AllowHostOption = Annotated[
     list[str] | None,
-    typer.Option("--allow-host", metavar="HOST[:PORT]", help="A host exempt from --public-only; may be given again."),
+    typer.Option("--allow-host", metavar="HOST[:PORT]", help="A host exempt from --public-only; can be repeated."),
 ]
 MaxBatchSecondsOption = Annotated[
     int,
-    typer.Option("--max-batch-seconds", metavar="N", help="CPU seconds of a batch, after which its worker is ended."),
+    typer.Option(
+        "--max-batch-seconds", metavar="N", help="Maximum CPU seconds per batch; after that, its worker is stopped."
+    ),
 ]
 MaxConversationOption = Annotated[
     int,
     typer.Option(
         "--max-conversation-bytes",
         metavar="N",
-        help="The most JSON of one conversation; a larger one becomes a reject, of which the ends are kept.",
+        help="Maximum JSON per conversation; a larger one becomes a reject that keeps its first and last bytes.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -139,9 +156,9 @@ def refuse_empty(arguments: Sequence[str]) -> None:
         option, equals, value = argument.partition("=")
         if not argument.strip():
             what = f"The argument after {before}" if before else "The first argument"
-            raise ConfigError(f"{what} is empty.", "Is a variable of the shell unset?")
+            raise ConfigError(f"{what} is empty.", "Check for an unset shell variable.")
         if option.startswith("--") and equals and not value.strip():
-            raise ConfigError(f"{option} is empty.", "Is a variable of the shell unset?")
+            raise ConfigError(f"{option} is empty.", "Check for an unset shell variable.")
 
 
 def rules_from(
@@ -158,8 +175,8 @@ def rules_from(
             raise ConfigError(f"--files-under {shown(str(folder))}: there is no such folder.")
         if inside_job() and not folder.is_absolute():
             raise ConfigError(
-                f"--files-under {shown(str(folder))} is relative, and a job's working directory is another one.",
-                "Name the folder absolutely.",
+                f"--files-under {shown(str(folder))} is relative, but a job has another working directory.",
+                "Give an absolute path.",
             )
     own = [] if manifest is None else [manifest.parent, Path(os.path.realpath(manifest)).parent]
     folders = tuple(dict.fromkeys(str(folder.absolute()) for folder in [*own, *files_under]))
@@ -178,7 +195,7 @@ def _allowed_hosts(named: Sequence[str]) -> tuple[AllowedHost, ...]:
             hosts.append(allowed_host(text))
         except ValueError:
             raise ConfigError(
-                f"--allow-host {shown(without_secrets(text))} is no host.", "It is HOST or HOST:PORT."
+                f"--allow-host {shown(without_secrets(text))} is not a valid host.", "Use HOST or HOST:PORT."
             ) from None
     project = environment().supabase_url.strip()
     return (*hosts, allowed_origin(project)) if is_web_address(project) else tuple(hosts)
@@ -189,13 +206,15 @@ def since_from(date: str | None) -> float | None:
     try:
         return None if date is None else seconds_of(date)
     except ValueError:
-        raise ConfigError(f"--since {date} is no date.", "It looks like 2026-05-01 or 2026-05-01T12:00:00Z.") from None
+        raise ConfigError(f"--since {date} is not a valid date.", "Use 2026-05-01 or 2026-05-01T12:00:00Z.") from None
 
 
 def checked_user(user_id: str) -> str:
     """A user id that can be stored. Raises ConfigError."""
     if not user_id.strip() or not user_id.isprintable():
-        raise ConfigError("--user-id is empty or has characters that cannot be printed.", "Name whose chats these are.")
+        raise ConfigError(
+            "--user-id is empty or contains non-printable characters.", "Give the id of the user who owns the chats."
+        )
     return user_id
 
 
@@ -204,7 +223,7 @@ def the_one_of(rejects: Sequence[KeptReject], name: str) -> KeptReject:
     found = [reject for reject in rejects if name and reject.raw_hash.startswith(name)]
     if not found or len({reject.raw_hash for reject in found}) > 1:
         what = "several rejects" if found else "no reject"
-        raise ConfigError(f"--raw {name} names {what}.", "Name one as ray-import rejects shows it.")
+        raise ConfigError(f"--raw {name} matches {what}.", "Copy one from the output of ray-import rejects.")
     return found[0]
 
 

@@ -18,10 +18,10 @@ from ray_import.terminal.progress import LINE_EVERY_SECONDS
 SHOWN_USERS = 50
 PASSED_OVER_WORDS = {
     "older_exports": "older exports",
-    "no_exports": "files that are no exports",
-    "parts_of_exports": "parts of exports that lie unpacked",
-    "no_users": "files or rows without the name of a user",
-    "no_addresses": "files whose names cannot be asked for",
+    "no_exports": "files that are not exports",
+    "parts_of_exports": "parts of unpacked exports",
+    "no_users": "files or rows without a user",
+    "no_addresses": "files with names that cannot be requested",
 }
 
 
@@ -32,7 +32,7 @@ def described(progress: RunProgress) -> str:
     slow = f", {progress.slow:,} with slow sources" if progress.slow else ""
     bad = "".join(f", {states[state]:,} {state}" for state in ("partial", "failed", "skipped") if states[state])
     return (
-        f"{done:,} of {states.total():,} users{bad}, {progress.active} at work{slow}, {decimal(progress.bytes_read)},"
+        f"{done:,} of {states.total():,} users{bad}, {progress.active} active{slow}, {decimal(progress.bytes_read)},"
         f" {progress.conversations:,} conversations, {progress.chunks_written:,} chunks,"
         f" {progress.bytes_read / 1e6 / seconds:,.0f} MB/s"
     )
@@ -79,7 +79,7 @@ def show_report(console: Console, report: RunReport) -> None:
     speed = report.bytes_read / 1e6 / report.seconds if report.seconds else 0.0
     facts = _facts()
     facts.add_row("run", report.run_id)
-    facts.add_row("users", f"{len(report.users):,}: {states}" if states else "nobody")
+    facts.add_row("users", f"{len(report.users):,}: {states}" if states else "none")
     _add_passed_over(facts, report.passed_over)
     facts.add_row(
         "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"
@@ -100,7 +100,7 @@ def show_report(console: Console, report: RunReport) -> None:
         console.print()
         console.print(table)
         if len(bad) > SHOWN_USERS:
-            console.print(f"… and {len(bad) - SHOWN_USERS:,} more: --json names all.")
+            console.print(f"… and {len(bad) - SHOWN_USERS:,} more: --json lists all.")
 
 
 def show_plan(console: Console, plan: Plan) -> None:
@@ -112,13 +112,13 @@ def show_plan(console: Console, plan: Plan) -> None:
         table.add_row(Text(user.user_id), user.state, size, Text(user.source))
     console.print(table)
     if len(plan.users) > SHOWN_USERS:
-        console.print(f"… and {len(plan.users) - SHOWN_USERS:,} more: --json names all.")
+        console.print(f"… and {len(plan.users) - SHOWN_USERS:,} more: --json lists all.")
     console.print()
     states = ", ".join(f"{count:,} {state}" for state, count in plan.states.most_common()) or "none"
     unknown = f", and {plan.unknown_sizes:,} exports of unknown size" if plan.unknown_sizes else ""
     facts = _facts()
     if plan.goes_on:
-        facts.add_row("goes on", f"the run {plan.goes_on}, which was interrupted")
+        facts.add_row("resumes", f"the interrupted run {plan.goes_on}")
     facts.add_row("users", f"{len(plan.users):,}: {states}")
     _add_passed_over(facts, plan.passed_over)
     if why := next((user.error for user in plan.users if user.error), None):
@@ -142,7 +142,7 @@ def _facts() -> Table:
 
 def _add_passed_over(facts: Table, passed_over: Mapping[str, int] | None) -> None:
     if passed_over is not None:
-        facts.add_row("passed over", passed_over_words(passed_over))
+        facts.add_row("skipped", passed_over_words(passed_over))
 
 
 def passed_over_words(passed_over: Mapping[str, int]) -> str:

@@ -68,7 +68,7 @@ class _Results(_Output):
             self._failed = True
             raise ResultsNotWritten(
                 f"The results could not be written to standard output: {error.strerror}.",
-                "Make room, or send them elsewhere; what was imported stays in the destination.",
+                "Free some space or redirect the output; imported conversations stay in the destination.",
             ) from None
 
 

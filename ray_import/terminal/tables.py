@@ -28,9 +28,9 @@ def show_summary(console: Console, summary: Summary, command_seconds: float) -> 
         "rejected": counts.rejected, "not a conversation": counts.not_a_conversation,
     }))  # fmt: skip
     if counts.seen and counts.seen == counts.unchanged:
-        table.add_row("nothing new", "all of them are in the destination already")
+        table.add_row("nothing new", "all of them are already in the destination")
     else:
-        already = "; unchanged conversations are in already and not counted here" if counts.unchanged else ""
+        already = "; unchanged conversations are already stored and not counted here" if counts.unchanged else ""
         table.add_row("messages", f"{counts.kept:,} kept{already}")
         table.add_row("left out", _listed(dict(counts.left_out.most_common())))
         table.add_row("chunks", f"{counts.chunks_written:,} written, {counts.chunks_deleted:,} deleted")
@@ -73,7 +73,7 @@ def show_inspection(console: Console, found: Inspection) -> None:
     kept.columns[1].justify = "right"
     for kind, count in found.types.most_common():
         kept.add_row(Text(kind), f"{count:,}")
-    fate = Table("what becomes of them", "count", box=None, header_style="bold", padding=(0, 2))
+    fate = Table("outcome of messages", "count", box=None, header_style="bold", padding=(0, 2))
     fate.columns[1].justify = "right"
     fate.add_row("kept", f"{found.kept:,}")
     for reason, count in found.left_out.most_common():
@@ -129,8 +129,8 @@ def show_rejects(console: Console, rejects: Sequence[KeptReject]) -> None:
         return
     console.print(table)
     console.print(
-        "\nray-import retry-rejects (with the same --to, and --user-id) tries them again;"
-        " ray-import rejects --raw REJECT prints one as it is.",
+        "\nTo import them again: ray-import retry-rejects with the same --to and --user-id."
+        " To print one: ray-import rejects --raw REJECT.",
         soft_wrap=True,
     )
 

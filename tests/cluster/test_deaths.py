@@ -21,4 +21,4 @@ def test_a_crash_want_of_memory_and_a_lost_machine_are_told_apart(ways: tuple[st
 
 def test_a_worker_that_is_lost_with_its_machine_while_it_has_nothing_to_do_is_missed() -> None:
     [said] = said_by("idle")
-    assert "No worker has come up again" in said
+    assert "No worker restarted" in said

@@ -176,7 +176,7 @@ def test_a_machine_that_lets_no_worker_begin_is_left_alone_for_a_while_and_then_
         one.pool.resize(2)
         one.wait_until(lambda: len(list(opened.iterdir())) == 4)
         assert one.pool.workers == 2
-    assert told == ["a worker that cannot begin is left out: A setting is wrong."]
+    assert told == ["a worker could not start and is not used: A setting is wrong."]
 
 
 def test_an_idle_worker_that_has_died_is_asked_whether_it_can_begin_before_it_is_sent_anything(
@@ -196,7 +196,7 @@ def test_an_idle_worker_that_has_died_is_asked_whether_it_can_begin_before_it_is
     assert {done.error for done in one.done} == {None}
     assert sum(done.conversations for done in one.done) == sum(len(batch.frames) for batch in batches)
     assert one.pool.totals.tried_again == 0, "nobody had begun with what came back"
-    assert told == ["a worker that cannot begin is left out: A setting is wrong."]
+    assert told == ["a worker could not start and is not used: A setting is wrong."]
 
 
 def test_there_are_never_more_workers_than_asked_for_also_while_one_leaves(
@@ -249,7 +249,7 @@ def test_where_no_worker_is_left_none_is_waited_for_without_end(
 
     with (
         last_worker_lost(session, batches[0], tmp_path, none_left_seconds=4) as (one, _),
-        pytest.raises(ClusterError, match="come up again"),
+        pytest.raises(ClusterError, match="No worker restarted"),
     ):
         one.wait_until(is_over)
 
@@ -311,6 +311,6 @@ def test_workers_that_cannot_begin_do_not_put_off_the_end_of_a_pool_in_which_non
         now = time.monotonic
         with monkeypatch.context() as clock:
             clock.setattr(time, "monotonic", lambda: now() + later)
-            with pytest.raises(ClusterError, match="come up again in 6"):
+            with pytest.raises(ClusterError, match="No worker restarted within 6"):
                 look_again_and_again()
     assert made == [0, 0, *[1] * 13]

@@ -104,7 +104,7 @@ def test_a_second_run_over_the_same_users_is_refused_while_the_first_goes_on(
             for options in ((), ("--force",), ("--only", "user-00001")):
                 second = reimport(users.manifest, to, *options)
                 assert second.code == 2, second.said
-                assert "A run over these users is running" in second.report["error"]
+                assert "A run over these users is already running" in second.report["error"]
         first = ended(process)
     assert (first.code, first.report["users"]) == (0, {"all": 4, "complete": 4}), first.said
     with closing(DatabaseSink(PostgresDatabase(to))) as sink:

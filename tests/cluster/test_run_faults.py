@@ -198,7 +198,7 @@ def test_workers_that_cannot_begin_any_more_are_told_of_once_and_the_run_ends_wi
     destination = DialledDestination(f"sqlite:///{database}", database, dials)
     with pytest.raises(ConfigError, match="A setting is wrong"):
         run(session, users, destination, nothing_happens(), after_batches=3, tell=told.append)
-    assert told == ["a worker that cannot begin is left out: A setting is wrong."]
+    assert told == ["a worker could not start and is not used: A setting is wrong."]
 
 
 def test_an_object_store_that_others_have_filled_costs_time_alone(

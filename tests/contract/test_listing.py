@@ -190,7 +190,7 @@ def test_what_passes_is_asked_again_and_what_does_not_is_told(project: Gateway, 
     project.served.clear()
     error = refused()
     assert isinstance(error, SourceUnavailable)
-    assert "supabase://exports/users cannot be read for the moment" in error.message
+    assert "supabase://exports/users cannot be read at the moment" in error.message
     assert error.exit_code == 3
     assert project.served.count(LIST) == SOON.attempts
 
@@ -199,7 +199,7 @@ def test_what_passes_is_asked_again_and_what_does_not_is_told(project: Gateway, 
     ("answer", "told"),
     [
         (Answer(302, b"", {"location": "http://127.0.0.1:9/elsewhere"}), "the server answers 302"),
-        (json_answer(200, [{"name": "x" * MAX_ANSWER_BYTES}]), "is answered with more than 16,777,216 bytes"),
+        (json_answer(200, [{"name": "x" * MAX_ANSWER_BYTES}]), "is larger than 16,777,216 bytes"),
         (json_answer(400, {"statusCode": "404", "error": "Bucket not found"}), "There is no object supabase://exports"),
     ],
 )
@@ -235,7 +235,7 @@ def test_a_folder_in_which_nothing_is_is_told(project: Gateway) -> None:
     put(project, "users/ana/x.zip")
     error = refused("supabase://exports/user")
     assert isinstance(error, ConfigError)
-    assert error.message == "There is nothing in supabase://exports/user."
+    assert error.message == "supabase://exports/user is empty or does not exist."
 
 
 def test_a_key_that_may_not_look_is_told(project: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ def test_a_key_that_may_not_look_is_told(project: Gateway, monkeypatch: pytest.M
     assert isinstance(refused(), SourceRefused | ConfigError)
     monkeypatch.setenv("SUPABASE_SERVICE_KEY", "sb_secret_of_another_project")
     error = refused()
-    assert "may not be read (403)" in error.message
+    assert "was denied (403)" in error.message
     assert "SUPABASE_SERVICE_KEY" in error.hint
 
 
@@ -268,7 +268,7 @@ def test_a_project_that_is_not_set_is_told(project: Gateway, monkeypatch: pytest
     ],
 )
 def test_what_names_no_folder_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match="names no folder of a bucket"):
+    with pytest.raises(ConfigError, match="does not name a folder in a bucket"):
         storage_folder(address)
 
 

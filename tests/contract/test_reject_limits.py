@@ -107,7 +107,7 @@ def test_a_run_keeps_a_hundred_rejects_of_an_export_and_counts_the_rest(
         [user] = reimported({"bob": export}, sink, batches_of_bytes(1000))
         assert (user.state, user.counts["conversations"]["rejected"]) == ("partial", 120)
         assert user.counts["notes"] == {"rejects_not_kept": 20}
-        assert "20 rejects are counted, but not kept" in str(user.error)
+        assert "20 rejects are counted but not stored" in str(user.error)
         assert len(sink.rejects()) == REJECTS_KEPT.count == 100
         [again] = reimported({"bob": export}, sink, batches_of_bytes(1000), "run-2")
         assert again.counts["notes"] == {"rejects_not_kept": 20}

@@ -58,10 +58,10 @@ def breaking(server: ObjectServer, requests: int, fault: Fault) -> None:
 GONE = pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (Fault(503, b"xyzzy-body"), "cannot be read for the moment: the server answers 503"),
-        (Fault(drop_after=0), "cannot be read for the moment: the connection broke off"),
-        (Fault(headers={"ETag": '"two"'}), "has changed while it was read"),
-        (Fault(403, b"xyzzy-body"), "may not be read (403)"),
+        (Fault(503, b"xyzzy-body"), "cannot be read at the moment: the server answers 503"),
+        (Fault(drop_after=0), "cannot be read at the moment: the connection was lost"),
+        (Fault(headers={"ETag": '"two"'}), "changed while it was being read"),
+        (Fault(403, b"xyzzy-body"), "was denied (403)"),
         (Fault(400, b'{"statusCode":"404","message":"xyzzy-body"}'), "There is no object"),
     ],
     ids=["down", "drops", "changed", "expired", "deleted"],

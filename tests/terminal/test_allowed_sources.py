@@ -108,7 +108,7 @@ def test_a_dry_run_shows_people_why_a_user_would_fail(folders: Path) -> None:
     result = reimport(folders, "--users", users, "--dry-run", "--to", f"sqlite:///{folders}/chunks.db")
     told = " ".join(result.out.decode().split())
     assert result.code == 0, result
-    assert "is not allowed: it is not below a folder that --files-under names. (the first of 1)" in told
+    assert "is not allowed: it is not below a folder given with --files-under. (the first of 1)" in told
 
 
 ADDRESSES = {
@@ -173,12 +173,15 @@ def test_what_a_proxy_hides_is_told_once(folders: Path, monkeypatch: pytest.Monk
     [
         (["--files-under", "none"], "--files-under none: there is no such folder"),
         (["--files-under", "users.jsonl"], "--files-under users.jsonl: there is no such folder"),
-        (["--public-only", "--allow-host", ""], "is no host"),
-        (["--public-only", "--allow-host", "https://user:xyzzy@files.internal/x?token=xyzzy"], "is no host"),
-        (["--public-only", "--allow-host", "files.internal/path"], "--allow-host files.internal/path is no host"),
-        (["--public-only", "--allow-host", "user@files.internal"], "is no host"),
-        (["--public-only", "--allow-host", "*.internal"], "--allow-host *.internal is no host"),
-        (["--public-only", "--allow-host", "files.internal:99999"], "is no host"),
+        (["--public-only", "--allow-host", ""], "is not a valid host"),
+        (["--public-only", "--allow-host", "https://user:xyzzy@files.internal/x?token=xyzzy"], "is not a valid host"),
+        (
+            ["--public-only", "--allow-host", "files.internal/path"],
+            "files.internal/path is not a valid host",
+        ),
+        (["--public-only", "--allow-host", "user@files.internal"], "is not a valid host"),
+        (["--public-only", "--allow-host", "*.internal"], "--allow-host *.internal is not a valid host"),
+        (["--public-only", "--allow-host", "files.internal:99999"], "is not a valid host"),
     ],
 )
 def test_an_option_for_sources_that_cannot_be_meant_is_an_error(tmp_path: Path, options: list[str], what: str) -> None:

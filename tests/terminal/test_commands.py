@@ -86,9 +86,9 @@ def test_the_exit_code_tells_whether_all_some_or_nothing_could_be_read(
         pytest.param("x" * 300, 2, "", id="a name too long to be one"),
         pytest.param("empty.json", 3, "empty.json is empty", id="empty"),
         pytest.param("page.json", 3, "page.json is a web page", id="web page"),
-        pytest.param("text.txt", 3, "text.txt is no export: looked for", id="text"),
+        pytest.param("text.txt", 3, "text.txt is not an export: expected", id="text"),
         pytest.param("user.json", 3, "holds no conversations", id="JSON without conversations"),
-        pytest.param("no chats.zip", 3, "holds no conversations: looked for conversations.json", id="other ZIP"),
+        pytest.param("no chats.zip", 3, "holds no conversations: no conversations.json", id="other ZIP"),
         pytest.param("a folder", 3, "a folder holds no conversations", id="empty folder"),
         pytest.param("cut off early.zip", 3, "cut off early.zip is damaged or cut off", id="cut off ZIP"),
     ],
@@ -133,7 +133,7 @@ def test_another_products_export_is_named(folder: Path, command: str, item: Any,
     written(folder / "other.zip", zipped({"conversations.json": exported([item])}))
     result = ray_import(folder, command, "other.zip")
     assert is_an_error(result, 3)
-    assert f"looks like a {product} export; this imports ChatGPT's" in result.err
+    assert f"looks like a {product} export; only ChatGPT exports are supported" in result.err
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_a_conversation_over_the_bytes_that_are_allowed_is_a_reject_with_a_reaso
 def test_so_many_bytes_of_a_conversation_that_cannot_be_are_an_error(folder: Path, command: list[str]) -> None:
     result = ray_import(folder, *command, "--max-conversation-bytes", "0")
     assert is_an_error(result, 2)
-    assert "--max-conversation-bytes 0 cannot be: 1 at least" in result.err
+    assert "--max-conversation-bytes 0 is too small: the minimum is 1" in result.err
 
 
 @pytest.mark.parametrize("arguments", [["inspect", "good.json"], ["inspect", "good.json", "--json"]])

@@ -61,15 +61,21 @@ def is_an_error(result: Ended, code: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ([], "It is not said whose exports"),
-        (["--users", "users.jsonl", "--from", SOURCE], "It is said twice"),
-        (["--from", SOURCE, "--from-table", "profiles", "--source-column", "export"], "It is said twice"),
-        (["--from-table", "profiles"], "It is not said whose exports"),
-        (["--from", SOURCE, "--source-column", "export"], "It is not said whose exports"),
-        (["--from", "exports/users"], "exports/users names no folder of a bucket"),
-        (["--from", "https://abc.supabase.co/users?token=secret"], "https://abc.supabase.co/users names no folder"),
-        (["--users", "users.jsonl", "--since", "soon"], "--since soon is no date"),
-        (["--from-table", "profiles", "--source-column", "export", "--since", "2020-01-01"], "does not tell how old"),
+        ([], "No list of users is given"),
+        (["--users", "users.jsonl", "--from", SOURCE], "More than one list of users"),
+        (
+            ["--from", SOURCE, "--from-table", "profiles", "--source-column", "export"],
+            "More than one list of users",
+        ),
+        (["--from-table", "profiles"], "--from-table and --source-column are only valid together"),
+        (["--from", SOURCE, "--source-column", "export"], "--from-table and --source-column are only valid"),
+        (["--from", "exports/users"], "exports/users does not name a folder in a bucket"),
+        (
+            ["--from", "https://abc.supabase.co/users?token=secret"],
+            "https://abc.supabase.co/users does not name",
+        ),
+        (["--users", "users.jsonl", "--since", "soon"], "--since soon is not a valid date"),
+        (["--from-table", "profiles", "--source-column", "export", "--since", "2020-01-01"], "has no dates of exports"),
     ],
 )
 def test_what_cannot_be_meant_is_an_error_before_anything_is_made(
@@ -181,7 +187,7 @@ def test_a_list_is_refused_when_it_names_no_user(tmp_path: Path, options: list[s
     (tmp_path / "users.csv").write_text("user_id,source\n")
     result = ray_import(tmp_path, "reimport", "--users", "users.csv", *options)
     assert is_an_error(result, 2), result
-    assert "users.csv names no user." in result.err
+    assert "users.csv lists no users." in result.err
 
 
 def test_a_dry_run_ends_with_1_when_an_export_is_missing(tmp_path: Path) -> None:
@@ -231,7 +237,7 @@ def test_a_dry_run_tells_who_from_where_how_much_and_what_was_passed_over(projec
     plain = ray_import(tmp_path, *DRY_RUN, "--only", "ben")
     assert (plain.code, plain.err) == (0, "")
     for words in ("ben   read   1.0 kB  supabase://exports/users/ben/deeper/export.zip", "1: 1 read",
-                  "1 older exports, 2 files that are no exports", "about 1 s on"):  # fmt: skip
+                  "1 older exports, 2 files that are not exports", "about 1 s on"):  # fmt: skip
         assert words in plain.out.decode(), plain.out.decode()
     assert project.secret_key not in result.out.decode() + plain.out.decode()
 
@@ -277,7 +283,7 @@ def test_what_is_wrong_with_a_bucket_is_told_in_two_lines(
     assert "There is no bucket missing in the project." in missing.err
     empty = ray_import(tmp_path, "reimport", "--from", "supabase://exports/other")
     assert is_an_error(empty, 2), empty
-    assert "There is nothing in supabase://exports/other." in empty.err
+    assert "supabase://exports/other is empty or does not exist." in empty.err
     monkeypatch.setenv("SUPABASE_SERVICE_KEY", "sb_secret_wrong")
     wrong = ray_import(tmp_path, *FROM)
     assert is_an_error(wrong, 3), wrong

@@ -47,13 +47,13 @@ def plan_shown(plan: Plan) -> str:
 def test_a_moment_is_told_in_users_counts_and_speed() -> None:
     states = {"complete": 1000, "pending": 197, "partial": 1, "failed": 2, "skipped": 34}
     assert described(at(2.0, **states)) == (
-        "1,037 of 1,234 users, 1 partial, 2 failed, 34 skipped, 3 at work, 50.0 MB, 1,234 conversations, 5,678 chunks,"
+        "1,037 of 1,234 users, 1 partial, 2 failed, 34 skipped, 3 active, 50.0 MB, 1,234 conversations, 5,678 chunks,"
         " 25 MB/s"
     )
 
 
 def test_what_nobody_is_in_is_not_told() -> None:
-    assert described(at(2.0, pending=7)).startswith("0 of 7 users, 3 at work, ")
+    assert described(at(2.0, pending=7)).startswith("0 of 7 users, 3 active, ")
     assert described(at(0.0)).startswith("0 of 0 users, ")
 
 
@@ -118,11 +118,11 @@ def test_what_users_are_called_is_no_markup() -> None:
 def test_what_was_passed_over_is_told_by_why() -> None:
     assert set(PASSED_OVER_WORDS) == set(PASSED_OVER)
     passed_over = {"older_exports": 12, "no_exports": 3}
-    told = "passed over  12 older exports, 3 files that are no exports"
-    assert told in shown(replace(REPORT, passed_over=passed_over))
-    assert told in plan_shown(Plan((), 2, passed_over=passed_over))
-    assert "passed over  nothing" in shown(replace(REPORT, passed_over={}))
-    assert "passed over" not in shown(REPORT)
+    told = "skipped 12 older exports, 3 files that are not exports"
+    assert told in " ".join(shown(replace(REPORT, passed_over=passed_over)).split())
+    assert told in " ".join(plan_shown(Plan((), 2, passed_over=passed_over)).split())
+    assert "skipped nothing" in " ".join(shown(replace(REPORT, passed_over={})).split())
+    assert "\nskipped" not in shown(REPORT)
     assert replace(REPORT, passed_over=passed_over).as_dict()["passed_over"] == passed_over
 
 
@@ -131,8 +131,8 @@ def test_a_plan_tells_users_totals_and_what_the_estimate_is_based_on() -> None:
     users += [PlannedUser("ben", "ben.zip", "read", None), PlannedUser("eve", "eve.zip", "unchanged", 5)]
     told = plan_shown(Plan(tuple(users), 4, goes_on="run-1"))
     assert told.count("ana-") == SHOWN_USERS
-    assert "and 2 more: --json names all" in told
-    for words in ("the run run-1, which was", "52: 51 read, 1 unchanged", "500.0 MB, and 1 exports of unknown size"):
+    assert "and 2 more: --json lists all" in told
+    for words in ("the interrupted run run-1", "52: 51 read, 1 unchanged", "500.0 MB, and 1 exports of unknown size"):
         assert words in told
     assert "about 12 s on 4 workers" in told
     assert BASED_ON in " ".join(told.split())

@@ -21,13 +21,13 @@ def shown(counts: Counts) -> dict[str, str]:
 def test_summary_says_that_all_is_there_when_nothing_has_changed() -> None:
     rows = shown(Counts(seen=8, unchanged=8))
     assert rows["conversations"] == "8 seen, 8 unchanged"
-    assert rows["nothing new"] == "all of them are in the destination already"
+    assert rows["nothing new"] == "all of them are already in the destination"
     assert not {"messages", "left out", "chunks"} & rows.keys()
 
 
 def test_summary_says_what_is_not_counted_when_a_part_has_not_changed() -> None:
     rows = shown(Counts(seen=8, imported=1, unchanged=7, kept=3, chunks_written=2))
-    assert rows["messages"] == "3 kept; unchanged conversations are in already and not counted here"
+    assert rows["messages"] == "3 kept; unchanged conversations are already stored and not counted here"
     assert rows["chunks"] == "2 written, 0 deleted"
 
 

@@ -128,7 +128,7 @@ def test_after_how_many_minutes_a_run_stalls_is_a_number_above_0(monkeypatch: py
         monkeypatch.setenv("ALERT_STALLED_MINUTES", odd)
         with pytest.raises(ConfigError) as caught:
             environment()
-        assert caught.value.message == "ALERT_STALLED_MINUTES is not set to what it can be."
+        assert caught.value.message == "The value of ALERT_STALLED_MINUTES is not valid."
 
 
 def test_nothing_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,12 @@ def test_chunks_may_be_of_any_sensible_size(target: int, overlap: int) -> None:
 @pytest.mark.parametrize(
     ("target", "overlap", "what"),
     [
-        (MIN_CHUNK_TOKENS - 1, 0, "49 tokens is too small: 50 at least"),
+        (MIN_CHUNK_TOKENS - 1, 0, "--chunk-tokens 49 is too small: the minimum is 50"),
         (0, 0, "too small"),
         (-2000, 200, "too small"),
-        (2000, 1001, "1001 tokens does not fit chunks of 2000: 0 to 1000"),
-        (2000, -1, "-1 tokens does not fit"),
-        (51, 26, "does not fit"),
+        (2000, 1001, "1001 is out of range for chunks of 2000 tokens: 0 to 1000"),
+        (2000, -1, "-1 is out of range"),
+        (51, 26, "is out of range"),
     ],
 )
 def test_a_chunk_that_cannot_be_is_refused_with_what_can(target: int, overlap: int, what: str) -> None:
@@ -39,7 +39,7 @@ def test_batches_may_be_of_any_size_that_travels(size: int) -> None:
 
 @pytest.mark.parametrize("size", [0, -1, 32 * 1024 * 1024 + 1])
 def test_a_batch_that_cannot_be_is_refused(size: int) -> None:
-    with pytest.raises(ConfigError, match=f"{size} bytes cannot be: 1 to 33554432"):
+    with pytest.raises(ConfigError, match=f"{size} is out of range: 1 to 33554432"):
         FlowLimits(batch_bytes=size)
 
 
@@ -83,10 +83,10 @@ def test_new_rules_change_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("pace", "what"),
     [
-        ({"slow_bytes_per_second": -1}, "--slow-bytes-per-second -1 cannot be"),
-        ({"slow_after_seconds": 0}, "--slow-after-seconds 0 cannot be"),
-        ({"slow_after_seconds": float("nan")}, "--slow-after-seconds nan cannot be"),
-        ({"deadline_seconds": -1}, "--source-deadline-seconds -1 cannot be"),
+        ({"slow_bytes_per_second": -1}, "--slow-bytes-per-second -1 is too small"),
+        ({"slow_after_seconds": 0}, "--slow-after-seconds 0 is not valid"),
+        ({"slow_after_seconds": float("nan")}, "--slow-after-seconds nan is not valid"),
+        ({"deadline_seconds": -1}, "--source-deadline-seconds -1 is not valid"),
     ],
 )
 def test_pace_is_refused_when_it_cannot_be(pace: dict[str, float], what: str) -> None:

@@ -48,14 +48,14 @@ def test_a_webhook_that_refuses_is_only_told(capsys: pytest.CaptureFixture[str])
     with webhook(500) as hook:
         post(hook.url, MESSAGE)
         assert len(hook.messages()) == 1
-    assert capsys.readouterr().err == "ALERT_WEBHOOK could not be told (HTTPStatusError).\n"
+    assert capsys.readouterr().err == "The alert could not be sent to ALERT_WEBHOOK (HTTPStatusError).\n"
 
 
 @pytest.mark.parametrize("url", [f"http://127.0.0.1:1{PATH}", "no address", "http://[hook-secret"])
 def test_a_webhook_that_is_not_there_is_only_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     post(url, MESSAGE)
     told = capsys.readouterr().err
-    assert told.startswith("ALERT_WEBHOOK could not be told")
+    assert told.startswith("The alert could not be sent to ALERT_WEBHOOK")
     assert "secret" not in told
 
 
@@ -65,4 +65,4 @@ def test_a_webhook_that_does_not_answer_holds_nobody_up(capsys: pytest.CaptureFi
         post(hook.url, MESSAGE, within_seconds=0.2)
         assert time.monotonic() - began < 5
         assert hook.got.get(timeout=10) == MESSAGE
-    assert "ALERT_WEBHOOK could not be told" in capsys.readouterr().err
+    assert "could not be sent to ALERT_WEBHOOK" in capsys.readouterr().err

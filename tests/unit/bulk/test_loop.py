@@ -396,7 +396,7 @@ def test_whose_place_was_taken_fails_and_leaves_the_others_job_alone(
 
     outcome = users.run(dials=Dials(after_batch=takes_over), tick_seconds=tick_seconds)
     assert outcome.states == {"ana": "complete", "ben": "failed", "eve": "complete"}
-    assert "another one has taken its place" in (outcome.saved["ben"].error or "")
+    assert "another one has taken over" in (outcome.saved["ben"].error or "")
     assert [(job.status, job.error) for job in jobs(database) if job.user_id == "ben"] == [
         ("failed", "interrupted"),
         ("running", None),

@@ -306,7 +306,7 @@ def test_a_run_that_another_process_is_at_is_refused_and_named(service: Service)
     others_are_at(service, "theirs")
     with pytest.raises(ImportRunning) as caught, service.opened():
         pass
-    assert "A run over these users is running: theirs" in caught.value.message
+    assert "A run over these users is already running: theirs" in caught.value.message
     assert caught.value.exit_code == 2
 
 

@@ -109,23 +109,23 @@ def test_times_are_in_utc_unless_they_say_otherwise(tmp_path: Path, time: str, s
 @pytest.mark.parametrize(
     ("bad", "what"),
     [
-        pytest.param(b"{\n", "no record", id="no JSON"),
-        pytest.param(b"[" * 100_000 + b"\n", "no record", id="deep JSON"),
-        pytest.param(b'["ana","a.zip"]\n', "no record", id="an array"),
-        pytest.param(line(source="a.zip"), "no user_id", id="no user_id"),
-        pytest.param(line(user_id=7, source="a.zip"), "the user_id is no text", id="a number as user_id"),
-        pytest.param(line(user_id="", source="a.zip"), "no user_id", id="an empty user_id"),
-        pytest.param(line(user_id="  ", source="a.zip"), "no user_id", id="a blank user_id"),
-        pytest.param(line(user_id="a\0b", source="a.zip"), "cannot be printed", id="a user_id with NUL"),
-        pytest.param(line(user_id="a\nb", source="a.zip"), "cannot be printed", id="a user_id of two lines"),
-        pytest.param(line(user_id="a\ud800", source="a.zip"), "cannot be printed", id="a user_id that is no UTF-8"),
+        pytest.param(b"{\n", "not a valid record", id="no JSON"),
+        pytest.param(b"[" * 100_000 + b"\n", "not a valid record", id="deep JSON"),
+        pytest.param(b'["ana","a.zip"]\n', "not a valid record", id="an array"),
+        pytest.param(line(source="a.zip"), "user_id is missing", id="user_id is missing"),
+        pytest.param(line(user_id=7, source="a.zip"), "user_id is not a string", id="a number as user_id"),
+        pytest.param(line(user_id="", source="a.zip"), "user_id is missing", id="an empty user_id"),
+        pytest.param(line(user_id="  ", source="a.zip"), "user_id is missing", id="a blank user_id"),
+        pytest.param(line(user_id="a\0b", source="a.zip"), "non-printable", id="a user_id with NUL"),
+        pytest.param(line(user_id="a\nb", source="a.zip"), "non-printable", id="a user_id of two lines"),
+        pytest.param(line(user_id="a\ud800", source="a.zip"), "non-printable", id="a user_id that is no UTF-8"),
         pytest.param(line(user_id="a" * 256, source="a.zip"), "longer than 255", id="a long user_id"),
-        pytest.param(line(user_id="ana"), "no source", id="no source"),
-        pytest.param(line(user_id="ana", source=""), "no source", id="an empty source"),
-        pytest.param(line(user_id="ana", source=" "), "no source", id="a blank source"),
-        pytest.param(line(user_id="ana", source=["a.zip"]), "no source", id="two sources"),
-        pytest.param(line(user_id="ana", source="a.zip", updated_at="soon"), "no time", id="no time"),
-        pytest.param(line(user_id="ana", source="a.zip", updated_at=1_700_000_000), "no time", id="a number as time"),
+        pytest.param(line(user_id="ana"), "source is missing", id="source is missing"),
+        pytest.param(line(user_id="ana", source=""), "source is missing", id="an empty source"),
+        pytest.param(line(user_id="ana", source=" "), "source is missing", id="a blank source"),
+        pytest.param(line(user_id="ana", source=["a.zip"]), "source is missing", id="two sources"),
+        pytest.param(line(user_id="ana", source="a.zip", updated_at="soon"), "not a valid time", id="no time"),
+        pytest.param(line(user_id="ana", source="a.zip", updated_at=1_700_000_000), "valid", id="a number as time"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, bad: bytes, what: str) -> None:
@@ -138,15 +138,15 @@ def test_a_bad_line_is_named_by_its_number(tmp_path: Path, bad: bytes, what: str
 @pytest.mark.parametrize(
     ("data", "number", "what"),
     [
-        pytest.param(b"user_id,source\nana,a.zip\n,b.zip\n", 3, "no user_id", id="no user_id"),
-        pytest.param(b"user_id,source\nana\n", 2, "no source", id="no source"),
-        pytest.param(b"user_id,source\nana,\n", 2, "no source", id="an empty source"),
-        pytest.param(b"ana,a.zip\nben,b.zip\n", 1, "no column user_id", id="no header"),
-        pytest.param(b"user_id;source\nana;a.zip\n", 1, "no column user_id", id="semicolons"),
-        pytest.param(b"user_id,source\nana,%s\n" % (b"x" * 200_000), 2, "no record", id="a field without an end"),
-        pytest.param(b"user_id,path\nana,a.zip\n", 1, "no column source", id="no column of sources"),
-        pytest.param(LINES, 1, "no column user_id", id="JSON lines"),
-        pytest.param(b"user_id,source,updated_at\nana,a.zip,1.5.2026\n", 2, "no time", id="no time"),
+        pytest.param(b"user_id,source\nana,a.zip\n,b.zip\n", 3, "user_id is missing", id="user_id is missing"),
+        pytest.param(b"user_id,source\nana\n", 2, "source is missing", id="source is missing"),
+        pytest.param(b"user_id,source\nana,\n", 2, "source is missing", id="an empty source"),
+        pytest.param(b"ana,a.zip\nben,b.zip\n", 1, "column user_id is missing", id="no header"),
+        pytest.param(b"user_id;source\nana;a.zip\n", 1, "column user_id is missing", id="semicolons"),
+        pytest.param(b"user_id,source\nana,%s\n" % (b"x" * 200_000), 2, "not a valid", id="a field without an end"),
+        pytest.param(b"user_id,path\nana,a.zip\n", 1, "column source is missing", id="no column of sources"),
+        pytest.param(LINES, 1, "column user_id is missing", id="JSON lines"),
+        pytest.param(b"user_id,source,updated_at\nana,a.zip,1.5.2026\n", 2, "not a valid time", id="no time"),
     ],
 )
 def test_a_bad_line_of_a_table_is_named_by_its_number(tmp_path: Path, data: bytes, number: int, what: str) -> None:
@@ -181,7 +181,7 @@ def test_of_a_user_who_is_named_again_the_later_time_counts() -> None:
 
 def test_a_user_with_two_sources_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "users.jsonl", LINES + line(user_id="ana", source="other.zip"))
-    assert "ana has two sources" in refused(path).message
+    assert "ana is listed with two sources" in refused(path).message
 
 
 OLD, NEW, UNKNOWN = (
@@ -196,7 +196,7 @@ def test_users_are_chosen_by_name_in_the_order_of_the_manifest() -> None:
 
 
 def test_a_user_who_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="There is no user 'nobody' among the 3"):
+    with pytest.raises(ConfigError, match="the user 'nobody' is not among the 3"):
         only_those(ALL, ["old", "nobody"])
 
 

@@ -183,4 +183,4 @@ def test_a_webhook_that_never_answers_neither_holds_up_nor_changes_the_end(capsy
         with pytest.raises(ClusterError), looking:
             raise ClusterError("A machine was lost.")
         assert hook.got.get(timeout=10)["event"] == "died"
-    assert "could not be told" in capsys.readouterr().err
+    assert "could not be sent" in capsys.readouterr().err

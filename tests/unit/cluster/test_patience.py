@@ -28,7 +28,7 @@ class Looks:
 def test_none_is_waited_for_without_end() -> None:
     looks = Looks()
     looks.look(60)
-    with pytest.raises(ClusterError, match="No worker has come up again in 61 s"):
+    with pytest.raises(ClusterError, match="No worker restarted within 61 s"):
         looks.look(1)
 
 

@@ -144,8 +144,8 @@ def test_of_many_rejects_all_are_counted_and_kept_and_the_first_are_named(tmp_pa
     ("data", "what"),
     [
         (b"[]", "nothing in it"),
-        (b'{"id":"user-1","email":"a@b"}', "nothing with a mapping among 1 items"),
-        (exported([FOLDER, FOLDER]), "nothing with a mapping among 2 items"),
+        (b'{"id":"user-1","email":"a@b"}', "none of 1 items has a mapping"),
+        (exported([FOLDER, FOLDER]), "none of 2 items has a mapping"),
         (b"[", "truncated"),
         (b"[[[[", "truncated"),
     ],

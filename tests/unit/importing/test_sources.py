@@ -95,7 +95,7 @@ def test_another_products_export_is_named(
 ) -> None:
     data = exported([*before, item, item], style)
     path = written(tmp_path / "x", zipped({"conversations.json": data}) if packed else data)
-    with pytest.raises(NotAnExport, match=f"looks like a {product} export; this imports ChatGPT's"):
+    with pytest.raises(NotAnExport, match=f"looks like a {product} export; only ChatGPT exports are supported"):
         open_sources([path], READ)
 
 

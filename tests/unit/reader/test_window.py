@@ -85,7 +85,7 @@ def test_a_byte_order_mark_is_left_out_at_the_start_alone(data: bytes, offset: i
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (zlib.error("bad"), "its packed data is damaged"),
+        (zlib.error("bad"), "its compressed data is damaged"),
         (OSError(5, "Input/output error"), "it cannot be read: Input/output error"),
     ],
 )

@@ -74,7 +74,7 @@ def test_an_object_of_the_project_is_asked_for_with_the_projects_key() -> None:
     ],
 )  # fmt: skip
 def test_what_names_no_object_of_a_bucket_is_refused(source: str) -> None:
-    with pytest.raises(ConfigError, match="names no object"):
+    with pytest.raises(ConfigError, match="does not name an object"):
         address_of(source)
 
 

@@ -100,7 +100,7 @@ def test_open_export_refuses_a_source_when_its_nested_zips_unpack_to_gigabytes(
     data = cloned(inner, "{:03}.zip", 99)
     assert 3_000_000 < len(data) < 3_300_000
     assert 99 * len(inner) > 3_000_000_000
-    with pytest.raises(UnsafeSource, match="no export packs that well") as caught:
+    with pytest.raises(UnsafeSource, match="no export compresses that well") as caught:
         open_export(written(tmp_path / "x.zip", data))
     assert caught.value.hint
     assert temporary.written_bytes == 0
@@ -112,7 +112,7 @@ def test_open_export_refuses_a_source_when_copies_of_its_archives_exceed_the_bud
     monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 0)
     inner = gzip.compress(tarred(["conversations.json", *(f"{i}.png" for i in range(400))], {}))
     data = zipped({"a.png": os.urandom(30_000), **{f"{i}.tar.gz": inner for i in range(9)}}, STORED)
-    with pytest.raises(UnsafeSource, match="bytes of archives are unpacked"):
+    with pytest.raises(UnsafeSource, match="bytes of archives were unpacked"):
         open_export(written(tmp_path / "x.zip", data))
     assert 1_000_000 < temporary.written_bytes < 50 * len(data)
     assert temporary.open == 0
@@ -271,7 +271,7 @@ def test_a_member_is_refused_when_making_its_copies_again_exceeds_the_budget(
     export = open_export(written(tmp_path / "x.zip", data))
     for _ in range(5):
         assert contents(export) == members
-    with pytest.raises(UnsafeSource, match="bytes of archives are unpacked"):
+    with pytest.raises(UnsafeSource, match="bytes of archives were unpacked"):
         [contents(export) for _ in range(2 * budget.MAX_COPIED_RATIO)]
     assert temporary.written_bytes <= budget.MAX_COPIED_RATIO * len(data)
 

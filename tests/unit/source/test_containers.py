@@ -592,7 +592,7 @@ def test_a_name_made_for_traversal_is_read_and_nothing_outside_is_touched(
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
 
 
-# --- what is no export ---------------------------------------------------------------------------
+# --- what is not an export ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -602,11 +602,11 @@ def test_a_name_made_for_traversal_is_read_and_nothing_outside_is_touched(
         pytest.param(b" \n ", "is empty", id="blanks"),
         pytest.param(b"<!DOCTYPE html><html>", "is a web page", id="a web page"),
         pytest.param(b"  <html>", "is a web page", id="a web page after blanks"),
-        pytest.param(b"Dear Sir or Madam", "is no export: looked for a ZIP, a gzip, a tar, or JSON", id="text"),
-        pytest.param(b"\x89PNG\r\n\x1a\n", "is no export", id="a picture"),
-        pytest.param(b"7z\xbc\xaf\x27\x1c", "is no export", id="another archive"),
-        pytest.param(b'"text"', "is no export", id="a JSON string"),
-        pytest.param(b"\xff\xfe[\0", "is no export", id="UTF-16"),
+        pytest.param(b"Dear Sir or Madam", "is not an export: expected a ZIP, a gzip, a tar, or JSON", id="text"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", "is not an export", id="a picture"),
+        pytest.param(b"7z\xbc\xaf\x27\x1c", "is not an export", id="another archive"),
+        pytest.param(b'"text"', "is not an export", id="a JSON string"),
+        pytest.param(b"\xff\xfe[\0", "is not an export", id="UTF-16"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True], ids=["bare", "gzip"])
@@ -619,7 +619,7 @@ def test_what_is_no_export_is_called_what_it_is(tmp_path: Path, data: bytes, wha
 @pytest.mark.parametrize(
     ("members", "what"),
     [
-        ({"user.json": b"{}", "chat.html": b"<html>"}, "looked for conversations.json or conversations-000.json"),
+        ({"user.json": b"{}", "chat.html": b"<html>"}, "no conversations.json or conversations-000.json"),
         ({"ttl/prod-grok-backend.json": b"{}"}, "looks like a Grok export"),
         ({"Takeout/My Activity/Gemini Apps/MyActivity.json": b"[]"}, "looks like a Gemini export"),
         ({"Files.zip": zipped({"a.png": b"x"})}, "holds no conversations"),

@@ -178,7 +178,7 @@ def test_a_fifo_that_has_taken_the_place_of_a_file_does_not_block(folder: Path) 
     now = permitted(path, rules(folder))
     path.unlink()
     os.mkfifo(path)
-    with ExitStack() as stack, pytest.raises(OSError, match="no regular file"):
+    with ExitStack() as stack, pytest.raises(OSError, match="not a regular file"):
         now.open_file(now.path)(stack)
 
 

@@ -87,8 +87,8 @@ def test_open_export_names_20_missing_shards_when_a_manifest_lists_more(tmp_path
     listings = {"export_manifest.json": listing[0], "again/export_manifest.json": listing[1]}
     problems = open_export(written(tmp_path / "x.zip", zipped({**shard, **listings}))).problems
     assert [problem.kind for problem in problems] == ["missing_shard"] * 21
-    assert problems[0].detail == "conversations-00001.json is listed by the export and not in it"
-    assert problems[20].detail == "4,980 more files are listed by the export and not in it"
+    assert problems[0].detail == "conversations-00001.json is listed in the export's manifest but missing"
+    assert problems[20].detail == "4,980 more files are listed in the export's manifest but missing"
 
 
 def test_open_export_cuts_the_name_when_that_of_a_missing_shard_is_long(tmp_path: Path) -> None:

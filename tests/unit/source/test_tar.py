@@ -82,7 +82,7 @@ def test_links_and_devices_are_no_members_and_names_are_no_paths(tmp_path: Path)
 
 
 def test_without_conversations_it_is_no_export(tmp_path: Path) -> None:
-    with pytest.raises(NotAnExport, match=r"looked for conversations\.json"):
+    with pytest.raises(NotAnExport, match=r"no conversations\.json"):
         open_export(written(tmp_path / "x.tar", tarred({"a.png": b"x"})))
 
 

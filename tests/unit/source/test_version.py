@@ -82,5 +82,5 @@ def test_where_there_is_nothing_is_an_error(tmp_path: Path, source: str) -> None
 
 
 def test_what_is_no_address_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="cannot be a source"):
+    with pytest.raises(ConfigError, match="is not supported"):
         version_of("ftp://example.com/x.zip")
