@@ -143,7 +143,7 @@ def test_of_many_rejects_all_are_counted_and_kept_and_the_first_are_named(tmp_pa
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"[]", "nothing in it"),
+        (b"[]", "it is empty"),
         (b'{"id":"user-1","email":"a@b"}', "none of 1 items has a mapping"),
         (exported([FOLDER, FOLDER]), "none of 2 items has a mapping"),
         (b"[", "truncated"),

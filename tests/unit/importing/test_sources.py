@@ -160,7 +160,7 @@ def test_the_export_of_somebody_who_has_not_chatted_yet_is_one(
     if is_one or (packed and name == "anything.json"):
         sources.refuse_nothing_found(0, 0)
     else:
-        with pytest.raises(NotAnExport, match="nothing in it"):
+        with pytest.raises(NotAnExport, match="it is empty"):
             sources.refuse_nothing_found(0, 0)
 
 
