@@ -196,7 +196,7 @@ def test_what_a_table_says_of_a_code_becomes_of_it(code: str, outcome: str) -> N
         ("supabase", f"up to {supabase.MOST_ROWS} rows or {supabase.MOST_BYTES // 2**20} MB"),
         ("supabase", f"down to {supabase.LEAST_ROWS} rows and {supabase.LEAST_BYTES // 2**10} KB"),
         ("supabase", f"no answer for {supabase.TIMEOUT.read:.0f} s"),
-        ("supabase", f"random and growing waits of up to {database_calls.LONGEST_WAIT_SECONDS} s"),
+        ("supabase", f"exponential backoff and jitter, after waits of up to {database_calls.LONGEST_WAIT_SECONDS} s"),
         ("supabase", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the project is opened and nothing answers"),
         ("supabase", f"for {database_calls.OUTAGE_PATIENCE_SECONDS} s when it is opened and a gateway"),
         ("supabase", f"for {database_calls.PATIENCE_SECONDS} s at each later step"),

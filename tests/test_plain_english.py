@@ -50,16 +50,6 @@ BANNED = {
 BANNED_AT_THE_BEGINNING = {r"^What\b(?![^.?!]*\?)": "begin with the subject"}
 """The same for messages and `--help` alone: in a text, a clause that begins with "what" is ordinary English."""
 
-NOT_YET = {
-    "ray_import/importing/loop.py",
-    "ray_import/sink/postgres.py",
-    "ray_import/sink/sqlite_file.py",
-    "ray_import/sink/supabase.py",
-    "ray_import/terminal/reimport.py",
-    "ray_import/terminal/run.py",
-}
-"""Files whose messages are still to be rewritten."""
-
 MOST_MESSAGE_CHARACTERS = 220
 """A line of a message, without what is filled in: two or three lines of a narrow terminal."""
 MOST_HELP_CHARACTERS = 110
@@ -223,14 +213,7 @@ def test_the_texts_are_found() -> None:
 
 
 def test_messages_are_plain_english() -> None:
-    texts = tuple(text for text in messages() if text.where.partition(":")[0] not in NOT_YET)
-    assert not_plain(texts, BANNED | BANNED_AT_THE_BEGINNING) == []
-
-
-def test_files_that_are_not_rewritten_yet_hold_banned_phrases() -> None:
-    """So that the list cannot outlive its reason."""
-    found = {where.partition(":")[0] for where in not_plain(messages(), BANNED | BANNED_AT_THE_BEGINNING)}
-    assert found == NOT_YET
+    assert not_plain(messages(), BANNED | BANNED_AT_THE_BEGINNING) == []
 
 
 def test_help_is_plain_english() -> None:

@@ -56,8 +56,8 @@ class Plan:
 
     @property
     def exit_code(self) -> int:
-        """As that of the run would be: 1 where an export is missing, else 0."""
-        return 1 if self.states["missing"] else 0
+        """As that of the run would be: 1 where an export is missing or not allowed, else 0."""
+        return 1 if self.states["missing"] or self.states["not_allowed"] else 0
 
     @property
     def to_read(self) -> list[PlannedUser]:

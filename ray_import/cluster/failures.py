@@ -38,12 +38,13 @@ def to_ours(error: of_ray.RayError) -> ImporterError:
             return _unreadable()
         # These tell what became of the payload, not of the worker.
         return _of_payload(cause) or ClusterError(
-            f"A worker failed with {type(cause).__name__}.", "This is a fault in ray-import."
+            f"A worker failed with {type(cause).__name__}.",
+            "This is a fault in ray-import: run it again with --debug and report what it prints.",
         )
     if isinstance(error, of_ray.UnserializableException):
         return _unreadable()
     return _of_payload(error) or ClusterError(
-        f"Ray failed with {type(error).__name__}.", "Its logs are in /tmp/ray/session_latest/logs."
+        f"Ray failed with {type(error).__name__}.", "See its logs in /tmp/ray/session_latest/logs."
     )
 
 
@@ -58,15 +59,15 @@ def cannot_be_made(error: of_ray.RayError) -> ClusterError | None:
     """Why a worker that was lost never was there: where it was to be, it could not even be unpacked."""
     if not getattr(error, "actor_init_failed", False):
         return None
-    return ClusterError("A worker could not be made.", "Is ray-import installed on all machines, in one version?")
+    return ClusterError("A worker could not be started.", "Install the same version of ray-import on all machines.")
 
 
 def _of_payload(error: BaseException) -> PayloadLost | None:
     if isinstance(error, NO_ROOM):
-        return PayloadLost("A machine's object store, and its disk, had no room for this export.", "Run it again.")
+        return PayloadLost("The object store and the disk of a machine are full.", "Run it again.")
     return payload_lost() if isinstance(error, (*LOST, of_ray.ObjectLostError)) else None
 
 
 def payload_lost() -> PayloadLost:
     """What is raised for a batch whose payload went with a machine."""
-    return PayloadLost("A machine of the cluster was lost while it read this export.", "Run it again.")
+    return PayloadLost("A machine of the cluster was lost while it was reading this export.", "Run it again.")

@@ -111,7 +111,7 @@ def _refusal(address: str, code: grpc.StatusCode) -> ClusterError:
         return ClusterError(f"The Ray cluster at {address} refused the token, or there is none.", HOW_TO_AUTHENTICATE)
     if code in SILENT_CODES:
         return _silence(address, timed_out=code is grpc.StatusCode.DEADLINE_EXCEEDED)
-    return ClusterError(f"What listens at {address} is not the head of a Ray cluster ({code.name}).", PORTS)
+    return ClusterError(f"{address} is not the head of a Ray cluster ({code.name}).", PORTS)
 
 
 def _silence(address: str, *, timed_out: bool) -> ClusterError:
@@ -130,10 +130,10 @@ def _silence(address: str, *, timed_out: bool) -> ClusterError:
         )
     if timed_out:
         return ClusterError(
-            f"What listens at {address} accepts connections, but does not answer within {ANSWER_WITHIN_SECONDS:.0f} s.",
+            f"{address} accepts connections, but does not answer within {ANSWER_WITHIN_SECONDS:.0f} s.",
             f"Is the head overloaded, or is it another port? {PORTS}",
         )
     return ClusterError(
-        f"What listens at {address} is not the head of a Ray cluster, or it expects TLS.",
+        f"{address} is not the head of a Ray cluster, or it expects TLS.",
         f"{PORTS} For TLS, set RAY_USE_TLS=1.",
     )

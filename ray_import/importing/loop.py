@@ -57,7 +57,7 @@ def run_import(
     except ImporterError as expected:
         error = expected
     except (KeyboardInterrupt, SystemExit):  # the latter is what Ray makes of SIGTERM while it starts
-        error = Interrupted("The import was interrupted.", "What was in stays; run it again to go on from there.")
+        error = Interrupted("The import was interrupted.", "Committed conversations are kept; run it again to resume.")
     except BaseException as fault:
         run.end_job("failed", type(fault).__name__)
         raise

@@ -79,12 +79,12 @@ class DatabaseCalls:
     def _refuse_other_version(self, version: int) -> None:
         if version < LATEST_POSTGRES:
             raise SinkError(
-                f"The database's tables are of version {version}, this ray-import needs {LATEST_POSTGRES}.",
+                f"The database's tables have version {version}, but this ray-import needs {LATEST_POSTGRES}.",
                 "Run ray-import migrate with the same --to.",
             )
         if version > LATEST_POSTGRES:
             raise SinkError(
-                f"The database's tables are of version {version}, this ray-import knows {LATEST_POSTGRES}.",
+                f"The database's tables have version {version}, but this ray-import only supports {LATEST_POSTGRES}.",
                 "Upgrade ray-import.",
             )
 

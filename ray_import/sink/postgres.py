@@ -153,7 +153,7 @@ class PostgresDatabase:
             password = options.get("password", "")
             raise connection_error(error, parts, password, was_connected=self._was_connected) from None
         except UnicodeError:
-            raise SinkError("The address of the Postgres has a host name that cannot be.", "Correct it.") from None
+            raise SinkError("The address of the Postgres has an invalid host name.", "Correct it.") from None
         encoding = connection.info.parameter_status("server_encoding") or "UTF8"
         if encoding != "UTF8":
             connection.close()
@@ -181,7 +181,7 @@ class PostgresDatabase:
         try:
             yield
         except UnicodeError:
-            raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
+            raise RowsRefused("A row contains invalid text (22021).", code="22021") from None
         except psycopg.Error as error:
             raise _ours(error) from None
 
@@ -227,4 +227,4 @@ def _ours(error: psycopg.Error) -> SinkError:
         return sink_error("22000")
     if isinstance(error, psycopg.OperationalError):
         return SinkBusy("The connection to Postgres was lost.", LATER)
-    return SinkError(f"Postgres cannot be used ({type(error).__name__}).")
+    return SinkError(f"Postgres returned an unexpected error ({type(error).__name__}).")

@@ -43,9 +43,9 @@ def split_password(url: str) -> tuple[str, SecretStr | None]:
         _refuse_parameter(url)
         parts = None
     if parts is None or not all(map(_is_port, str(parts.get("port") or "").split(","))):
-        raise ConfigError("This is no address of a Postgres.", _HOW_TO_WRITE)
+        raise ConfigError("The Postgres address is not valid.", _HOW_TO_WRITE)
     if _password_is_torn(url, parts):
-        raise ConfigError("The address of the Postgres has a password whose end cannot be told.", _HOW_TO_WRITE)
+        raise ConfigError("The end of the password in the Postgres address is ambiguous.", _HOW_TO_WRITE)
     password = parts.pop("password", None)
     return psycopg.conninfo.make_conninfo("", **parts), SecretStr(str(password)) if password else None
 

@@ -23,12 +23,12 @@ CHECKPOINT_BYTES = 64 * 1024 * 1024
 BUSY_TIMEOUT_SECONDS = 60
 
 _HINTS = {
-    sqlite3.SQLITE_FULL: "The disk is full: make room and run the import again, it goes on where it stopped.",
-    sqlite3.SQLITE_READONLY: "The file or its folder is read-only for this user.",
-    sqlite3.SQLITE_CANTOPEN: "The folder has to exist and to be writable for this user.",
-    sqlite3.SQLITE_NOTADB: "It is no SQLite file; name another with --to sqlite:///PATH.",
+    sqlite3.SQLITE_FULL: "The disk is full: free some space and run the import again; it resumes where it stopped.",
+    sqlite3.SQLITE_READONLY: "Make the file and its folder writable for this user.",
+    sqlite3.SQLITE_CANTOPEN: "Create the folder, and make it writable for this user.",
+    sqlite3.SQLITE_NOTADB: "It is not a SQLite file; give another one with --to sqlite:///PATH.",
     sqlite3.SQLITE_CORRUPT: "The file is damaged; import into a new one with --to sqlite:///PATH.",
-    sqlite3.SQLITE_BUSY: "Another program keeps it locked.",
+    sqlite3.SQLITE_BUSY: "Another program holds a lock on it: end that program and run it again.",
 }
 
 _UNREADABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
@@ -38,7 +38,7 @@ _NO_SHARED_MEMORY = {
     sqlite3.SQLITE_IOERR_SHMSIZE,
     sqlite3.SQLITE_IOERR_SHMLOCK,
 }
-_LOCAL_DISK = "Put it on a local disk: SQLite needs shared memory, which many network shares lack."
+_LOCAL_DISK = "Use a local disk: SQLite needs shared memory, which many network shares do not support."
 
 
 class SqliteConnection:
@@ -58,7 +58,7 @@ class SqliteConnection:
         self._read_only = read_only or (not create and not is_writable)
         is_new = create and not path.exists()
         if not create and not (path.exists() and path.stat().st_size):
-            raise ConfigError(f"There is no database {path}.", "Name it with --to sqlite:///PATH.")
+            raise ConfigError(f"There is no database {path}.", "Give an existing file with --to sqlite:///PATH.")
         if path.is_file() and 0 < path.stat().st_size < HEADER_BYTES:
             raise self._foreign()  # SQLite would take one byte for an empty database
         address = str(path) if is_writable or not self._read_only else self._address_for_reading()
@@ -98,8 +98,9 @@ class SqliteConnection:
             self._db.execute("PRAGMA query_only = ON")
             if version < LATEST_SQLITE:
                 raise SinkError(
-                    f"{self._path} was made by an older ray-import (schema {version}; this one needs {LATEST_SQLITE}).",
-                    "Bring it up to date with ray-import migrate and the same --to.",
+                    f"{self._path} was created by an older ray-import"
+                    f" (schema {version}; this one needs {LATEST_SQLITE}).",
+                    "Run ray-import migrate with the same --to.",
                 )
             return
         if version == 0:
@@ -125,7 +126,7 @@ class SqliteConnection:
         Raises _NoSharedMemory.
         """
         if self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0] not in ("wal", "memory"):
-            raise _NoSharedMemory(f"{self._path} cannot be used: its file system has no shared memory.", _LOCAL_DISK)
+            raise _NoSharedMemory
 
     def _version_or_refuse(self) -> int:
         """To be called in a transaction: another process may be making the tables just now."""
@@ -137,15 +138,16 @@ class SqliteConnection:
             raise self._foreign()
         if version > LATEST_SQLITE:
             raise SinkError(
-                f"{self._path} was made by a newer ray-import (schema {version}; this one knows {LATEST_SQLITE}).",
-                "Upgrade ray-import, or name another file with --to sqlite:///PATH.",
+                f"{self._path} was created by a newer ray-import"
+                f" (schema {version}; this one supports up to {LATEST_SQLITE}).",
+                "Upgrade ray-import, or give another file with --to sqlite:///PATH.",
             )
         return version
 
     def _foreign(self) -> SinkError:
         return SinkError(
-            f"{self._path} is a file of something else; nothing in it was changed.",
-            "Name another file with --to sqlite:///PATH.",
+            f"{self._path} belongs to another program; it was not changed.",
+            "Give another file with --to sqlite:///PATH.",
         )
 
     def _migrate(self, version: int) -> None:
@@ -182,15 +184,16 @@ class SqliteConnection:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             hint = _HINTS.get(primary, "") if primary is not None else ""
             if _lacks_shared_memory(error):
-                name, hint = f"its file system has no shared memory ({name})", _LOCAL_DISK
+                code = "" if isinstance(error, _NoSharedMemory) else f" ({name})"
+                name, hint = f"its file system has no shared memory{code}", _LOCAL_DISK
             elif self._read_only and primary in _UNREADABLE and self._has_log:
-                name = f"{self._wal.name} beside it cannot be read where its folder is read-only"
-                hint = "Copy both files to a folder that this user may write, and name the copy with --to."
+                name = f"{self._wal.name} beside it holds changes that cannot be read in a read-only folder"
+                hint = "Copy both files to a writable folder, and give the copy with --to."
             raise kind(f"{self._path} cannot be used: {name}.", hint) from None
 
 
-class _NoSharedMemory(SinkError):
-    pass
+class _NoSharedMemory(sqlite3.OperationalError):
+    """SQLite stays in another journal mode, without an error, where it cannot share memory (its "unix-dotfile" VFS)."""
 
 
 def _lacks_shared_memory(error: BaseException) -> bool:

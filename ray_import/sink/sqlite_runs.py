@@ -129,4 +129,6 @@ class SqliteRuns(SqliteConnection):
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:  # noqa: ARG002 - the port's
         """See `RunLedger.users_of`."""
-        raise ConfigError("A SQLite file has no table of users.", "--from-table is for supabase and postgresql.")
+        raise ConfigError(
+            "--from-table is not available for SQLite.", "Use it with --to supabase or --to postgresql://…."
+        )

@@ -52,7 +52,7 @@ class SupabaseDatabase:
             self._client = create_client(access.url, access.key.get_secret_value(), options)
         except Exception:  # noqa: BLE001 - its errors quote what they do not like
             self._http.close()
-            raise ConfigError("SUPABASE_URL or SUPABASE_SERVICE_KEY is not of the form that it has.") from None
+            raise ConfigError("SUPABASE_URL or SUPABASE_SERVICE_KEY is malformed.") from None
         self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
 
     def _look_at(self, response: httpx.Response) -> None:
@@ -67,7 +67,7 @@ class SupabaseDatabase:
         with self._translated():
             data = self._client.rpc(function, arguments).execute().data
         if not self._is_result:  # the page of whoever stands between, with a status that says all is well
-            raise SinkBusy("Supabase has answered with something else than the result.", "Is SUPABASE_URL right?")
+            raise SinkBusy("Supabase sent an unexpected answer.", "Check SUPABASE_URL.")
         return data
 
     def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ class SupabaseDatabase:
         except httpx.HTTPError as error:
             raise _not_connected(error) from None
         except UnicodeEncodeError:
-            raise RowsRefused("A row holds what is no text (22021).", code="22021") from None
+            raise RowsRefused("A row contains invalid text (22021).", code="22021") from None
 
     def _ours(self, error: APIError) -> SinkError:
         """A gateway's error has no code of the database's. PostgREST sends HTTP 400 with an empty code when its
@@ -116,7 +116,7 @@ class SupabaseDatabase:
             return SinkBusy(what, LATER, self._retry_after_seconds, "400")
         if self._status == 401 and code == _UNKNOWN_ROLE:
             what = f"The role in SUPABASE_SERVICE_KEY does not exist in the project's database ({_UNKNOWN_ROLE})."
-            return SinkError(what, "SUPABASE_SERVICE_KEY is no key of this project: copy its secret key.", "401")
+            return SinkError(what, "SUPABASE_SERVICE_KEY is not a key of this project: copy its secret key.", "401")
         is_known = isinstance(code, str) and _CODE.fullmatch(code)
         return sink_error(code if is_known else str(self._status), self._retry_after_seconds)
 

@@ -54,7 +54,7 @@ class Dialing(httpcore.NetworkBackend):
         try:
             addresses = self._network.resolve(host)
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(type(error).__name__) from error
+            raise httpcore.ConnectError("The host name cannot be resolved") from error
         if self._check is not None:
             self._check(host, port, addresses)
         tried = addresses[:MOST_ADDRESSES]

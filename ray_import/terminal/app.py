@@ -217,7 +217,7 @@ def status(
             show_jobs(stdout, jobs)
         if len(found) > limit:
             stderr.print(
-                f"These are the newest {limit:,}: --limit shows more, --user-id those of one user.", style="dim"
+                f"Only the newest {limit:,} are shown: use --limit for more, or --user-id for one user.", style="dim"
             )
 
 

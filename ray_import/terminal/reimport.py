@@ -40,7 +40,7 @@ def reimport(
             found = _found(which, sink, settings)
             if found.passed_over is not None:
                 where = f"{len(found.users):,} users in {which.bucket or which.table}"
-                stderr.print(f"{where}, passed over: {passed_over_words(found.passed_over)}", soft_wrap=True)
+                stderr.print(f"{where}, skipped: {passed_over_words(found.passed_over)}", soft_wrap=True)
             with (
                 Interruption() as interruption,
                 opened_run(which, found, settings, destination, sink, force=force) as opened,
@@ -60,8 +60,8 @@ def _checked(which: WhichUsers, to: str, workers: int | None) -> Destination:
     destination = checked_destination(to, workers)
     if inside_job() and which.manifest is not None and not which.manifest.is_absolute():
         raise ConfigError(
-            f"--users {which.manifest} is relative, and a job's working directory is another one each time.",
-            "Name the file absolutely: a run that is interrupted goes on for the same file.",
+            f"--users {which.manifest} is relative, but each job runs in another working directory.",
+            "Give an absolute path: an interrupted run is resumed by the path of its file.",
         )
     return destination
 
@@ -73,7 +73,7 @@ def _tell_of_proxy(settings: ImportSettings) -> None:
 
     if sees_no_names(settings.read.sources):
         stderr.print(
-            "--public-only: the proxy of the environment resolves names, and has to refuse inner addresses itself.",
+            "--public-only: host names are resolved by the proxy, which has to reject internal addresses itself.",
             soft_wrap=True,
         )
 
@@ -86,7 +86,7 @@ def _watch(which: WhichUsers) -> Watch:
     found = environment()
     url = found.alert_webhook.get_secret_value().strip()
     if url and not is_web_address(url):
-        raise ConfigError("ALERT_WEBHOOK is no address.", "It looks like https://hooks.example.com/….")
+        raise ConfigError("ALERT_WEBHOOK is not a valid address.", "Use the form https://hooks.example.com/….")
     return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
@@ -109,9 +109,9 @@ def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUser
     with stderr.status(f"listing {which.bucket}") if looks else nullcontext():
         found = which.found(sink, settings)
     if found.of_unknown_age:
-        stderr.print(f"--since: of {found.of_unknown_age:,} exports the age is not known; they are taken.", style="dim")
+        stderr.print(f"--since: {found.of_unknown_age:,} exports of unknown age are included.", style="dim")
     if found.nobody_lacking:
-        stderr.print("--failed: nobody of them in the last run over this list with these settings, or there was none.")
+        stderr.print("--failed: the last run over this list with these settings had no failed user, or there was none.")
     return found
 
 
@@ -143,6 +143,6 @@ def _on_ray(
                 interruption.ignore()
             except KeyboardInterrupt:
                 raise Interrupted(
-                    "The run was interrupted.", "What was in stays; run it again to go on from there."
+                    "The run was interrupted.", "Committed conversations are kept; run it again to resume."
                 ) from None
             return report

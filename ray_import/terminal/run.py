@@ -86,13 +86,13 @@ def _import_of(user_id: str) -> Import:
 def checked_destination(to: str, workers: int | None) -> Destination:
     """The destination of an import by so many workers. Raises ConfigError."""
     if workers is not None and workers < 1:
-        raise ConfigError(f"--workers {workers} cannot be: 1 at least.")
+        raise ConfigError(f"--workers {workers} is too small: the minimum is 1.")
     destination = parse_destination(to)
     supervision.writes_to(to)
     if inside_job() and not is_absolute(to):
         raise ConfigError(
-            f"--to {to} is relative, and a job's working directory is a copy that is thrown away.",
-            "Name the destination absolutely: sqlite:////data/chunks.db, say.",
+            f"--to {to} is relative, but a job runs in a temporary copy of its folder.",
+            "Give an absolute path, for example sqlite:////data/chunks.db.",
         )
     return destination
 
@@ -134,7 +134,7 @@ def _imports_with_ray(
             interruption.listen()
             lanes = joined.lanes(workers)
             if workers is not None and lanes < workers:
-                stderr.print(f"{lanes} workers instead of {workers}: the cluster has no more CPUs here.")
+                stderr.print(f"{lanes} workers instead of {workers}: no more CPUs are available here.")
             return joined
 
         def executor(work: Work) -> RayExecutor:

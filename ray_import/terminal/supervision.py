@@ -122,7 +122,7 @@ def _report(told: dict[str, Any], code: int, *, as_json: bool) -> None:
 
 
 def _why(code: int) -> ClusterError:
-    again = "What was in stays; run it again to go on from there."
+    again = "Committed conversations are kept; run it again to resume."
     if code < 0 and -code in _FORWARDED:
         return ClusterError("The import was interrupted.", again)
     if code < 0:

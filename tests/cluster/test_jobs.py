@@ -159,7 +159,7 @@ def test_the_wrong_token_is_an_error_in_words(head: Head, tmp_path: Path) -> Non
 @pytest.mark.parametrize("port", ["dashboard", "client"])
 def test_another_port_than_the_heads_is_an_error_in_words(head: Head, tmp_path: Path, port: str) -> None:
     address = getattr(head, port).removeprefix("http://")
-    assert f"What listens at {address} is not the head" in refused(head, tmp_path, RAY_ADDRESS=address)
+    assert f"{address} is not the head" in refused(head, tmp_path, RAY_ADDRESS=address)
 
 
 CHANGE_VERSIONS = """

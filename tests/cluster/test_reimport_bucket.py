@@ -68,7 +68,7 @@ def test_the_newest_export_of_each_user_is_in_and_an_interrupted_run_goes_on_wit
     assert (first.code, first.report["users"]) == (1, {"all": 4, "complete": 3, "failed": 1}), first.said
     assert first.report["passed_over"] == {"older_exports": 1, "no_exports": 1}
     assert (first.report["what"], [one["user_id"] for one in first.report["failed"]]) == (FOLDER, ["zoe"])
-    assert "4 users in supabase://exports/users, passed over: 1 older exports, 1 files that" in first.said
+    assert "4 users in supabase://exports/users, skipped: 1 older exports, 1 files that" in first.said
     import_one_by_one({"ana": ana, "ben": ben, "eve": eve}, at(expected))
     assert rows_in(database) == rows_in(expected)
 

@@ -108,7 +108,7 @@ def test_an_alert_that_could_never_be_told_is_an_error_before_anything_is_made(
     (tmp_path / "users.csv").write_text("user_id,source\nana,ana.json\n")
     result = ray_import(tmp_path, "reimport", "--users", "users.csv", *options)
     assert is_an_error(result, 2), result
-    assert "ALERT_WEBHOOK is no address" in result.err
+    assert "ALERT_WEBHOOK is not a valid address" in result.err
     assert "secret" not in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["users.csv"]
 
@@ -171,7 +171,7 @@ def test_a_run_that_is_stopped_before_ray_is_there_is_let_go_of(tmp_path: Path) 
         result = run_over("users.csv", tmp_path)
     assert result.code == 3, result
     assert "nterrupted" in result.json["error"]
-    assert runs_in(tmp_path) == [("running", None)]
+    assert runs_in(tmp_path) == [("interrupted", None)]
 
 
 def test_a_manifest_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def test_a_log_beside_the_file_is_told_when_the_folder_is_read_only(folder: Path
     folder.chmod(0o555)
     result = looked(folder, "status")
     assert (result.code, len(result.err_lines)) == (3, 2), result
-    assert "chunks.db-wal beside it cannot be read where its folder is read-only" in result.err
+    assert "chunks.db-wal beside it holds changes that cannot be read in a read-only folder" in result.err
 
 
 def test_an_import_is_refused_when_the_folder_is_read_only(folder: Path) -> None:
     result = looked(folder, "run", "../x.json")
-    assert (result.code, result.err_lines[1]) == (3, "The file or its folder is read-only for this user.")
+    assert (result.code, result.err_lines[1]) == (3, "Make the file and its folder writable for this user.")

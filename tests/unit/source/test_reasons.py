@@ -36,10 +36,18 @@ def test_reason_is_told_in_words_without_names(error: Exception, words: str) -> 
 
 @pytest.mark.parametrize("room", ["source", "reader"])
 def test_no_message_holds_the_name_of_a_class(room: str) -> None:
-    named = [
-        f"{file.name}:{node.lineno}"
-        for file in (PACKAGE / room).glob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Attribute) and node.attr == "__name__"
-    ]
+    """Outside of `getattr`, which looks for the class of that name."""
+    named = []
+    for file in (PACKAGE / room).glob("*.py"):
+        nodes = list(ast.walk(ast.parse(file.read_text())))
+        looked_up = {id(part) for node in nodes if is_getattr(node) for part in ast.walk(node)}
+        named += [
+            f"{file.name}:{node.lineno}"
+            for node in nodes
+            if isinstance(node, ast.Attribute) and node.attr == "__name__" and id(node) not in looked_up
+        ]
     assert named == []
+
+
+def is_getattr(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr"
