@@ -44,7 +44,7 @@ class SupabaseDatabase:
         self._status = 0
         self._is_result = False
         self._retry_after_seconds = 0.0
-        self._no_answer = f"Supabase has not answered in time ({timeout.read or 0:g} s)."
+        self._timeout_seconds = timeout.read or 0.0
         # HTTP/1.1: over HTTP/2 one GOAWAY ends all that is under way.
         self._http = httpx.Client(http2=False, timeout=timeout, event_hooks={"response": [self._look_at]})
         try:
@@ -84,7 +84,7 @@ class SupabaseDatabase:
         if fates == {"unknown_user": True}:
             raise unknown_user(batch["user_id"])
         if not isinstance(fates, list):
-            raise SinkBusy("Supabase has answered with something else than the result.", "Is SUPABASE_URL right?")
+            raise SinkBusy("Supabase sent an unexpected answer.", "Check SUPABASE_URL.")
         return fates
 
     def close(self) -> None:
@@ -100,7 +100,9 @@ class SupabaseDatabase:
         except APIError as error:
             raise self._ours(error) from None
         except httpx.TimeoutException:
-            raise SinkOverloaded(self._no_answer, _HINT_OF_TIMEOUT, "timeout") from None
+            raise SinkOverloaded(
+                f"Supabase did not answer in time ({self._timeout_seconds:g} s).", _HINT_OF_TIMEOUT, "timeout"
+            ) from None
         except httpx.HTTPError as error:
             raise _not_connected(error) from None
         except UnicodeEncodeError:
@@ -115,8 +117,11 @@ class SupabaseDatabase:
             what = "PostgREST has lost its connection to the database (HTTP 400 with an empty code)."
             return SinkBusy(what, LATER, self._retry_after_seconds, "400")
         if self._status == 401 and code == _UNKNOWN_ROLE:
-            what = f"The role in SUPABASE_SERVICE_KEY does not exist in the project's database ({_UNKNOWN_ROLE})."
-            return SinkError(what, "SUPABASE_SERVICE_KEY is not a key of this project: copy its secret key.", "401")
+            return SinkError(
+                f"The role in SUPABASE_SERVICE_KEY does not exist in the project's database ({_UNKNOWN_ROLE}).",
+                "SUPABASE_SERVICE_KEY is not a key of this project: copy its secret key.",
+                "401",
+            )
         is_known = isinstance(code, str) and _CODE.fullmatch(code)
         return sink_error(code if is_known else str(self._status), self._retry_after_seconds)
 
@@ -128,7 +133,10 @@ def _not_connected(error: httpx.HTTPError) -> SinkError:
         if isinstance(cause, ssl.SSLCertVerificationError):  # its words are OpenSSL's own
             return SinkError(f"{_TLS_WITHOUT_TRUST}: {cause.verify_message.rstrip('.')}.", _HINT_OF_TRUST)
         if isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS:
-            return SinkError("The server at SUPABASE_URL does not speak TLS.", "Does SUPABASE_URL begin with http://?")
+            return SinkError(
+                "The server at SUPABASE_URL does not speak TLS.",
+                "Use http:// in SUPABASE_URL.",
+            )
         cause = cause.__cause__ or cause.__context__
     what = f"Supabase cannot be reached, or the connection was lost ({type(error).__name__})."
-    return SinkBusy(what, "Is SUPABASE_URL right?")
+    return SinkBusy(what, "Check SUPABASE_URL.")

@@ -190,7 +190,7 @@ def test_one_conversation_that_is_too_large_alone_is_refused_and_the_others_are_
         (faults.POOL_EXHAUSTED, "PGRST003"),
         (faults.STATEMENT_TIMEOUT, "57014"),
         (faults.RESET_BEFORE, "connection was lost"),
-        (faults.HANG_BEFORE, "not answered in time"),
+        (faults.HANG_BEFORE, "did not answer in time"),
     ],
     ids=lambda value: value.name if isinstance(value, faults.Fault) else "",
 )

@@ -108,7 +108,7 @@ def test_a_dry_run_shows_people_why_a_user_would_fail(folders: Path) -> None:
     users = listed(folders / "lists" / "users.jsonl", {"out": f"{folders}/outside/export.json"})
     result = reimport(folders, "--users", users, "--dry-run", "--to", f"sqlite:///{folders}/chunks.db")
     told = " ".join(result.out.decode().split())
-    assert result.code == 0, result
+    assert result.code == 1, result
     assert "is not allowed: it is not below a folder given with --files-under. (the first of 1)" in told
 
 

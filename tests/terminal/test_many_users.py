@@ -143,9 +143,10 @@ def runs_in(folder: Path) -> list[tuple[str, str | None]]:
 
 
 def test_a_run_with_nobody_to_import_starts_no_ray_and_waits_for_no_machine(tmp_path: Path) -> None:
-    (tmp_path / "users.csv").write_text("user_id,source\n")
+    (tmp_path / "ana.json").write_text("[]")
+    (tmp_path / "users.csv").write_text("user_id,source\nana,ana.json\n")
     with ray_that("raise AssertionError('Ray is imported')", tmp_path):
-        result = run_over("users.csv", tmp_path)
+        result = run_over("users.csv", tmp_path, "--since", "2200-01-01")
     assert (result.code, result.json["users"]) == (0, {"all": 0}), result
     assert runs_in(tmp_path) == [("complete", None)]
 

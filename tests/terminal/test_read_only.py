@@ -50,7 +50,7 @@ def looked(folder: Path, *arguments: str) -> Ended:
     [
         (["status"], "jobs"),
         (["rejects"], "rejects"),
-        (["reimport", "--users", "users.csv", "--dry-run"], "users"),
+        (["reimport", "--users", "users.csv", "--files-under", "..", "--dry-run"], "users"),
     ],
 )
 def test_commands_that_look_work_when_the_folder_is_read_only(folder: Path, arguments: list[str], found: str) -> None:
