@@ -271,6 +271,14 @@ class AsJson(PostgresDatabase):
         return fates
 
 
+def test_functions_that_write_let_triggers_find_their_tables(database: Database) -> None:
+    migrate(database)
+    with database.connected() as db:
+        query = r"""SELECT DISTINCT provolatile, proconfig[1] FROM pg_proc
+            WHERE proname LIKE 'ray\_import\_%' AND provolatile = 'v'"""
+        assert db.execute(query.encode()).fetchall() == [("v", "search_path=public, extensions")]
+
+
 def test_functions_do_not_look_where_anybody_may_create_functions(database: Database) -> None:
     with database.connected() as db:
         db.execute("GRANT CREATE ON SCHEMA public TO public")

@@ -50,6 +50,23 @@ returns void language sql set search_path = '' as $$
     where holder = p_holder and status = 'running';
 $$;
 
+-- As 0008 does: a trigger runs with the search_path of the function that fires it. Functions made since then need it, too.
+do $$
+declare
+    a_function regprocedure;
+begin
+    if has_schema_privilege('public', 'public', 'create') or exists (
+            select from pg_namespace where nspname = 'extensions' and has_schema_privilege('public', oid, 'create')) then
+        return;
+    end if;
+    for a_function in
+        select oid::regprocedure from pg_proc
+        where pronamespace = 'public'::regnamespace and proname like 'ray\_import\_%' and provolatile = 'v'
+    loop
+        execute format('alter function %s set search_path = public, extensions', a_function);
+    end loop;
+end $$;
+
 insert into public.ray_import_migrations (version) values (10) on conflict do nothing;
 commit;
 
