@@ -18,7 +18,7 @@ from ray_import.sink.migrations import LATEST_POSTGRES
 
 PATIENCE_SECONDS = 240
 """How long a destination that has answered once may be away."""
-OPENING_PATIENCE_SECONDS = 10
+OPENING_PATIENCE_SECONDS = 6
 """How long it is tried to open a destination where nothing answers: the address may be wrong."""
 OUTAGE_PATIENCE_SECONDS = 40
 """The same where a gateway or PostgREST answers that the database is away: after an outage PostgREST waits up to 32 s
