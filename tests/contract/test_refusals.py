@@ -505,7 +505,6 @@ def test_a_list_of_users_shows_no_text_when_its_table_raises_it(server: Postgres
 
 def test_migrate_shows_no_text_when_the_database_raises_it(database: Database) -> None:
     with database.connected() as db:
-        db.execute("CREATE TABLE conversation_chunks (id uuid PRIMARY KEY, user_id text, conversation_id text)")
         db.execute(
             f"CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS"
             f" $$ BEGIN RAISE EXCEPTION '{CANARY}' USING HINT = '{CANARY}'; END $$;"
