@@ -16,7 +16,7 @@ import ray
 
 from benchmarks.user_exports import query_in
 
-DEADLINE_SECONDS = 90
+DEADLINE_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)
