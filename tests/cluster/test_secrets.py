@@ -107,7 +107,7 @@ def test_a_supabase_key_from_dot_env_shows_nowhere_when_the_import_fails(
     (folder / ".env").write_text(f"SUPABASE_URL={project.url}\nSUPABASE_SERVICE_KEY='{project.secret_key}'\n")
     project.faults.add(REFUSED, path="/rpc/ray_import_write")
     run = watched(folder, ["run", str(SAMPLE), "--to", "supabase"], {})
-    assert run.code == 1, run.texts["err"]  # with --debug an error is raised
+    assert run.code == 3, run.texts["err"]
     assert "42501" in run.texts["err"]
     assert "permission denied" not in run.texts["err"]
     assert run.places_of(project.secret_key) == []
@@ -139,7 +139,7 @@ def test_a_supabase_key_shows_nowhere_when_a_worker_dies_and_another_has_a_fault
     keys = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": project.service_key}
     run = watched(folder, ["run", str(SAMPLE), "--to", "supabase"], keys)
     assert len(killed) == 1
-    assert run.code == 1, run.texts["err"]
+    assert run.code == 3, run.texts["err"]
     assert "A worker failed with TypeError" in run.texts["err"]
     for secret in (project.service_key, project.service_key.rpartition(".")[2]):
         assert run.places_of(secret) == []
@@ -165,7 +165,7 @@ def test_a_password_in_an_address_shows_nowhere_but_where_it_was_typed(
     with migrated_database.connected() as db:
         db.execute("ALTER TABLE import_rejects RENAME TO elsewhere")
     run = watched(folder, ["run", str(SAMPLE), "--to", address], {}, typed=address)
-    assert run.code == 1, run.texts["err"]
+    assert run.code == 3, run.texts["err"]
     assert run.places_of(migrated_database.server.password) == []
 
 
