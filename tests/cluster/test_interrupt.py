@@ -18,7 +18,7 @@ from tests.cluster.imports import at, import_file, inline, tables
 
 pytestmark = pytest.mark.ray
 
-DEADLINE_SECONDS = 90
+DEADLINE_SECONDS = 240
 
 
 def run_command(export: Path, database: Path) -> list[str]:
