@@ -45,7 +45,7 @@ from tests.terminal.commands import PLAIN, Ended, ended, environment, ray_import
 SAMPLE = Path(__file__).parents[2] / "examples" / "export"
 WRITE = "/rpc/ray_import_write"
 OF_THE_IMPORT = {"import_id", "imported_at", "seen_in", "is_recent"}
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 180
 RUN = ("run", str(SAMPLE), "--user-id", "ana", "--to")
 
 
