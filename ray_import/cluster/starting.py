@@ -22,7 +22,7 @@ MIN_OBJECT_STORE_BYTES = 75 * 1024 * 1024
 """Ray's least. The batches in flight need a few MB of it; what is free is no use to anyone."""
 
 FREE_OBJECTS_EVERY_MS = 20
-"""Ray lets go of finished batches once a second by default: at 100 MB/s, 100 MB of memory for nothing."""
+"""Ray frees finished batches once a second by default: at 100 MB/s, 100 MB of memory for nothing."""
 
 STARTS = 3
 """Tries of 30 s each on a machine on which more processes want a CPU than there are CPUs."""
@@ -45,7 +45,7 @@ WORDS_OF_RAY = (
     ("timed out during startup", _TIMED_OUT),
     ("Timed out waiting for file", _TIMED_OUT),
 )
-"""What Ray says, and what a person is told: message and hint."""
+"""Words of Ray's exceptions, each with the message and the hint that are shown for them."""
 
 
 def start(cpus: int, object_store_bytes: int) -> None:

@@ -101,7 +101,7 @@ class DatabaseCalls:
             raise busy(error) from None
 
     def _patiently(self, work: Callable[[], T], *, whole: bool) -> T:
-        """Tries again what may pass, until the patience ends: the last try comes then.
+        """Retries transient errors with backoff until the patience ends, with one last try at its end.
 
         What is too much is for halving, unless it is `whole` already.
         """

@@ -1,4 +1,4 @@
--- Columns and triggers that a user adds to the tables do not disturb imports.
+-- Columns that a user adds to the tables do not disturb imports.
 begin;
 
 -- The newest imports, newest first, of one user or of all; one that says that it runs, but is silent, is returned as
@@ -22,26 +22,6 @@ returns jsonb language sql stable set search_path = '' as $$
         'attempts', attempts, 'version', version, 'error', error, 'counts', counts) order by user_id collate "C"), '[]')
     from public.import_run_users where run_id = p_run_id;
 $$;
-
--- A trigger runs with the search_path of the function whose statement fires it. With an empty one, a trigger function
--- that works for plain inserts does not find its tables. So the functions that write have what a role has by default:
--- but not where anybody may create functions there, which could take the place of Postgres' own. Tables are named with
--- their schema anyway.
-do $$
-declare
-    a_function regprocedure;
-begin
-    if has_schema_privilege('public', 'public', 'create') or exists (
-            select from pg_namespace where nspname = 'extensions' and has_schema_privilege('public', oid, 'create')) then
-        return;
-    end if;
-    for a_function in
-        select oid::regprocedure from pg_proc
-        where pronamespace = 'public'::regnamespace and proname like 'ray\_import\_%' and provolatile = 'v'
-    loop
-        execute format('alter function %s set search_path = public, extensions', a_function);
-    end loop;
-end $$;
 
 insert into public.ray_import_migrations (version) values (8) on conflict do nothing;
 commit;

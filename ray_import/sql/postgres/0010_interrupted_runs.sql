@@ -1,4 +1,5 @@
--- A run whose process has released it is 'interrupted': the same command resumes it.
+-- A run whose process has released it is 'interrupted': the same command resumes it. And triggers that a user adds to the
+-- tables work as they do for plain inserts.
 begin;
 
 alter table public.import_runs drop constraint if exists import_runs_status_check;
@@ -50,7 +51,10 @@ returns void language sql set search_path = '' as $$
     where holder = p_holder and status = 'running';
 $$;
 
--- As 0008 does: a trigger runs with the search_path of the function that fires it. Functions made since then need it, too.
+-- A trigger runs with the search_path of the function whose statement fires it. With an empty one, a trigger function
+-- that works for plain inserts does not find its tables. So the functions that write have what a role has by default:
+-- but not where anybody may create functions there, which could take the place of Postgres' own. Tables are named with
+-- their schema anyway.
 do $$
 declare
     a_function regprocedure;
