@@ -75,7 +75,11 @@ class Batch:
 
 
 class Message(NamedTuple):
-    """A kept message. `create_time` is the node's effective time in seconds since 1970, UTC."""
+    """A kept message. `create_time` is the node's effective time in seconds since 1970, UTC.
+
+    `parent_id` is the nearest kept message above this one in the tree. `text` holds the author's own words alone:
+    `quoted` are the words of an answer that a question is about, `attachments` the names of files.
+    """
 
     node_id: str
     parent_id: str | None
@@ -85,6 +89,8 @@ class Message(NamedTuple):
     create_time: float | None
     text: str
     attachments: tuple[str, ...]
+    quoted: str = ""
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,11 @@ class Conversation:
     left_out: Counter[str]
     notes: Counter[str]
     seen_types: Counter[str]
+    model: str | None = None
+    is_starred: bool = False
+    is_archived: bool = False
+    project: str | None = None
+    memory_scope: str | None = None
 
     def __post_init__(self) -> None:
         """Raises ArithmeticError where a node is neither kept nor counted."""
@@ -113,16 +124,19 @@ class Conversation:
 
 
 class Span(NamedTuple):
-    """The piece `[start, end)` of a message's rendered text, in UTF-8 bytes, that a chunk shows.
+    """The piece `[start, end)` of a message's text that a chunk shows, at byte `at` of the chunk's content.
 
-    `[start, fresh)` repeats the end of the chunk before (the overlap); `[fresh, end)` is new. The
-    fresh pieces of a thread's chunks, joined, are its messages.
+    All in UTF-8 bytes. `[start, fresh)` repeats the end of the chunk before (the overlap); `[fresh, end)` is new. The
+    fresh pieces of a thread's chunks, joined, are its messages. A piece of another thread's message that stands before
+    the first message of a side thread is `context`: none of it is new.
     """
 
     node_id: str
     start: int
     fresh: int
     end: int
+    at: int = 0
+    context: bool = False
 
 
 @dataclass(frozen=True, slots=True)

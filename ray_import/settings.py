@@ -6,7 +6,7 @@ from typing import Literal
 
 from ray_import.errors import ConfigError
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 """Raised whenever extraction or chunking gives other rows for the same export, so that unchanged
 conversations are imported again."""
 
@@ -138,9 +138,12 @@ class ImportSettings:
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     read: ReadLimits = field(default_factory=ReadLimits)
     flow: FlowLimits = field(default_factory=FlowLimits)
+    messages: bool = True
+    """Whether messages are stored beside the chunks."""
 
     @property
     def rows_hash(self) -> str:
         """Equal for two imports that make the same rows of the same conversation."""
-        what = f"{RULES_VERSION} {self.branches} {self.chunks.target_tokens} {self.chunks.overlap_tokens}"
+        chunks = self.chunks
+        what = f"{RULES_VERSION} {self.branches} {chunks.target_tokens} {chunks.overlap_tokens} {self.messages}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
