@@ -1,3 +1,15 @@
-from ray_import.terminal.app import main
+import sys
 
-main()
+
+def main() -> None:
+    """The console script. Ctrl-C is told in a word also while the commands are imported, which takes half a second."""
+    try:
+        from ray_import.terminal.app import main as command  # noqa: PLC0415
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(3)
+    command()
+
+
+if __name__ == "__main__":
+    main()

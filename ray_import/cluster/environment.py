@@ -1,10 +1,12 @@
 """What has to be in the environment before Ray is imported, since Ray reads it then. Imports no Ray."""
 
 import os
+import re
 import secrets
 
 from ray_import.errors import ConfigError
 from ray_import.source.address import without_secrets
+from ray_import.source.names import shown
 
 TRIM_BYTES = 1024 * 1024
 """What glibc may keep of freed memory at the end of its heap. By default it learns to keep ever more, for the
@@ -23,6 +25,9 @@ WORKER_NICENESS = "RAY_worker_niceness"
 """Ray's workers have niceness 15 by default: beside other work they get what that leaves, and miss deadlines."""
 
 
+_HEAD = re.compile(r"(?:[^\s:/@\[\]]+|\[[^\s/@\[\]]+\]):([0-9]{1,5})")
+
+
 def joins_cluster() -> bool:
     """Whether a cluster is named, by the user or by the job that this runs in."""
     return os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
@@ -30,10 +35,11 @@ def joins_cluster() -> bool:
 
 def checked_address(named: str) -> str:
     """`named` where it has the form of RAY_ADDRESS: HOST:PORT, or `auto`. Raises ConfigError."""
-    host, _, port = named.rpartition(":")
-    if named != "auto" and ("://" in named or not host or not port.isdecimal() or not 0 < int(port) < 65536):
+    found = _HEAD.fullmatch(named)
+    if named != "auto" and (found is None or not 0 < int(found[1]) < 65536):
+        told = "…" if "@" in named else shown(without_secrets(named))
         raise ConfigError(
-            f"RAY_ADDRESS={without_secrets(named)} is not the address of a Ray head.",
+            f"RAY_ADDRESS={told} is not the address of a Ray head.",
             "Use HOST:PORT (port 6379 by default) or auto, or submit jobs/import_export.py with ray job submit.",
         )
     return named

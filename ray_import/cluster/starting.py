@@ -100,7 +100,7 @@ def _end_processes(error: Exception) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raises ClusterError where `folder`, Ray's temporary one, or its nearest parent there is, has no room for Ray."""
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    there = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110 - no error
     if not os.access(there, os.W_OK | os.X_OK):
         what = "cannot be written"
     elif shutil.disk_usage(there).free < MIN_FREE_BYTES:

@@ -82,7 +82,8 @@ class Profile:
         if profile_status("complete", self._allowed, self.is_pending) is None:
             raise ConfigError(
                 f"The table {self.table} does not allow the import_status complete.",
-                "Allow it in its CHECK or type, or leave the last status to a later step with --profile-pending.",
+                "Allow it, with import_stage done and progress_percent 100, in its CHECK or type; or leave the last"
+                " status to a later step with --profile-pending.",
             )
 
     def goes_on(self, sink: Sink, share: float | None) -> None:

@@ -87,6 +87,8 @@ def _sqlite_file(url: str) -> SqliteDestination:
     try:
         path = Path(rest).expanduser().absolute()
         is_folder = path.is_dir()
+    except PermissionError:
+        raise ConfigError(f"--to {url} is in a folder that this user cannot open.") from None
     except (OSError, RuntimeError, ValueError):
         raise ConfigError(f"--to {url} is not a valid path.") from None
     if is_folder:

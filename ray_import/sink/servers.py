@@ -86,7 +86,7 @@ class SupabaseDestination:
 
     def migrate(self) -> Migrated:
         """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""
-        url = environment().supabase_db_url.get_secret_value()
+        url = environment().supabase_db_url.get_secret_value().strip()
         if not url:
             raise ConfigError(
                 "SUPABASE_DB_URL is not set: tables cannot be created with SUPABASE_SERVICE_KEY.",
@@ -130,7 +130,7 @@ def _migrated(address: str, database: PostgresDatabase) -> Migrated:
 
 
 def _database_url() -> str:
-    url = environment().database_url.get_secret_value()
+    url = environment().database_url.get_secret_value().strip()
     if not url:
         raise ConfigError("DATABASE_URL is not set.", "Set it in the environment or .env, or use --to postgresql://….")
     return url

@@ -28,6 +28,7 @@ _HINTS = {
     sqlite3.SQLITE_CANTOPEN: "Create the folder, and make it writable for this user.",
     sqlite3.SQLITE_NOTADB: "It is not a SQLite file; give another one with --to sqlite:///PATH.",
     sqlite3.SQLITE_CORRUPT: "The file is damaged; import into a new one with --to sqlite:///PATH.",
+    sqlite3.SQLITE_ERROR: "Does a trigger that was added to its tables use a table or function that is not there?",
     sqlite3.SQLITE_BUSY: "Another program holds a lock on it: end that program and run it again.",
 }
 

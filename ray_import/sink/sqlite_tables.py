@@ -52,7 +52,12 @@ def _expected() -> dict[str, dict[str, _Column]]:
 
 
 def _columns(db: sqlite3.Connection, table: str) -> dict[str, _Column]:
-    found = db.execute('SELECT name, type, "notnull" AND dflt_value IS NULL FROM pragma_table_info(?)', (table,))
+    """By their names in lower case, as SQLite takes them; none where it is a view."""
+    found = db.execute(
+        'SELECT lower(name), type, "notnull" AND dflt_value IS NULL FROM pragma_table_info(?1)'
+        " WHERE EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = ?1)",
+        (table,),
+    )
     return {name: _Column(_affinity(kind.upper()), bool(needs_value)) for name, kind, needs_value in found}
 
 

@@ -39,6 +39,8 @@ def supervised(command: Callable[[], None], *, as_json: bool) -> None:
     if child == 0:
         os.close(reading)
         _die_with(supervisor)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, _interrupt_once)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _run(command, writing)
     os.close(writing)
@@ -94,6 +96,13 @@ def _die_with(supervisor: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
         os._exit(ClusterError.exit_code)
+
+
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    """In the child. A terminal sends Ctrl-C to both processes, and the supervisor forwards its own: the second one must
+    not disturb the end that the first has begun."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _forward_signals(child: int) -> None:

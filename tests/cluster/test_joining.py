@@ -113,10 +113,26 @@ def test_check_head_names_the_settings_of_tls_when_they_cannot_be_used(monkeypat
         joining.check_head("127.0.0.1:1")
 
 
-@pytest.mark.parametrize("named", ["ray://127.0.0.1:10001", "127.0.0.1", ":6379", "head:", "head:99999", "head:six"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        "ray://127.0.0.1:10001",
+        "127.0.0.1",
+        ":6379",
+        "head:",
+        "head:99999",
+        "head:six",
+        "::1:6379",
+        "head:6379\n",
+        "ada:xyzzy@head:6379",
+        "xyzzy@head",
+    ],
+)
 def test_checked_address_refuses_other_forms(named: str) -> None:
-    with pytest.raises(ConfigError, match="is not the address of a Ray head"):
+    with pytest.raises(ConfigError, match="is not the address of a Ray head") as refused:
         checked_address(named)
+    assert "xyzzy" not in str(refused.value)
+    assert "\n" not in refused.value.message
 
 
 @pytest.mark.parametrize("named", ["auto", "head:6379", "10.0.0.1:6379", "[::1]:6379"])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,23 @@ def test_check_folder_refuses_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(100, 99, 1))
     with pytest.raises(ClusterError, match="is full"):
         check_folder(tmp_path / "ray")
+
+
+def test_check_folder_refuses_one_in_a_folder_that_this_user_cannot_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_stat, closed = os.stat, tmp_path / "closed"
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(f"{closed}/"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real_stat(path, **options)
+
+    closed.mkdir()
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != closed)
+    with pytest.raises(ClusterError, match="cannot be written"):
+        check_folder(closed / "of somebody else" / "ray")
 
 
 def test_check_folder_and_shared_memory_refuse_what_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,7 @@ def test_import_is_refused_before_it_begins_when_the_table_does_not_allow_comple
         return
     assert isinstance(summary.error, ConfigError)
     assert "does not allow the import_status complete" in summary.error.message
+    assert "progress_percent 100" in summary.error.hint  # a CHECK may be of several columns
     assert (summary.exit_code, summary.counts.seen, row_of(server)["import_status"]) == (2, 0, "none")
 
 
@@ -224,6 +225,27 @@ def test_profile_takes_tells_what_would_be_refused_and_changes_nothing(server: P
     assert row_of(server) == before
     with server.database.connected() as db:
         assert db.execute("SELECT count(*) FROM user_profiles").fetchone() == (1,)
+
+
+REFUSES_PARTIAL = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.import_status = 'partial' THEN
+        RAISE 'no' USING ERRCODE = 'ZX001';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE UPDATE ON user_profiles FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+
+
+def test_profile_takes_is_false_when_a_trigger_refuses_with_a_code_of_its_own(server: PostgresTables) -> None:
+    make_table(server, TABLES["text"])
+    with server.database.connected() as db:
+        db.execute(REFUSES_PARTIAL)
+    endings = [{"import_status": status} for status in ("partial", "complete")]
+    with closing(server.open()) as sink:
+        assert sink.profile_takes("user_profiles", ANA, endings) == [False, True]
 
 
 @pytest.fixture

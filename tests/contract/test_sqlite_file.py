@@ -275,6 +275,7 @@ def test_a_table_that_cannot_be_used_is_named_before_anything_is_imported(
         ("content         TEXT", "content"),
         ("chunk_index     INTEGER", "chunk_index BIGINT"),
         ("chunk_index     INTEGER", "chunk_index NUMERIC"),
+        ("content         TEXT", "Content TEXT"),
         ("import_id       TEXT NOT NULL", "import_id TEXT NOT NULL, org TEXT NOT NULL DEFAULT ''"),
     ],
 )
@@ -284,6 +285,20 @@ def test_a_table_with_other_types_is_used_when_they_hold_the_same(file: SqliteFi
     with closing(file.open()) as sink:
         assert sink.write(import_of(1), SETTINGS, [rows_for("a", text="007")], []) == [Replaced(2, 0)]
     assert file.content() == {"u1": {"a": ["v1 007"] * 2}}
+
+
+def test_a_view_in_the_place_of_a_table_is_refused(filled: SqliteFile) -> None:
+    with filled.connected() as db:
+        db.executescript("ALTER TABLE import_rejects RENAME TO own; CREATE VIEW import_rejects AS SELECT * FROM own")
+    assert "the table import_rejects is missing" in refused(filled.path).message
+
+
+def test_a_trigger_that_does_not_work_is_what_the_error_asks_for(filled: SqliteFile) -> None:
+    with filled.connected() as db:
+        db.execute("CREATE TRIGGER own AFTER INSERT ON conversation_chunks BEGIN INSERT INTO gone VALUES (1); END")
+    with closing(SqliteSink(filled.path)) as sink, pytest.raises(SinkError) as caught:
+        sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
+    assert "trigger" in caught.value.hint
 
 
 def test_an_error_never_tells_what_was_to_be_written(filled: SqliteFile) -> None:

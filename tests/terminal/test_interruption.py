@@ -2,14 +2,21 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import ray_import.__main__
 from ray_import.errors import Interrupted
 from ray_import.terminal.interruption import Interruption
+from tests.terminal.commands import environment
 
 
 @pytest.fixture
@@ -96,3 +103,39 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
         interruption.listen()
         os.kill(os.getpid(), signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_ctrl_c_of_a_terminal_while_the_source_is_opened_is_told_in_a_word(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group: the process of the import gets it from the supervisor, too."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray_import", "run", f"http://127.0.0.1:{silent.getsockname()[1]}/export.zip"],
+            cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        asking, _ = silent.accept()
+        with asking:
+            for _ in range(20):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+                threading.Event().wait(0.005)
+            _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (3, "interrupted\n")
+
+
+class InterruptsImport:
+    """Ctrl-C while `ray_import.terminal.app` is imported."""
+
+    def find_spec(self, name: str, _path: object, _target: ModuleType | None = None) -> None:
+        if name == "ray_import.terminal.app":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_command_is_imported_is_told_in_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "ray_import.terminal.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [InterruptsImport(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        ray_import.__main__.main()
+    assert (ended.value.code, capsys.readouterr().err) == (3, "interrupted\n")

@@ -17,7 +17,11 @@ begin
         exception
             when sqlstate 'RI002' then
                 v_takes := v_takes || true;
-            when data_exception or integrity_constraint_violation or raise_exception then
+            when others then
+                -- Outages, limits, rights and missing columns say nothing of the values.
+                if left(sqlstate, 2) in ('08', '25', '40', '42', '53', '54', '55', '57', '58', 'F0', 'HV', 'XX') then
+                    raise;
+                end if;
                 v_takes := v_takes || false;
         end;
     end loop;

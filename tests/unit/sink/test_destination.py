@@ -1,12 +1,13 @@
 """What `--to` names, and what of it travels or is told: never a password."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
 from ray_import.errors import ConfigError
 from ray_import.sink.destination import parse_destination
-from ray_import.sink.servers import PostgresDestination
+from ray_import.sink.servers import PostgresDestination, SupabaseDestination
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,21 @@ def test_a_password_stays_in_the_process(to: str) -> None:
     assert travelled.password is None
     assert b"zzy" not in pickle.dumps(destination)
     assert "zzy" not in repr(destination) + destination.look_command()
+
+
+def test_a_blank_address_in_the_environment_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "SUPABASE_DB_URL"):
+        monkeypatch.setenv(name, "  ")
+    with pytest.raises(ConfigError, match="DATABASE_URL is not set"):
+        parse_destination("postgres")
+    with pytest.raises(ConfigError, match="SUPABASE_DB_URL is not set"):
+        SupabaseDestination("supabase").migrate()
+
+
+def test_a_file_in_a_folder_that_this_user_cannot_open_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    with pytest.raises(ConfigError, match="is in a folder that this user cannot open"):
+        parse_destination("sqlite:////closed/chunks.db")
