@@ -6,7 +6,7 @@ from ray_import.chunks.rows import ConversationRows
 from ray_import.errors import RowsRefused, SinkBusy, SinkOverloaded
 from ray_import.sink.port import Replaced
 from ray_import.sink.refusals import FirstRefusals
-from ray_import.sink.sizes import conversation_bytes
+from ray_import.sink.sizes import conversation_bytes, row_count
 
 Put = Callable[[Sequence[ConversationRows]], list[Replaced]]
 
@@ -51,13 +51,13 @@ def parts_of(
     rows = size = 0
     for conversation in conversations:
         sent = conversation_bytes(conversation)
-        full = rows + len(conversation.chunks) > most_rows or size + sent > most_bytes
+        full = rows + row_count(conversation) > most_rows or size + sent > most_bytes
         if part and (full or conversation.conversation_id in ids):
             yield part
             part, ids, rows, size = [], set(), 0, 0
         part.append(conversation)
         ids.add(conversation.conversation_id)
-        rows += len(conversation.chunks)
+        rows += row_count(conversation)
         size += sent
     if part:
         yield part
