@@ -9,7 +9,7 @@ ROW_BYTES = 300
 
 def row_bytes(row: ChunkRow | MessageRow) -> int:
     """About what a chunk or a message takes as JSON."""
-    return ROW_BYTES + sum(_utf8_bytes(value) for value in row if isinstance(value, str))
+    return ROW_BYTES + _utf8_bytes("".join([value for value in row if isinstance(value, str)]))
 
 
 def conversation_bytes(rows: ConversationRows) -> int:
