@@ -1,6 +1,6 @@
 """Postgres over its own protocol: columns travel as arrays, a part of a batch is one transaction, also by a pooler."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from ray_import.sink.migrations import LATEST_POSTGRES, migrations
 from ray_import.sink.postgres_connect import connection_error
 from ray_import.sink.postgres_tables import refuse_unusable_tables
 from ray_import.sink.refusals import FOREIGN_KEY_VIOLATION, unknown_user
-from ray_import.sink.sizes import row_bytes
+from ray_import.sink.sizes import chunk_bytes, message_bytes
 from ray_import.sink.sqlstates import LATER, sink_error
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -110,10 +110,12 @@ class PostgresDatabase:
             row = connection.execute("SELECT public.ray_import_replace(%s)", (Jsonb(batch),)).fetchone()
             fates: list[dict[str, Any]] = row[0] if row else []
             put_in = {fate["conversation_id"] for fate in fates if fate["fate"] == "put_in"}
-            for some_chunks in _slices([chunk for chunk in chunks if chunk.conversation_id in put_in]):
+            new_chunks = [chunk for chunk in chunks if chunk.conversation_id in put_in]
+            for some_chunks in _slices(new_chunks, chunk_bytes):
                 columns = map(list, _chunk_columns(list(zip(*some_chunks, strict=True))))
                 connection.execute(_PUT_CHUNKS, (*owner, *columns))
-            for some_messages in _slices([message for message in messages if message.conversation_id in put_in]):
+            new_messages = [message for message in messages if message.conversation_id in put_in]
+            for some_messages in _slices(new_messages, message_bytes):
                 columns = map(list, _message_columns(list(zip(*some_messages, strict=True))))
                 connection.execute(_PUT_MESSAGES, (*owner, *columns))
         return fates
@@ -222,14 +224,14 @@ def _named_foreign_key() -> Iterator[None]:
         raise _ForeignKeyViolated(constraint) from None
 
 
-def _slices(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+def _slices(rows: Sequence[_Row], bytes_of: Callable[[_Row], int]) -> Iterator[Sequence[_Row]]:
     """Neighbours, of moderate size: a statement's values are in memory a few times."""
     start = size = 0
     for end, row in enumerate(rows):
         if size > SLICE_BYTES:
             yield rows[start:end]
             start, size = end, 0
-        size += row_bytes(row)
+        size += bytes_of(row)
     if rows:
         yield rows[start:]
 

@@ -98,9 +98,9 @@ _ADDED_IN = {
 _TABLES_SINCE = {"conversation_messages": 11}
 _OTHER_TABLES_SINCE = 4
 _KEYS = {
-    "conversation_messages": ("user_id", "product", "conversation_id", "node_id"),
-    "imported_conversations": ("user_id", "product", "conversation_id"),
-    "import_rejects": ("user_id", "product", "raw_hash"),
+    "conversation_messages": ("user_id", "conversation_id", "product", "node_id"),
+    "imported_conversations": ("user_id", "conversation_id", "product"),
+    "import_rejects": ("user_id", "raw_hash", "product"),
 }
 """Unique keys on which the functions rely, since version 11."""
 _KEYS_SINCE = 11

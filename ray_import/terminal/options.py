@@ -60,6 +60,9 @@ ChunkTokensOption = Annotated[
 OverlapOption = Annotated[
     int, typer.Option("--overlap-tokens", metavar="N", help="Overlap between consecutive chunks, in tokens.")
 ]
+NoMessagesOption = Annotated[
+    bool, typer.Option("--no-messages", help="Store chunks alone, without the messages they are made of.")
+]
 ReaderOption = Annotated[
     Reader,
     typer.Option("--reader", help="JSON splitter: auto uses framing, which is fast, and falls back to ijson."),

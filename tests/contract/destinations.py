@@ -300,13 +300,16 @@ Fetch = Callable[[str], list[tuple[Any, ...]]]
 
 
 def content_of(fetch: Fetch) -> Content:
-    """The chunks by user and conversation; fails where they and the ledger disagree."""
+    """The chunks by user and conversation; fails where they, the messages and the ledger disagree."""
     found: Content = {}
     counts: dict[tuple[str, str], int] = {}
-    for user_id, conversation_id, count in fetch(
-        "SELECT user_id, conversation_id, chunk_count FROM imported_conversations"
+    messages: dict[tuple[str, str], int] = {}
+    for user_id, conversation_id, count, message_count, has_messages in fetch(
+        "SELECT user_id, conversation_id, chunk_count, message_count, has_messages FROM imported_conversations"
     ):
         counts[user_id, conversation_id] = count
+        if has_messages and message_count:
+            messages[user_id, conversation_id] = message_count
         found.setdefault(user_id, {})[conversation_id] = []
     for user_id, conversation_id, content in fetch(
         "SELECT user_id, conversation_id, content FROM conversation_chunks ORDER BY chunk_index"
@@ -315,6 +318,8 @@ def content_of(fetch: Fetch) -> Content:
         found[user_id][conversation_id].append(content)
     for (user_id, conversation_id), count in counts.items():
         assert len(found[user_id][conversation_id]) == count, f"half of {conversation_id}"
+    stored = fetch("SELECT user_id, conversation_id, count(*) FROM conversation_messages GROUP BY 1, 2")
+    assert {(user_id, conversation_id): count for user_id, conversation_id, count in stored} == messages
     return found
 
 

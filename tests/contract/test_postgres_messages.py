@@ -99,9 +99,9 @@ def test_migrate_keeps_rows_and_names_hashes_when_tables_are_of_the_version_befo
     assert asked(before, "SELECT settings_hash FROM import_runs") == [(f"sha256:{SETTINGS_HASH}",)]
     assert asked(before, "SELECT product, content, spans FROM conversation_chunks") == [("chatgpt", "before", None)]
     assert asked(before, KEYS) == [
-        ("conversation_messages", ["user_id", "product", "conversation_id", "node_id"]),
-        ("import_rejects", ["user_id", "product", "raw_hash"]),
-        ("imported_conversations", ["user_id", "product", "conversation_id"]),
+        ("conversation_messages", ["user_id", "conversation_id", "product", "node_id"]),
+        ("import_rejects", ["user_id", "raw_hash", "product"]),
+        ("imported_conversations", ["user_id", "conversation_id", "product"]),
     ]
     with closing(PostgresTables(before).open()) as sink:
         assert sink.known("u1", f"sha256:{SETTINGS_HASH}", [f"sha256:{HASH}"])[f"sha256:{HASH}"].message_count == 2
@@ -120,8 +120,8 @@ def test_migrate_changes_nothing_when_the_step_is_pasted_again(before: Database)
             db.execute(step.sql.encode())
     assert PostgresTables(before).everything() == first
     assert [key for _, key in asked(before, KEYS)][1:] == [
-        ["user_id", "product", "raw_hash"],
-        ["user_id", "product", "conversation_id"],
+        ["user_id", "raw_hash", "product"],
+        ["user_id", "conversation_id", "product"],
     ]
 
 
@@ -182,7 +182,7 @@ def test_migrate_leaves_conversations_alone_when_it_is_the_users(before: Databas
 def test_migrate_names_the_key_when_it_was_dropped(migrated_database: Database, table: str) -> None:
     with migrated_database.connected() as db:
         db.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_pkey".encode())
-    with pytest.raises(SinkError, match=rf"{table} has no unique key \(user_id, product, ") as caught:
+    with pytest.raises(SinkError, match=rf"{table} has no unique key \(user_id, ") as caught:
         migrate(migrated_database)
     with migrated_database.connected() as db:
         db.execute(caught.value.hint.removeprefix("Add it: ").rstrip(".").encode())
@@ -235,11 +235,12 @@ def test_conversations_shows_titles_links_and_what_the_export_says(migrated_data
     with closing(PostgresTables(migrated_database).open()) as sink:
         rows = [rows_for(name) for name in ids]
         sink.write(import_of(1), SETTINGS, [replace(rows[0], memory_scope="project"), *rows[1:]], [])
-    query = "SELECT conversation_id, link, title, model, is_starred, is_archived, project, memory_scope, message_count"
+    query = """SELECT conversation_id, link, title, model, is_starred, is_archived, project, memory_scope,
+        message_count, thread_count"""
     assert asked(migrated_database, f"{query} FROM conversations ORDER BY conversation_id") == [
-        (ids[0], f"https://chatgpt.com/c/{ids[0]}", "v1", "gpt-4o", True, False, "g-p-1", "project", 2),
-        (ids[1], None, "v1", "gpt-4o", True, False, "g-p-1", None, 2),
-        (ids[2], None, "v1", "gpt-4o", True, False, "g-p-1", None, 2),
+        (ids[0], f"https://chatgpt.com/c/{ids[0]}", "v1", "gpt-4o", True, False, "g-p-1", "project", 2, 1),
+        (ids[1], None, "v1", "gpt-4o", True, False, "g-p-1", None, 2, 1),
+        (ids[2], None, "v1", "gpt-4o", True, False, "g-p-1", None, 2, 1),
     ]
 
 

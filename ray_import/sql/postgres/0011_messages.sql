@@ -56,7 +56,7 @@ begin
             quoted          text not null default '',   -- the words of an answer that a question is about
             attachments     jsonb not null default '[]',  -- names of files
             import_id       text not null,
-            primary key (user_id, product, conversation_id, node_id)
+            primary key (user_id, conversation_id, product, node_id)
         )$table$, user_type);
 end $$;
 -- Partial, so that no plan can take it for the delete in ray_import_replace, which needs the primary key. A query with a
@@ -72,7 +72,7 @@ exception when feature_not_supported then
     null;
 end $$;
 
--- The product becomes part of two keys.
+-- The product becomes part of two keys; last, so that a query without it uses their indexes, too.
 do $$
 declare
     a_key record;
@@ -82,8 +82,8 @@ declare
 begin
     for a_key in
         select * from (values
-            ('imported_conversations', array['user_id', 'product', 'conversation_id']::name[]),
-            ('import_rejects', array['user_id', 'product', 'raw_hash']::name[])) as k (of_table, columns)
+            ('imported_conversations', array['user_id', 'conversation_id', 'product']::name[]),
+            ('import_rejects', array['user_id', 'raw_hash', 'product']::name[])) as k (of_table, columns)
     loop
         select c.conname, array(
             select a.attname from unnest(c.conkey) with ordinality as part (number, place)
@@ -172,7 +172,7 @@ begin
         values (v_user, v_product, c.conversation_id, c.content_hash, v_settings, c.title, c.create_time, c.update_time,
             c.node_count, c.message_count, c.chunk_count, c.has_messages, c.model, c.is_starred, c.is_archived, c.project,
             c.memory_scope, v_import, v_imported_at, v_import)
-        on conflict (user_id, product, conversation_id) do nothing;
+        on conflict (user_id, conversation_id, product) do nothing;
         if found then
             v_fate := 'put_in';
         else
@@ -233,7 +233,7 @@ begin
         r.raw_hash
     from jsonb_to_recordset(p_batch -> 'rejects') as r(member text, position bigint, conversation_id text, reason text,
         raw text, raw_hash text)
-    on conflict (user_id, product, raw_hash) do nothing;
+    on conflict (user_id, raw_hash, product) do nothing;
 
     return to_jsonb(v_fates);
 end $$;
@@ -407,7 +407,7 @@ begin
         insert into public.import_rejects
             (import_id, user_id, product, source_member, position, conversation_id, reason, raw, raw_hash)
         values (v_import, v_user, v_product, r.member, r.position, r.conversation_id, r.reason, r.raw, r.raw_hash)
-        on conflict (user_id, product, raw_hash) do nothing;
+        on conflict (user_id, raw_hash, product) do nothing;
         v_kept := v_kept + 1;
         v_bytes := v_bytes + octet_length(r.raw);
     end loop;
@@ -475,9 +475,12 @@ begin
             select user_id, product, conversation_id, title,
                 case when product = 'chatgpt' and conversation_id not like 'unidentified-%' and conversation_id not like 'sha256:%'
                     then 'https://chatgpt.com/c/' || conversation_id end as link,
-                create_time, update_time, model, is_starred, is_archived, project, memory_scope,
-                node_count, message_count, chunk_count, has_messages, import_id, imported_at
-            from public.imported_conversations $view$;
+                create_time, update_time, model, is_starred, is_archived, project, memory_scope, has_messages,
+                message_count, chunk_count, (
+                    select count(distinct c.thread)::integer from public.conversation_chunks c
+                    where c.conversation_id = i.conversation_id and c.user_id::text = i.user_id
+                        and c.product = i.product) as thread_count
+            from public.imported_conversations i $view$;
     execute format('comment on view public.conversations is %L', ours);
     for a_role in
         select 'public' union all
