@@ -487,3 +487,13 @@ def test_a_run_over_many_users_that_cannot_begin_tells_the_webhook_unless_it_is_
         [message] = hook.messages()
     assert message.pop("seconds") < 60
     assert message == {"event": "died", "run_id": None, "what": "manifest", "states": {}, "error": "SinkError"}
+
+
+@pytest.mark.ray
+def test_run_stores_messages_unless_they_are_not_wanted(tmp_path: Path) -> None:
+    export = written(tmp_path / "conversations.json", exported([conversation("a", "One.", "Two.")]))
+    for options, expected in (([], [("One.",), ("Two.",)]), (["--no-messages"], [])):
+        assert ray_import(tmp_path, "run", str(export), "--workers", "1", *options).code == 0
+        with closing(sqlite3.connect(tmp_path / "chunks.db")) as db:
+            assert db.execute("SELECT text FROM conversation_messages ORDER BY position").fetchall() == expected
+            assert db.execute("SELECT message_count, chunk_count FROM conversations").fetchall() == [(2, 1)]
