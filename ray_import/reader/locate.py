@@ -1,4 +1,4 @@
-"""Where in a file the conversations lie: in an array, under `conversations`, or the file is one (§1)."""
+"""Where in a file the conversations lie: in an array, under `conversations` or `chats`, or the file is one (§1)."""
 
 import re
 from enum import Enum
@@ -10,7 +10,8 @@ MAX_PREAMBLE_BYTES = 16 * 1024 * 1024
 """How far `{"version": …, "conversations": [` is looked for before the file is taken for one object."""
 
 _OPENS = re.compile(rb"[^\[{]*+[\[{]|[^\[{]++")
-_CONVERSATIONS = ("conversations", "start_array")
+_CONVERSATIONS = (("conversations", "start_array"), ("chats", "start_array"))
+"""The latter in `group_chats.json`."""
 _ARRAY = re.compile(rb'"conversations"\s*+:\s*+\[')
 
 
@@ -18,7 +19,7 @@ class Shape(Enum):
     """What surrounds the conversations."""
 
     ARRAY = "array"
-    WRAPPER = "array under the key conversations"
+    WRAPPER = "array under a key"
     DAMAGED_WRAPPER = "the same, after invalid JSON"
     SINGLE = "single object"
     OTHER = "not JSON"
@@ -56,7 +57,7 @@ def _in_object(window: Window) -> tuple[Shape, int]:
             fed += len(piece.group())
             for event in found:
                 opened = outline.opened_by(event)
-                if opened == _CONVERSATIONS:
+                if opened in _CONVERSATIONS:
                     return Shape.WRAPPER, fed
                 if opened == MAPPING or outline.is_over:
                     return Shape.SINGLE, 0
