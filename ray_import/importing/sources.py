@@ -15,7 +15,7 @@ from ray_import.source.address import label_of
 from ray_import.source.containers import open_export
 from ray_import.source.export import Export, Member
 from ray_import.source.manifest import missing_shards
-from ray_import.source.names import is_conversations
+from ray_import.source.names import copy_of, is_conversations
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.products import is_chatgpts, other_product
 
@@ -90,7 +90,7 @@ class Sources:
     def may_be_empty(self) -> bool:
         """Whether this may be the export of an account without a single chat; known when all is read."""
         members = [member for export in self.exports for member in export.members]
-        return not lacks(self.problems) and all(is_conversations(member.name) for member in members)
+        return not lacks(self.problems) and all(is_conversations(one.name) or copy_of(one.name) for one in members)
 
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ray_import.records import Problem, not_read
 from ray_import.source.archives import Entry
 from ray_import.source.copies import Copy
-from ray_import.source.names import GROUP_CHATS, base_name, copy_of, is_archive, is_other_json
+from ray_import.source.names import copy_of, is_archive, is_group_chats, is_other_json
 
 MAX_NAMED = 20
 """Files of one source that are not read and are named; of all others only the number is told."""
@@ -40,7 +40,7 @@ class Aside:
         copy = copy_of(name)
         if copy is not None:
             self._numbered.append((*copy, candidate))
-        elif base_name(name) == GROUP_CHATS:
+        elif is_group_chats(name):
             self.group_chats.append(candidate)
         elif is_archive(name):
             if beside_conversations:

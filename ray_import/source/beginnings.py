@@ -4,16 +4,14 @@ The look is tolerant: it follows brackets and strings and parses no values, so t
 """
 
 import re
+from collections.abc import Sequence
 
 import orjson
 
 LOOK_BYTES = 1024 * 1024
 """How far a file is looked into. In exports of browser extensions the `mapping` stands within the first kilobytes."""
 
-WRAPPER_KEYS = (b'"conversations"', b'"chats"')
-"""Keys of the top object under which an array of conversations may lie; `chats` is that of `group_chats.json`."""
-
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
 _MAPPING = re.compile(rb'"mapping"\s*+:\s*+\{')
 _OF_ITEM = (b"{", b"[{")
 _OF_WRAPPED_ITEM = b"{[{"
@@ -54,12 +52,12 @@ def as_utf_8(beginning: bytes, codec: str) -> bytes:
     return beginning.decode(codec, "ignore").encode("utf-8", "ignore")
 
 
-def holds_conversations(beginning: bytes) -> bool:
-    """Whether an object with a `mapping` object begins in it: alone, in an array, or in one under a WRAPPER_KEYS."""
-    opened, last, wrapper = bytearray(), b"", b""
+def holds_conversations(beginning: bytes, wrapper_keys: Sequence[str] = ("conversations",)) -> bool:
+    """Whether an object with a `mapping` object begins in it: alone, in an array, or in one under one of these keys."""
     found = list(_MAPPING.finditer(beginning))
     if not found:
         return False
+    opened, last, wrapper = bytearray(), b"", b""
     places, stop = {one.start() for one in found}, found[-1].end()
     for token in _TOKEN.finditer(beginning, 0, stop):
         mark = token.group()
@@ -69,13 +67,20 @@ def holds_conversations(beginning: bytes) -> bool:
             opened += mark
         elif mark in (b"}", b"]"):
             del opened[-1:]
-        elif token.start() in places and (
-            opened in _OF_ITEM or (opened == _OF_WRAPPED_ITEM and wrapper in WRAPPER_KEYS)
-        ):
+        elif mark == b'"':
+            return False  # a string that does not end: all that follows is in it
+        elif token.start() in places and _is_item(opened, wrapper, wrapper_keys):
             return True
         else:
             last = mark
     return False
+
+
+def _is_item(opened: bytearray, wrapper: bytes, wrapper_keys: Sequence[str]) -> bool:
+    """Whether the open brackets are those around the keys of an item; `wrapper` is the array's key, in quotes."""
+    if opened == _OF_WRAPPED_ITEM:
+        return wrapper[1:-1].decode("utf-8", "replace") in wrapper_keys
+    return opened in _OF_ITEM
 
 
 def is_empty(text: bytes) -> bool:

@@ -24,7 +24,7 @@ from ray_import.source.budget import Budget
 from ray_import.source.copies import Copy
 from ray_import.source.export import Member
 from ray_import.source.failures import damaged, nothing_found, what_it_is_instead
-from ray_import.source.names import MANIFEST, base_name, is_archive, is_conversations, shard_name, shown
+from ray_import.source.names import MANIFEST, base_name, is_archive, is_conversations, shard_name, shown, wrapper_keys
 from ray_import.source.reasons import in_words
 from ray_import.source.salvage import salvaged_entries
 from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of
@@ -67,8 +67,6 @@ class Finder:
         and UnsafeSource."""
         self._budget = Budget(size)
         with self._alone(name, may_hold_none=True):
-            if is_conversations(name):
-                self.shards.add(shard_name(name))
             self._in_stream(opener, name, size, MAX_DEPTH)
         self._look_aside()
 
@@ -104,6 +102,8 @@ class Finder:
             raise UnsupportedFormat(f"{name} is {wide[0]}, which is not read.", "Save it as UTF-8 and import that.")
         elif _may_be_json(head):
             self._budget.unpack(size or 0, name)
+            if is_conversations(name):
+                self.shards.add(shard_name(name))
             self.members.append(Member(name.removeprefix(self.without), size, opener, self._copies))
         else:
             raise NotAnExport(what_it_is_instead(name, head.removeprefix(b"\xef\xbb\xbf").lstrip()))
@@ -200,7 +200,7 @@ class Finder:
                 raise entry.refused
             with self._inside(candidate):
                 beginning = self._beginning(entry.opener, name, candidate.depth)
-            if holds_conversations(beginning):
+            if holds_conversations(beginning, wrapper_keys(name)):
                 self._read(candidate)
             elif not is_empty(beginning):
                 return "its items have no mapping"
@@ -231,7 +231,7 @@ class Finder:
             if data.startswith(b"\x1f\x8b"):
                 return self._beginning(gunzipped(opener, self._budget.upto(name)), name, depth - 1) if depth else b""
             wide = wide_encoding(data)
-            if wide is not None or (_may_be_json(data) and not holds_conversations(data)):
+            if wide is not None or (_may_be_json(data) and not holds_conversations(data, wrapper_keys(name))):
                 data += stream.read(LOOK_BYTES - len(data))
         self._budget.unpack(len(data), name)
         return data if wide is None else as_utf_8(data, wide[1])

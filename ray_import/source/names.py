@@ -44,10 +44,21 @@ def shard_name(name: str) -> str:
     return f"{found[0]}.json" if found is not None else base_name(name).removesuffix(".gz")
 
 
+def is_group_chats(name: str) -> bool:
+    """True for the file of an export with the group chats, at any depth."""
+    path = _path(name)
+    return "__MACOSX" not in path.parts and path.name.removesuffix(".gz") == GROUP_CHATS
+
+
+def wrapper_keys(name: str) -> tuple[str, ...]:
+    """The keys of the top object under which the file of this name may have its array of conversations."""
+    return ("conversations", "chats", "group_chats") if is_group_chats(name) else ("conversations",)
+
+
 def is_other_json(name: str) -> bool:
     """True for a JSON file that is no known part of an export: a browser extension may have written it."""
     path = _path(name)
-    usual = path.name in _PARTS or is_conversations(name) or copy_of(name) is not None
+    usual = path.name.removesuffix(".gz") in _PARTS or is_conversations(name) or copy_of(name) is not None
     return path.name.lower().endswith(_JSON_ENDINGS) and not usual
 
 

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from ray_import.source.beginnings import as_utf_8, holds_conversations, is_empty, wide_encoding
@@ -53,7 +51,10 @@ def test_holds_conversations_finds_a_mapping_in_every_shape(style: Style) -> Non
         ('{"title": "x\\"}]", "mapping" : {}}', True),
         ('{"a": 1}\n{"mapping": {}}', True),
         ('[1, {"x": 1}, {"mapping": {}}]', True),
-        ('{"chats": [{"id": 1, "mapping": {}}]}', True),
+        ('{"chats": [{"id": 1, "mapping": {}}]}', False),
+        ('{"conversations": [{"id": 1, "mapping": {}}]}', True),
+        ('{"x": "conversations", "y": [{"id": 1, "mapping": {}}]}', False),
+        ('{"x": "not ended, "mapping": {}}', False),
         ('{"title": "bad \\x", NaN, "mapping": {}}', True),
         ('{"mapping": []}', False),
         ('{"mapping": null}', False),
@@ -83,6 +84,22 @@ def test_is_empty_tells_whether_there_are_items(text: bytes, empty: bool) -> Non
     assert is_empty(text) is empty
 
 
-def test_holds_conversations_is_linear_when_there_are_many_mappings_in_the_wrong_place() -> None:
-    text = json.dumps({"x": [{"mapping": {}}] * 50_000}).encode()
+def test_holds_conversations_looks_under_the_keys_that_it_is_given() -> None:
+    assert holds_conversations(b'{"chats": [{"id": 1, "mapping": {}}]}', ("conversations", "chats"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"x":[' + b'{"mapping":{}},' * 70_000 + b"]}",
+        b'{"x' + b'\\"' * 500_000 + b'"mapping":{',
+        b'{"x":"' + b'\\"' * 500_000 + b'","y":["mapping":{',
+        b'["' + b'\\"' * 500_000 + b'\\"mapping":{',
+        b"[" * 1_000_000 + b'"mapping":{',
+        b'"mapping"' + b" " * 1_000_000 + b'"mapping":{',
+    ],
+    ids=["wrong place", "escaped quotes", "in a string", "no end", "brackets", "blanks"],
+)
+@pytest.mark.timeout(20)
+def test_holds_conversations_is_linear_when_text_is_made_to_cost_time(text: bytes) -> None:
     assert not holds_conversations(text)

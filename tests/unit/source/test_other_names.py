@@ -203,6 +203,24 @@ def test_open_sources_reads_group_chats_when_their_items_have_a_mapping(tmp_path
         assert notes(sources) == []
 
 
+def test_open_sources_reads_conversations_alone_when_a_file_also_has_chats(tmp_path: Path) -> None:
+    sources = opened(written(tmp_path / "x.json", b'{"chats":[{"id":"g"}],"conversations":' + talk("a") + b"}"))
+    assert (ids(sources), sources.problems) == (["a"], [])
+
+
+def test_open_sources_reads_bare_and_gzipped_group_chats(tmp_path: Path) -> None:
+    chats = b'{"chats":' + talk("g") + b"}"
+    assert ids(opened(written(tmp_path / "group_chats.json", chats))) == ["g"]
+    members = {"conversations.json": talk("a"), "group_chats.json.gz": gzip.compress(chats)}
+    assert ids(opened(source(tmp_path, "ZIP", members))) == ["a", "g"]
+
+
+def test_open_sources_is_no_error_when_a_copy_is_of_somebody_who_has_not_chatted_yet(tmp_path: Path) -> None:
+    sources = opened(source(tmp_path, "ZIP", {"conversations (1).json": b"[]"}))
+    assert ids(sources) == []
+    sources.refuse_nothing_found(0, 0)
+
+
 @pytest.mark.parametrize("chats", [b'{"chats":[]}', b"[]", b"{}", b"", b" \n", b"null", b'{"chats": [], "next": null}'])
 def test_open_sources_notes_nothing_when_there_are_no_group_chats(tmp_path: Path, packing: str, chats: bytes) -> None:
     sources = opened(source(tmp_path, packing, {"conversations.json": talk("a"), "group_chats.json": chats}))
