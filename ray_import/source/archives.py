@@ -151,6 +151,6 @@ def why_refused(entry: zipfile.ZipInfo, archive: str) -> SourceError | None:
         method = _OTHER_METHODS.get(entry.compress_type, f"method {entry.compress_type}")
         return UnsupportedFormat(
             f"{shown(entry.filename)} in {archive} is packed by {method}, which is not read here.",
-            "Unpack it and import the folder.",
+            "First unpack it, then import the folder.",
         )
     return None

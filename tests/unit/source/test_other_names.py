@@ -360,7 +360,7 @@ def test_open_sources_names_the_method_when_it_is_not_read(tmp_path: Path, layou
         opened(written(tmp_path / "x.zip", data))
     told = str(caught.value)
     assert f"is packed by {METHODS[method]}, which is not read here" in told
-    assert "npack it and import the folder" in told
+    assert "First unpack it, then import the folder." in told
 
 
 def test_open_sources_goes_on_when_one_members_method_is_not_read(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_open_sources_goes_on_when_one_members_method_is_not_read(tmp_path: Path
     (problem,) = sources.problems
     assert (problem.kind, problem.where) == ("unsupported", f"x.zip/{NAMES[1]}")
     assert "Deflate64" in problem.detail
-    assert "Unpack it" in problem.detail
+    assert "First unpack it" in problem.detail
 
 
 def test_open_sources_reads_lzma_and_bzip2_in_every_place(tmp_path: Path) -> None:
