@@ -342,7 +342,7 @@ def test_packing_that_is_not_known_is_an_error_or_passed_by(tmp_path: Path, make
     struct.pack_into("<H", archive, 8, method)
     conversations, problems = salvaged(written(tmp_path / "x.zip", bytes(archive)))
     assert conversations in ([], ITEMS["b"])
-    assert {problem.kind for problem in problems} <= {"truncated", "damaged", "error", "not_json"}
+    assert {problem.kind for problem in problems} <= {"truncated", "damaged", "unsupported", "error", "not_json"}
 
 
 # --- traps ---------------------------------------------------------------------------------------
