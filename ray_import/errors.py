@@ -4,6 +4,7 @@
     ├─ ConfigError               exit code 2: an option, a setting or a path that cannot be
     ├─ SourceError               the export cannot be read
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
+    │  ├─ UnsupportedFormat      its encoding, or the method that packs it, is one that is not read
     │  ├─ UnsafeArchive          encrypted, or made to exhaust who opens it
     │  │  └─ UnsafeSource        all archives of a source are too much together: nothing of it is read
     │  ├─ ResourcesExhausted     this process or machine can open no more files: nothing of it can be read
@@ -56,6 +57,10 @@ class SourceError(ImporterError):
 
 
 class NotAnExport(SourceError):
+    pass
+
+
+class UnsupportedFormat(SourceError):
     pass
 
 

@@ -32,6 +32,11 @@ def trailing_data(where: str) -> Problem:
     return Problem("trailing_data", where, "extra data after the end of the gzip was ignored", harmless=True)
 
 
+def not_read(where: str, detail: str) -> Problem:
+    """A note: this file might hold chats, and it is not read (extraction.md §1)."""
+    return Problem("not_read", where, detail, harmless=True)
+
+
 def reject_problem(member: str, position: int, reason: str) -> Problem:
     """How a reject is told among the problems of an import."""
     return Problem("reject", f"{member}, item {position}", reason)

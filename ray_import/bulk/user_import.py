@@ -21,9 +21,11 @@ from ray_import.records import Counts, lacks
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import RejectLimits, RunUser, Sink, UserState
 from ray_import.sink.refusals import Refusals
-from ray_import.source.names import shown
+from ray_import.source.names import base_name, shown
 
 MOST_TOLD_CHARACTERS = 500
+MOST_NAME_CHARACTERS = 60
+"""Of a file's name in a note."""
 REJECTS_KEPT = RejectLimits(100, 10_000_000)
 """Of one export: without these limits, the damaged exports of a night could fill the destination."""
 
@@ -172,11 +174,18 @@ class UserImport:
             code = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
             if code is not None:
                 withdraw(code, self._refusals, self.counts, self.work.of, self._sink)
+        self._note_what_is_not_read()
         counts = counts_as_dict(self.counts)
         with self._ends_alone():
             if self._may_have_begun and not self._end_job(counts) and self.has_begun:
                 self.error = self.error or lost()
         return replace(self.user, state=self._state(), error=self._message() or self._first_problem(), counts=counts)
+
+    def _note_what_is_not_read(self) -> None:
+        """Counts the files of the export that might hold chats and are not read, by name."""
+        problems = () if self._end is None else self._end.problems
+        names = (base_name(problem.where) for problem in problems if problem.kind == "not_read")
+        self.counts.notes.update(f"not_read:{name[:MOST_NAME_CHARACTERS]}" for name in names)
 
     def _end_job(self, counts: dict[str, Any]) -> bool:
         """Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of."""

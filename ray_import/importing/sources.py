@@ -14,7 +14,8 @@ from ray_import.settings import ReadLimits
 from ray_import.source.address import label_of
 from ray_import.source.containers import open_export
 from ray_import.source.export import Export, Member
-from ray_import.source.names import is_conversations
+from ray_import.source.manifest import missing_shards
+from ray_import.source.names import copy_of, is_conversations
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.products import is_chatgpts, other_product
 
@@ -89,7 +90,7 @@ class Sources:
     def may_be_empty(self) -> bool:
         """Whether this may be the export of an account without a single chat; known when all is read."""
         members = [member for export in self.exports for member in export.members]
-        return not lacks(self.problems) and all(is_conversations(member.name) for member in members)
+        return not lacks(self.problems) and all(is_conversations(one.name) or copy_of(one.name) for one in members)
 
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""
@@ -111,7 +112,8 @@ def open_sources(
     sources: Sequence[str | os.PathLike[str]], limits: ReadLimits, patience: Patience = PATIENCE
 ) -> Sources:
     """Looks into every source (see `open_export`). Of several, a bad one is a problem and the rest go on; if none
-    is good, the first one's error is raised (ConfigError, SourceError and its kinds)."""
+    is good, the first one's error is raised (ConfigError, SourceError and its kinds). A shard is missing only if no
+    source has it."""
     exports: list[Export] = []
     problems: list[Problem] = []
     errors: list[ConfigError | SourceError] = []
@@ -125,6 +127,9 @@ def open_sources(
             problems.append(Problem("source_failed", label_of(source), error.message))
     if not exports:
         raise errors[0]
+    shards = frozenset[str]().union(*(export.shards for export in exports))
+    for export in exports:
+        problems.extend(missing_shards(export.path, export.listed, shards))
     return Sources(_told_apart(exports), limits, problems)
 
 
@@ -147,7 +152,7 @@ def _without_other_products(export: Export, limits: ReadLimits) -> Export:
         raise NotAnExport(f"{export.path} {what.format(strangers[0][1])}.")
     problems = (Problem("other_product", member.name, what.format(product)) for member, product in strangers)
     ours = tuple(member for member, product in found if product is None)
-    return Export(export.path, ours, (*export.problems, *problems))
+    return replace(export, members=ours, problems=(*export.problems, *problems))
 
 
 def _other_product_in(member: Member, limits: ReadLimits) -> str | None:

@@ -9,6 +9,7 @@ from ray_import.reader.window import Window
 from ray_import.records import Problem, RawConversation, trailing_data
 from ray_import.settings import ReadLimits
 from ray_import.source.export import Member
+from ray_import.source.names import wrapper_keys
 from ray_import.source.reasons import in_words
 from ray_import.source.streams import DAMAGE
 
@@ -30,7 +31,7 @@ def read_conversations(member: Member, limits: ReadLimits) -> Iterator[RawConver
             yield Problem("damaged", name, f"it cannot be opened: {in_words(error)}")
             return
         window = Window(stream, limits.window_bytes, DAMAGE, limits.max_conversation_bytes)
-        shape = locate(window)
+        shape = locate(window, wrapper_keys(member.name))
         if shape is Shape.OTHER:
             yield Problem("not_json", name, "the member does not begin with [ or {")
         else:

@@ -33,6 +33,9 @@ class Items:
         self._complete = False
         """Whether the end of the last item, or of the array, was seen (or its lack was told)."""
         self._in_array = shape is not Shape.SINGLE
+        self._is_lines = shape is Shape.SINGLE
+        """Whether nothing was found so far but objects with white space between them: one a line is a way to write an
+        array."""
         self._goes_on = False
         """Whether it was told that more follows the first end."""
 
@@ -198,9 +201,14 @@ class Items:
         A bracket too many ends the array too early: where conversations follow, it goes on.
         """
         window = self._window
+        after_comma = window.passed_comma
         follows = window.skip_blank()
         offset = window.offset
-        if follows in (b"{", b"["):  # one export behind another, or an object a line
+        if follows == b"{" and self._is_lines and not after_comma:
+            yield from self._next_item()
+            return
+        self._is_lines = False
+        if follows in (b"{", b"["):  # one export behind another
             self._in_array = follows == b"["
             window.at += self._in_array
             yield from self._more_follows(offset)

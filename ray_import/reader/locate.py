@@ -1,6 +1,7 @@
-"""Where in a file the conversations lie: in an array, under `conversations`, or the file is one (§1)."""
+"""Where in a file the conversations lie: in an array, under a key such as `conversations`, or the file is one (§1)."""
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 
 from ray_import.reader.framing import MAPPING, CannotFrame, Events, Outline, end_of_value_by_ijson
@@ -10,7 +11,6 @@ MAX_PREAMBLE_BYTES = 16 * 1024 * 1024
 """How far `{"version": …, "conversations": [` is looked for before the file is taken for one object."""
 
 _OPENS = re.compile(rb"[^\[{]*+[\[{]|[^\[{]++")
-_CONVERSATIONS = ("conversations", "start_array")
 _ARRAY = re.compile(rb'"conversations"\s*+:\s*+\[')
 
 
@@ -18,28 +18,29 @@ class Shape(Enum):
     """What surrounds the conversations."""
 
     ARRAY = "array"
-    WRAPPER = "array under the key conversations"
+    WRAPPER = "array under a key"
     DAMAGED_WRAPPER = "the same, after invalid JSON"
     SINGLE = "single object"
     OTHER = "not JSON"
 
 
-def locate(window: Window) -> Shape:
-    """Moves the window to the first byte after the array's `[`, or to the single object's `{`."""
+def locate(window: Window, keys: Sequence[str] = ("conversations",)) -> Shape:
+    """Moves the window to the first byte after the array's `[`, or to the single object's `{`. The array may lie under
+    one of `keys`."""
     window.skip_byte_order_mark()
     match window.skip_blank():
         case b"[":
             window.at += 1
             return Shape.ARRAY
         case b"{":
-            shape, length = _in_object(window)
+            shape, length = _in_object(window, keys)
             window.at += length
             return shape
         case _:
             return Shape.OTHER
 
 
-def _in_object(window: Window) -> tuple[Shape, int]:
+def _in_object(window: Window, keys: Sequence[str]) -> tuple[Shape, int]:
     """What the object at `at` is, and how many bytes after `at` its array of conversations begins.
 
     ijson does not tell where it is, so it is fed up to each opening bracket in turn: the piece with
@@ -56,7 +57,7 @@ def _in_object(window: Window) -> tuple[Shape, int]:
             fed += len(piece.group())
             for event in found:
                 opened = outline.opened_by(event)
-                if opened == _CONVERSATIONS:
+                if opened is not None and opened[0] in keys and opened[1] == "start_array":
                     return Shape.WRAPPER, fed
                 if opened == MAPPING or outline.is_over:
                     return Shape.SINGLE, 0

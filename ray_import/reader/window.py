@@ -33,6 +33,8 @@ class Window:
         self.ended = False
         self.failure = ""
         self.trailing = False
+        self.passed_comma = False
+        """Whether there was a comma in what `skip_blank` skipped last."""
 
     @property
     def offset(self) -> int:
@@ -82,12 +84,14 @@ class Window:
 
     def skip_blank(self) -> bytes:
         """Moves `at` to the next byte that is neither white space nor a comma, and gives it; b"" at the end."""
+        self.passed_comma = False
         while True:
             found = _NOT_BLANK.search(self.data, self.at)
+            upto = found.start() if found else len(self.data)
+            self.passed_comma = self.passed_comma or self.data.find(b",", self.at, upto) >= 0
+            self.at = upto
             if found:
-                self.at = found.start()
                 return found.group()
-            self.at = len(self.data)
             if not self.grow():
                 return b""
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from ray_import.errors import UnsafeArchive
+from ray_import.errors import SourceError, UnsafeArchive, UnsupportedFormat
 from ray_import.records import Problem
 from ray_import.source.bounded import Bounded
 from ray_import.source.budget import MAX_RATIO, Budget
@@ -27,20 +27,27 @@ MAX_DIRECTORY_BYTES = 32 * 1024 * 1024
 MAX_HEADER_BYTES = 1024 * 1024
 """Of a file in a tar, with its long name and its attributes, which tarfile holds in memory."""
 
+_READ_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+_OTHER_METHODS = {
+    1: "Shrink", 6: "Implode", 9: "Deflate64", 10: "PKWARE's Implode", 20: "Zstandard", 93: "Zstandard", 95: "xz",
+    96: "JPEG", 97: "WavPack", 98: "PPMd", **dict.fromkeys((2, 3, 4, 5), "Reduce"),
+}  # fmt: skip
+"""Of PKWARE's APPNOTE, 4.4.5."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A file in a folder or an archive; `name` is as it stands there, with its folders.
 
     `opener` is for reading it once from its beginning; `anywhere` gives one for going back and forth in it, which
-    may need a temporary file as long as that one lives. `unsafe` says why it may not be opened.
+    may need a temporary file as long as that one lives. `refused` says why it may not, or cannot, be opened.
     """
 
     name: str
     size: int
     opener: Opener
     anywhere: Callable[[], Opener]
-    unsafe: UnsafeArchive | None = None
+    refused: SourceError | None = None
 
 
 def most_unpacked(size: int) -> int:
@@ -95,7 +102,7 @@ def entries_of_zip(opener: Opener, archive: str, budget: Budget) -> list[Entry]:
             entry.file_size,
             entry_of_zip(opener, entry),
             partial(zip_in_zip, opener, entry, f"{archive}/{shown(entry.filename)}", budget),
-            why_unsafe(entry, archive),
+            why_refused(entry, archive),
         )
         for entry in listed
         if matters(entry.filename) and not entry.is_dir() and not stat.S_ISLNK(entry.external_attr >> 16)
@@ -128,8 +135,8 @@ def entries_of_tar(opener: Opener, archive: str, problems: list[Problem], budget
     return entries
 
 
-def why_unsafe(entry: zipfile.ZipInfo, archive: str) -> UnsafeArchive | None:
-    """Why an entry of a ZIP may not be opened, by what its header says."""
+def why_refused(entry: zipfile.ZipInfo, archive: str) -> SourceError | None:
+    """Why an entry of a ZIP may not, or cannot, be opened, by what its header says."""
     if entry.flag_bits & 0x1:
         return UnsafeArchive(
             f"{shown(entry.filename)} in {archive} is encrypted.", "Unpack it with its password and import the folder."
@@ -139,5 +146,11 @@ def why_unsafe(entry: zipfile.ZipInfo, archive: str) -> UnsafeArchive | None:
             f"{shown(entry.filename)} in {archive} claims to unpack to {entry.file_size:,} bytes from "
             f"{entry.compress_size:,}: no text compresses that well.",
             "If you trust it, unpack it and import the folder.",
+        )
+    if entry.compress_type not in _READ_METHODS:
+        method = _OTHER_METHODS.get(entry.compress_type, f"method {entry.compress_type}")
+        return UnsupportedFormat(
+            f"{shown(entry.filename)} in {archive} is packed by {method}, which is not read here.",
+            "First unpack it, then import the folder.",
         )
     return None

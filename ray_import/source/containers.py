@@ -32,7 +32,8 @@ def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, pat
         finder = _looked_into(address, permitted(address, limits.sources))
     if not finder.members:
         raise finder.failure()
-    return Export(finder.where, in_reading_order(finder.members), tuple(finder.problems))
+    members, problems = in_reading_order(finder.members), tuple(finder.problems)
+    return Export(finder.where, members, problems, frozenset(finder.listed), frozenset(finder.shards))
 
 
 def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> Finder:

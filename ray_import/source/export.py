@@ -35,11 +35,14 @@ class Export:
     """A source that was looked into: at least one member, in the order of their numbers.
 
     Members that are read from one temporary copy follow each other, so that reading makes each copy at most once.
+    `listed` are the shards that its manifests list, `shards` those that are there, whether they can be read or not.
     """
 
     path: str
     members: tuple[Member, ...]
     problems: tuple[Problem, ...]
+    listed: frozenset[str] = frozenset()
+    shards: frozenset[str] = frozenset()
 
     def reading(self) -> Iterator[Member]:
         """The members, each to be read before the next is taken: copies that no later one needs are closed then."""

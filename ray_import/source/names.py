@@ -4,8 +4,11 @@ import re
 from pathlib import PurePosixPath
 
 _MEMBER = re.compile(r"conversations(?:-([0-9]+))?\.json(?:\.gz)?")
+_COPY = re.compile(r"(conversations(?:-[0-9]+)?) ?\(([0-9]{1,9})\)\.json(?:\.gz)?")
+"""As browsers and file managers name a second download."""
 
 MANIFEST = "export_manifest.json"
+GROUP_CHATS = "group_chats.json"
 _ENDINGS = (".zip", ".json", ".json.gz", ".tar", ".tar.gz", ".tgz")
 _PARTS = {
     "ads.json", "conversation_asset_file_names.json", "export_manifest.json", "group_chats.json", "library_files.json",
@@ -15,7 +18,8 @@ _PARTS = {
 }  # fmt: skip
 
 _OTHER_PRODUCTS = {"prod-grok-backend.json": "Grok", "MyActivity.json": "Gemini"}
-_LOOKED_AT = {MANIFEST, *_OTHER_PRODUCTS}
+_JSON_ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+_MATTERING_ENDINGS = (*_ENDINGS, *_JSON_ENDINGS)
 
 
 def is_conversations(name: str) -> bool:
@@ -27,16 +31,48 @@ def is_conversations(name: str) -> bool:
     return "__MACOSX" not in path.parts and _MEMBER.fullmatch(path.name) is not None
 
 
+def copy_of(name: str) -> tuple[str, int] | None:
+    """What `conversations (2).json` is a copy of, and its number: `("conversations", 2)`. None for all other names."""
+    path = _path(name)
+    found = None if "__MACOSX" in path.parts else _COPY.fullmatch(path.name)
+    return None if found is None else (found[1], int(found[2]))
+
+
+def shard_name(name: str) -> str:
+    """The base name of a file of conversations as a manifest lists it: without `.gz` and the number of a copy."""
+    found = copy_of(name)
+    return f"{found[0]}.json" if found is not None else base_name(name).removesuffix(".gz")
+
+
+def is_group_chats(name: str) -> bool:
+    """True for the file of an export with the group chats, at any depth."""
+    path = _path(name)
+    return "__MACOSX" not in path.parts and path.name.removesuffix(".gz") == GROUP_CHATS
+
+
+def wrapper_keys(name: str) -> tuple[str, ...]:
+    """The keys of the top object under which the file of this name may have its array of conversations."""
+    return ("conversations", "chats", "group_chats") if is_group_chats(name) else ("conversations",)
+
+
+def is_other_json(name: str) -> bool:
+    """True for a JSON file that is no known part of an export: a browser extension may have written it."""
+    path = _path(name)
+    usual = path.name.removesuffix(".gz") in _PARTS or is_conversations(name) or copy_of(name) is not None
+    return path.name.lower().endswith(_JSON_ENDINGS) and not usual
+
+
 def is_archive(name: str) -> bool:
     """True for what may be a whole export in another archive, as in the privacy portal's download."""
     return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")) and "__MACOSX" not in name
 
 
 def matters(name: str) -> bool:
-    """True for what is looked at: conversations, archives, the manifest, and what tells another product's export."""
-    if not name.lower().endswith(_ENDINGS):
+    """True for what may be looked at: JSON and archives, but nothing that macOS adds."""
+    if not name.lower().endswith(_MATTERING_ENDINGS):
         return False  # of nearly all files, and quickly
-    return is_conversations(name) or is_archive(name) or base_name(name) in _LOOKED_AT
+    path = _path(name)
+    return "__MACOSX" not in path.parts and not path.name.startswith("._")
 
 
 def without_ending(name: str) -> str | None:

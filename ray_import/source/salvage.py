@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import BinaryIO
 
-from ray_import.source.archives import Entry, most_unpacked, why_unsafe
+from ray_import.source.archives import Entry, most_unpacked, why_refused
 from ray_import.source.budget import Budget
 from ray_import.source.copies import Copy
 from ray_import.source.names import matters, shown
@@ -56,7 +56,7 @@ def salvaged_entries(opener: Opener, archive: str, budget: Budget) -> list[Entry
 
 def _entry(opener: Opener, archive: str, header: zipfile.ZipInfo, start: int, there: int, budget: Budget) -> Entry:
     """An entry of which `there` packed bytes are there, from `start` on."""
-    unsafe = why_unsafe(header, archive)
+    refused = why_refused(header, archive)
     packed = slice_of(opener, start, there)
     header.compress_size = there  # so that it ends there without an error: that it is cut off, its JSON tells
     header.file_size = min(header.file_size, most_unpacked(there))
@@ -67,7 +67,7 @@ def _entry(opener: Opener, archive: str, header: zipfile.ZipInfo, start: int, th
             return packed
         return Copy(inside, f"{archive}/{shown(header.filename)}", header.file_size, budget)
 
-    return Entry(header.filename, header.file_size, inside, anywhere, unsafe)
+    return Entry(header.filename, header.file_size, inside, anywhere, refused)
 
 
 def _walk(stream: BinaryIO, length: int, count: Count) -> Iterator[tuple[zipfile.ZipInfo, int]]:

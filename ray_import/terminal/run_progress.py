@@ -1,6 +1,7 @@
 """How far a run over many users is, as lines and as tables."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,11 +12,12 @@ from rich.text import Text
 
 from ray_import.bulk.plan import BASED_ON, Plan
 from ray_import.bulk.progress import RunProgress, RunReport, RunReporter
-from ray_import.sink.port import DONE_STATES
+from ray_import.sink.port import DONE_STATES, RunUser
 from ray_import.terminal import command_seconds
 from ray_import.terminal.progress import LINE_EVERY_SECONDS
 
 SHOWN_USERS = 50
+SHOWN_NOTES = 10
 PASSED_OVER_WORDS = {
     "older_exports": "older exports",
     "no_exports": "files that are not exports",
@@ -85,6 +87,8 @@ def show_report(console: Console, report: RunReport) -> None:
         "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"
     )
     facts.add_row("written to", Text(report.destination))
+    if notes := _notes_of(report.users):
+        facts.add_row("noted", Text(notes))
     facts.add_row("done in", f"{command_seconds():,.1f} s")
     console.print(facts)
     bad = report.lacking
@@ -101,6 +105,15 @@ def show_report(console: Console, report: RunReport) -> None:
         console.print(table)
         if len(bad) > SHOWN_USERS:
             console.print(f"… and {len(bad) - SHOWN_USERS:,} more: --json lists all.")
+
+
+def _notes_of(users: Sequence[RunUser]) -> str:
+    """The notes of all users together, the most frequent ones first."""
+    total = Counter[str]()
+    for user in users:
+        total.update(user.counts.get("notes") or {})
+    told = [f"{count:,} {name}" for name, count in total.most_common(SHOWN_NOTES)]
+    return ", ".join(told + ([f"and {len(total) - SHOWN_NOTES:,} more names"] if len(total) > SHOWN_NOTES else []))
 
 
 def show_plan(console: Console, plan: Plan) -> None:

@@ -12,7 +12,8 @@ from ray_import.importing.sources import open_sources
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source.patience import Patience
-from tests.unit.source.exports import conversation, exported, zipped
+from tests.unit.source.exports import Style, conversation, exported, zipped
+from tests.unit.source.test_containers import METHOD, patched
 
 READ = ReadLimits()
 
@@ -52,6 +53,8 @@ def _tarred(members: dict[str, bytes]) -> bytes:
 
 
 _BROKEN = JSON.replace(b'"c7-0"', b'"c7-0', 1)
+_LINES = b"\n".join(exported([conversation(f"l{i}")], Style("single")) for i in range(300))
+_BROWSER = {f"chats/Gespräch {i}.json": exported([conversation(f"b{i}")], Style("single", i > 2)) for i in range(5)}
 _MANIFEST = b'{"files":["conversations-000.json","conversations-009.json"]}'
 
 EXPORTS: dict[str, bytes] = {
@@ -68,6 +71,17 @@ EXPORTS: dict[str, bytes] = {
     "wrong bit.zip": zipped({"conversations.json": JSON}).replace(b"PK\x01\x02", b"PK\x01\x03"),
     "packed.zip": zipped({"one.zip": zipped(SHARDS), "two.zip": zipped({"conversations.json": JSON})}),
     "stored.zip": zipped({"one.zip": zipped(SHARDS)}, zipfile.ZIP_STORED),
+    "lines.json": _LINES,
+    "cut off lines.json": _LINES[:-100],
+    "lines.json.gz": gzip.compress(_LINES),
+    "lines.zip": zipped({"conversations.json": _LINES}),
+    "copies.zip": zipped({"conversations (2).json": JSON, "conversations (1).json": _LINES}),
+    "browser.zip": zipped({**PICTURES, **_BROWSER, "settings.json": b"{}"}),
+    "packed browser.zip": zipped({"one.zip": zipped(_BROWSER), "two.zip": zipped({"a.json": b"[]"})}),
+    "group chats.zip": zipped({"conversations.json": _LINES, "group_chats.json": b'{"chats":' + JSON + b"}"}),
+    "unread.zip": zipped({"conversations.json": JSON, "group_chats.json": b'[{"id":"g"}]', "old.zip": zipped(SHARDS)}),
+    "one in UTF-16.zip": zipped({**SHARDS, "conversations-007.json": JSON.decode().encode("utf-16-be")}),
+    "one in Deflate64.zip": patched(zipped(SHARDS), "conversations-001.json", METHOD, "<H", 9),
     "shards.tar": _tarred({**PICTURES, **SHARDS}),
     "shards.tar.gz": gzip.compress(_tarred(SHARDS)),
 }

@@ -1,6 +1,7 @@
 """One export is one export, wherever it lies: the same conversations, byte for byte, and the same problems."""
 
 import gc
+import gzip
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from ray_import.source.waiting import Waiting
 from tests.contract.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.contract.remote_exports import EXPORTS, JSON, SHARDS, Read, read, talks, with_pictures
 from tests.unit.source.exports import written, zipped
+from tests.unit.source.test_containers import METHOD, patched
 
 Place = Callable[[str, bytes], str]
 
@@ -93,8 +95,11 @@ def test_an_export_is_the_same_wherever_it_lies(name: str, place: Place, patienc
         ("x.json", b"<html>sign in</html>", "x.json is a web page"),
         ("x.zip", zipped({"a.png": b"x"}), "x.zip holds no conversations"),
         ("x.zip", zipped({"conversations.json": JSON})[:60], "x.zip is damaged or cut off"),
+        ("x.json", JSON.decode().encode("utf-16-le"), "x.json is UTF-16, which is not read"),
+        ("x.json.gz", gzip.compress(JSON.decode().encode("utf-32")), "x.json.gz is UTF-32, which is not read"),
+        ("x.zip", patched(zipped({"conversations.json": JSON}), "conversations.json", METHOD, "<H", 9), "by Deflate64"),
     ],
-    ids=["empty", "page", "pictures", "cut off"],
+    ids=["empty", "page", "pictures", "cut off", "UTF-16", "UTF-32", "Deflate64"],
 )
 def test_what_is_no_export_is_told_as_of_a_file(
     name: str, data: bytes, told: str, place: Place, patience: Patience, tmp_path: Path
@@ -135,6 +140,14 @@ def test_no_more_is_fetched_of_a_long_member_than_there_is(server: ObjectServer,
     assert packed > 3_000_000
     assert len(read(server.put("x.zip", with_pictures(conversations)), patience).items) == 2500
     assert packed < server.sent < packed + 4 * 128 * 1024
+
+
+def test_a_browsers_export_is_opened_without_fetching_its_pictures(server: ObjectServer, patience: Patience) -> None:
+    data = EXPORTS["browser.zip"]
+    assert len(data) > 5_000_000
+    assert len(read(server.put("x.zip", data), patience).items) == 5
+    assert server.sent < 500_000
+    assert len(server.asked) <= 6
 
 
 def test_a_zip_of_many_files_is_opened_in_few_requests(server: ObjectServer, patience: Patience) -> None:

@@ -15,7 +15,7 @@ from ray_import.extraction.decode import decode
 from ray_import.extraction.extract import content_hash
 from ray_import.importing.summary import Summary
 from ray_import.reader.passed import SAMPLE_BYTES
-from ray_import.records import Conversation, Problem
+from ray_import.records import Conversation, Problem, lacks
 from ray_import.settings import ImportSettings
 from tests.mutations.exports import has_mapping
 from tests.mutations.mutation import Mutation
@@ -258,7 +258,7 @@ def inspect_agrees(trial: Trial) -> Iterator[str]:
         yield f"inspect keeps {found.kept} and leaves out {found.left_out}, the import {counts}"
     if found.chunks != len(trial.outcome.tables["conversation_chunks"]):
         yield f"inspect finds {found.chunks} chunks, the import {len(trial.outcome.tables['conversation_chunks'])}"
-    if bool(found.problems) != (summary.status != "complete"):
+    if lacks(found.problems) != (summary.status != "complete"):
         yield f"inspect tells {len(found.problems)} problems, the import is {summary.status}"
     if _kinds(found.problems) != _kinds(summary.problems) and counts.rejected < len(summary.problems):
         yield f"inspect tells {_kinds(found.problems)}, the import {_kinds(summary.problems)}"

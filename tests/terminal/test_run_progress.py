@@ -14,6 +14,7 @@ from ray_import.bulk.users import UserSource
 from ray_import.sink.port import RunUser, UserState
 from ray_import.terminal.run_progress import (
     PASSED_OVER_WORDS,
+    SHOWN_NOTES,
     SHOWN_USERS,
     described,
     duration,
@@ -42,6 +43,16 @@ def plan_shown(plan: Plan) -> str:
     out = io.StringIO()
     show_plan(Console(file=out, width=160), plan)
     return out.getvalue()
+
+
+def test_show_report_adds_up_the_notes_of_all_users_when_there_are_some() -> None:
+    noted = [replace(ANA, counts={"notes": {"not_read:group_chats.json": 1, "cycle": 2}}), replace(EVE, counts={})]
+    many = replace(ANA, counts={"notes": {f"not_read:{n}.zip": 1 for n in range(SHOWN_NOTES + 3)}})
+    text = " ".join(shown(replace(REPORT, users=(*noted, noted[0]))).split())
+    assert "noted 4 cycle, 2 not_read:group_chats.json done in" in text
+    assert "not_read:0.zip, " in shown(replace(REPORT, users=(many,)))
+    assert "and 3 more names" in " ".join(shown(replace(REPORT, users=(many,))).split())
+    assert "noted" not in shown(REPORT)
 
 
 def test_a_moment_is_told_in_users_counts_and_speed() -> None:

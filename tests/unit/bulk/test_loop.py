@@ -91,6 +91,16 @@ def test_every_user_ends_with_the_counts_and_rows_of_a_plain_import(
     assert outcome.workers.most_held <= room + halves
 
 
+def test_run_notes_files_by_name_when_they_might_hold_chats_and_are_not_read(tmp_path: Path, users: Users) -> None:
+    members = {"conversations.json": exported([conversation("ana-0")]), "group_chats.json": b'[{"id":"g"}]'}
+    users.sources["ana"] = str(written(tmp_path / "x.zip", zipped({**members, "old/chats.zip": b"x"})))
+    outcome = users.run()
+    assert outcome.states == dict.fromkeys(users.sources, "complete")
+    ana = outcome.saved["ana"]
+    assert (ana.error, ana.counts["notes"]) == (None, {"not_read:chats.zip": 1, "not_read:group_chats.json": 1})
+    assert outcome.saved["ben"].counts["notes"] == {}
+
+
 def test_the_last_that_is_shown_is_how_it_ended(users: Users) -> None:
     outcome = users.run()
     last = outcome.shown[-1]

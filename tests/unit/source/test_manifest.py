@@ -4,8 +4,10 @@ from typing import Any
 import orjson
 import pytest
 
-from ray_import.source.containers import open_export
-from ray_import.source.manifest import missing_shards
+from ray_import.importing.sources import open_sources
+from ray_import.settings import ReadLimits
+from ray_import.source.manifest import listed_shards, missing_shards
+from ray_import.source.names import shard_name
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 SHARDS = ["conversations-000.json", "conversations-001.json", "conversations-002.json"]
@@ -24,12 +26,18 @@ def as_named_shards(shards: list[str]) -> Any:
     return {"version": 1, "files": [{"name": "conversations.json", "shards": [{"name": shard} for shard in shards]}]}
 
 
+def missing(manifest: bytes, present: list[str]) -> list[str]:
+    """The shards that are told as missing."""
+    problems = missing_shards("x.zip", listed_shards(manifest), {shard_name(name) for name in present})
+    return [problem.detail.split(" ")[0] for problem in problems]
+
+
 ALL_SHAPES = pytest.mark.parametrize("shape", [as_logical_files, as_export_files, as_named_shards])
 
 
 @ALL_SHAPES
 @pytest.mark.parametrize(
-    ("present", "missing"),
+    ("present", "lost"),
     [
         (SHARDS, []),
         (SHARDS[:2], SHARDS[2:]),
@@ -38,27 +46,25 @@ ALL_SHAPES = pytest.mark.parametrize("shape", [as_logical_files, as_export_files
         (["conversations.json"], SHARDS),
     ],
 )
-def test_a_listed_shard_that_is_not_there_is_missing(shape: Any, present: list[str], missing: list[str]) -> None:
-    assert missing_shards(orjson.dumps(shape(SHARDS)), present) == missing
+def test_a_listed_shard_that_is_not_there_is_missing(shape: Any, present: list[str], lost: list[str]) -> None:
+    assert missing(orjson.dumps(shape(SHARDS)), present) == lost
 
 
 @ALL_SHAPES
 def test_the_listing_may_name_folders(shape: Any) -> None:
     listing = orjson.dumps(shape(["sites/" + shard for shard in SHARDS]))
-    assert missing_shards(listing, SHARDS[:1]) == SHARDS[1:]
+    assert missing(listing, SHARDS[:1]) == SHARDS[1:]
 
 
 @pytest.mark.parametrize("shape", [as_logical_files, as_export_files])
 def test_an_export_in_one_file_lacks_nothing(shape: Any) -> None:
-    assert missing_shards(orjson.dumps(shape(["conversations.json"])), ["conversations.json"]) == []
-    assert missing_shards(orjson.dumps(shape(["conversations.json"])), ["conversations-000.json"]) == [
-        "conversations.json"
-    ]
+    assert missing(orjson.dumps(shape(["conversations.json"])), ["conversations.json"]) == []
+    assert missing(orjson.dumps(shape(["conversations.json"])), ["conversations-000.json"]) == ["conversations.json"]
 
 
 def test_other_files_than_conversations_are_nobodys_loss() -> None:
     listing = orjson.dumps(as_export_files([*SHARDS, "shared_conversations.json", "file-1.dat"]))
-    assert missing_shards(listing, SHARDS) == []
+    assert missing(listing, SHARDS) == []
 
 
 @pytest.mark.parametrize(
@@ -66,18 +72,18 @@ def test_other_files_than_conversations_are_nobodys_loss() -> None:
     [b"", b"null", b"[]", b"{}", b'{"logical_files":', b"\xff\xfe", b'{"files":"none"}', b"[" * 100_000, b"17"],
 )
 def test_a_manifest_that_says_nothing_is_no_error(listing: bytes) -> None:
-    assert missing_shards(listing, SHARDS) == []
+    assert missing(listing, SHARDS) == []
 
 
 def test_a_manifest_may_nest_as_deep_as_it_can_be_read() -> None:
     deep = b'{"a":' * 900 + b'["conversations-003.json"]' + b"}" * 900
-    assert missing_shards(deep, SHARDS) == ["conversations-003.json"]
+    assert missing(deep, SHARDS) == ["conversations-003.json"]
 
 
 def test_of_a_path_with_backslashes_only_the_name_counts() -> None:
     """As ZIPs made on Windows have them; whatever else a manifest may hold before it is not told on."""
     listing = orjson.dumps(["words\0 of a user\n\\conversations-001.json", "export\\conversations-000.json"])
-    assert missing_shards(listing, ["export\\conversations-000.json"]) == ["conversations-001.json"]
+    assert missing(listing, ["export\\conversations-000.json"]) == ["conversations-001.json"]
 
 
 def test_open_export_names_20_missing_shards_when_a_manifest_lists_more(tmp_path: Path) -> None:
@@ -85,7 +91,7 @@ def test_open_export_names_20_missing_shards_when_a_manifest_lists_more(tmp_path
     shard = {"conversations-00000.json": exported([conversation("a")])}
     listing = orjson.dumps(as_export_files(names[:2_500])), orjson.dumps(as_export_files(names[2_500:]))
     listings = {"export_manifest.json": listing[0], "again/export_manifest.json": listing[1]}
-    problems = open_export(written(tmp_path / "x.zip", zipped({**shard, **listings}))).problems
+    problems = open_sources([written(tmp_path / "x.zip", zipped({**shard, **listings}))], ReadLimits()).problems
     assert [problem.kind for problem in problems] == ["missing_shard"] * 21
     assert problems[0].detail == "conversations-00001.json is listed in the export's manifest but missing"
     assert problems[20].detail == "4,980 more files are listed in the export's manifest but missing"
@@ -94,6 +100,6 @@ def test_open_export_names_20_missing_shards_when_a_manifest_lists_more(tmp_path
 def test_open_export_cuts_the_name_when_that_of_a_missing_shard_is_long(tmp_path: Path) -> None:
     listing = orjson.dumps(as_export_files(["conversations-1.json", f"conversations-{'9' * 100_000}.json"]))
     members = {"conversations-1.json": exported([conversation("a")]), "export_manifest.json": listing}
-    (problem,) = open_export(written(tmp_path / "x.zip", zipped(members))).problems
+    (problem,) = open_sources([written(tmp_path / "x.zip", zipped(members))], ReadLimits()).problems
     assert problem.detail.startswith("conversations-999")
     assert len(problem.detail) < 200

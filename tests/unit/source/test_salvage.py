@@ -27,6 +27,7 @@ from ray_import.source.archives import entries_of_zip
 from ray_import.source.budget import Budget
 from ray_import.source.containers import open_export
 from ray_import.source.export import Export
+from ray_import.source.manifest import missing_shards
 from ray_import.source.salvage import salvaged_entries
 from ray_import.source.streams import DAMAGE, Opener, file
 from tests.unit.source.exports import conversation, exported, written, zipped
@@ -105,7 +106,7 @@ def whole_in(data: bytes, items: list[bytes]) -> list[bytes]:
 
 def read(export: Export) -> tuple[list[bytes], list[Problem]]:
     """The whole conversations, and all problems."""
-    conversations, problems = [], list(export.problems)
+    conversations, problems = [], [*export.problems, *missing_shards(export.path, export.listed, export.shards)]
     for member in export.members:
         for item in read_conversations(member, ReadLimits()):
             if isinstance(item, RawConversation):
@@ -341,7 +342,7 @@ def test_packing_that_is_not_known_is_an_error_or_passed_by(tmp_path: Path, make
     struct.pack_into("<H", archive, 8, method)
     conversations, problems = salvaged(written(tmp_path / "x.zip", bytes(archive)))
     assert conversations in ([], ITEMS["b"])
-    assert {problem.kind for problem in problems} <= {"truncated", "damaged", "error", "not_json"}
+    assert {problem.kind for problem in problems} <= {"truncated", "damaged", "unsupported", "error", "not_json"}
 
 
 # --- traps ---------------------------------------------------------------------------------------
@@ -357,7 +358,7 @@ def test_an_encrypted_entry_is_refused_and_the_others_are_read(tmp_path: Path) -
     archive = bytearray(zipped({"conversations.json": A})[:-30])
     archive[6] |= 1
     (entry,) = salvaged_entries(opener_of(bytes(archive)), "x.zip", Budget(0))
-    assert "is encrypted" in str(entry.unsafe)
+    assert "is encrypted" in str(entry.refused)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -367,7 +368,7 @@ def test_a_bomb_is_refused_and_not_unpacked(streamed: bool, kept: float) -> None
     stream = Counting(archive[: int(len(archive) * kept)])
     (entry,) = salvaged_entries(opener_of(stream), "x.zip", Budget(0))
     assert stream.count < 40_000
-    assert isinstance(entry.unsafe, UnsafeArchive)
+    assert isinstance(entry.refused, UnsafeArchive)
     assert entry.size < 40_000_000
     with ExitStack() as stack:
         assert len(entry.opener(stack).read()) < 40_000_000

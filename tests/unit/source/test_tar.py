@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
+from ray_import.importing.sources import open_sources
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import RawConversation
 from ray_import.settings import ReadLimits
@@ -66,7 +67,7 @@ def test_a_zip_and_a_gzip_in_a_tar_are_looked_into(tmp_path: Path) -> None:
 def test_its_manifest_is_compared(tmp_path: Path) -> None:
     manifest = b'{"version":1,"files":[{"name":"c","shards":["conversations-000.json","conversations-001.json"]}]}'
     path = written(tmp_path / "x.tar", tarred({"conversations-000.json": A, "export_manifest.json": manifest}))
-    assert [problem.kind for problem in open_export(path).problems] == ["missing_shard"]
+    assert [problem.kind for problem in open_sources([path], ReadLimits()).problems] == ["missing_shard"]
 
 
 def test_links_and_devices_are_no_members_and_names_are_no_paths(tmp_path: Path) -> None:
