@@ -56,7 +56,9 @@ def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation
     read_texts(judged, graph)
     model = _name(item.default_model_slug)
     kept = tuple(_kept(judged, nodes, graph, branches, model))
-    seen = Counter((judged.roles[i], judged.types[i]) for i in graph.order if judged.reasons[i] != NO_MESSAGE)
+    roles, types, reasons = (map(of.__getitem__, graph.order) for of in (judged.roles, judged.types, judged.reasons))
+    seen = Counter(zip(roles, types, strict=True))
+    del seen["", ""]  # the nodes without a message
     return Conversation(
         id=_identity(item, raw),
         title=as_title(item.title),
@@ -65,7 +67,7 @@ def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation
         nodes=len(nodes),
         without_message=judged.reasons.count(NO_MESSAGE),
         messages=kept,
-        left_out=Counter(reason for i in graph.order if (reason := judged.reasons[i])),
+        left_out=Counter(filter(None, reasons)),
         notes=judged.notes,
         seen_types=Counter({f"{role} {kind or '(none)'}": count for (role, kind), count in seen.items()}),
         model=model,
@@ -119,15 +121,16 @@ def _kept(
     judged: Judged, nodes: list[Node], graph: Graph, branches: Branches, default_model: str | None
 ) -> Iterator[Message]:
     """Those that are kept, each below the nearest kept one above it in the tree."""
+    messages, reasons, parents = judged.messages, judged.reasons, graph.parents
     nearest: list[str | None] = [None] * len(nodes)  # of each node, the kept message that is nearest at or above it
     for i in graph.order:
-        parent = graph.parents[i]
+        parent = parents[i]
         above = nearest[i] = None if parent is None else nearest[parent]
-        message = judged.messages[i]
-        if message is None or judged.reasons[i] is not None:
+        message = messages[i]
+        if message is None or reasons[i] is not None:
             continue
         if branches == "active" and not graph.active[i]:
-            judged.reasons[i] = "inactive_branch"
+            reasons[i] = "inactive_branch"
             continue
         nearest[i] = nodes[i].key
         role = "user" if judged.roles[i] == "user" else "assistant"  # a tool's report is read as the assistant's
@@ -140,12 +143,13 @@ def _kept(
             create_time=graph.times[i],
             text=judged.texts[i],
             attachments=_attachments(message),
-            model=None if role == "user" else _model_of(message) or default_model,
+            model=None if role == "user" else _model_of(message, default_model),
         )
 
 
-def _model_of(message: RawMessage) -> str | None:
-    return _name(message.metadata.model_slug) if message.metadata else None
+def _model_of(message: RawMessage, default: str | None) -> str | None:
+    slug = message.metadata.model_slug if message.metadata else None
+    return default if slug is None else _name(slug) or default
 
 
 def _attachments(message: RawMessage) -> tuple[str, ...]:

@@ -37,38 +37,41 @@ def judge(messages: list[RawMessage | None]) -> Judged:
     """Decides by role, flags, channel, recipient and type; the texts decide the rest (`read_texts`)."""
     names_recipients = any(message is not None and recipient_of(message) for message in messages)
     count = len(messages)
-    judged = Judged(messages, names_recipients, [""] * count, [""] * count, [NO_MESSAGE] * count, [""] * count)
+    roles, types, texts = [""] * count, [""] * count, [""] * count
+    reasons: list[str | None] = [NO_MESSAGE] * count
+    judged = Judged(messages, names_recipients, roles, types, reasons, texts)
     for i, message in enumerate(messages):
         if message is None:
             continue
-        role, content_type = role_of(message), content_type_of(message)
-        reason = why_left_out(message, role, content_type)
-        if role == "tool" and (report := report_of(message)) is not None:
-            judged.reports[i] = report
-            reason = None
+        roles[i], types[i] = role, content_type = role_of(message), content_type_of(message)
+        reasons[i] = reason = why_left_out(message, role, content_type)
+        if role == "tool":
+            report = report_of(message)
+            if report is not None:
+                judged.reports[i], reasons[i] = report, None
         elif reason is None and is_unknown(content_type):
             judged.notes[f"unknown_type:{content_type}"] += 1
-        judged.roles[i], judged.types[i], judged.reasons[i] = role, content_type, reason
     return judged
 
 
 def read_texts(judged: Judged, graph: Graph) -> None:
     """Sets the texts of those that are kept, and the reasons of those that are left out for the sake of their text."""
+    messages, reasons, texts, reports = judged.messages, judged.reasons, judged.texts, judged.reports
     calls = set()
     for i in graph.order:
-        message = judged.messages[i]
-        if message is None or judged.reasons[i] is not None:
+        message = messages[i]
+        if message is None or reasons[i] is not None:
             continue
-        report = judged.reports.get(i)
+        report = reports.get(i)
         text = visible_text(message.content) if report is None else report.text
         message.content = None
         if not judged.names_recipients and judged.roles[i] == "assistant" and may_be_call(text):
             calls.add(i)
         text = clean_text(text)
         if text.strip():
-            judged.texts[i] = text
+            texts[i] = text
         else:
-            judged.reasons[i] = "no_text" if report is None else "role:tool"
+            reasons[i] = "no_text" if report is None else "role:tool"
     if calls:
         _leave_out(judged, "tool_call", list(followed_calls(calls, graph.order, graph.threads, judged.roles)))
     if judged.reports:

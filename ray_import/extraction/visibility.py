@@ -70,6 +70,13 @@ def why_left_out(message: RawMessage, role: str, content_type: str) -> str | Non
 
 
 def _is_hidden(metadata: Metadata) -> bool:
+    if not (
+        metadata.is_visually_hidden_from_conversation
+        or metadata.is_visually_hidden_reasoning_group
+        or metadata.is_auto_proceed_message
+        or metadata.is_contextual_retry_user_message
+    ):
+        return False  # nearly always
     return (
         is_set(metadata.is_visually_hidden_from_conversation)
         or is_set(metadata.is_visually_hidden_reasoning_group)
