@@ -1,5 +1,6 @@
 """Random exports for the property tests: graphs, messages of every shape, texts, marks, kept conversations."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -38,7 +39,8 @@ def graphs(draw: st.DrawFn, max_nodes: int = 14) -> list[Node]:
     for i, key in enumerate(keys):
         may_be_parents: list[str | None] = [*keys[max(i - 3, 0) : i]] or [None] if tree else [*keys, "missing", None]
         parent = draw(st.sampled_from(may_be_parents))
-        nodes.append(Node(key, parent, draw(times()), has_message=draw(st.integers(0, 4)) > 0))
+        has_message, is_chat = draw(st.integers(0, 4)) > 0, draw(st.integers(0, 2)) > 0
+        nodes.append(Node(key, parent, draw(times()), has_message, is_chat))
     return nodes
 
 
@@ -110,6 +112,42 @@ _ODD_VALUES: tuple[Any, ...] = (None, 42, True, "text", [], [None], {}, {"role":
 
 
 @cache
+def _tool_texts() -> st.SearchStrategy[str]:
+    """What is a call of a tool where no recipient is named, and almost one; a widget's state; a report."""
+    return st.sampled_from([
+        '{"updates": []}', '{"prompt": "a", "n": 1}', '{"prompt": "a"}', "Report", "Another report",
+        'The latest state of the widget is: {"report_message": {"id": "r", "content": {"parts": ["Report"]}}}',
+    ])  # fmt: skip
+
+
+@cache
+def _widget_states() -> st.SearchStrategy[Any]:
+    """States of a widget, as objects and as JSON: with a report, with a blank one, without any, broken."""
+    contents = st.builds(lambda text: {"parts": [text]}, st.sampled_from(["Report", "Another report", " "]))
+    named = st.fixed_dictionaries({"id": st.sampled_from(["r", "s", None]), "content": contents})
+    states = st.builds(lambda message: {"report_message": message}, st.one_of(named, st.sampled_from(_ODD_VALUES)))
+    return st.one_of(states, states.map(json.dumps), st.sampled_from(["{", *_ODD_VALUES]))
+
+
+@cache
+def _metadata() -> st.SearchStrategy[Any]:
+    """A message's metadata: flags, its model, its files, the state of a widget, a result of research."""
+    flags = st.sampled_from([
+        "is_visually_hidden_from_conversation", "is_visually_hidden_reasoning_group", "is_auto_proceed_message",
+        "is_contextual_retry_user_message", "is_user_system_message", "voice_mode_message",
+    ])  # fmt: skip
+    research = {"is_async_task_result_message": True, "async_task_type": "research"}
+    hints = st.sampled_from(["shorter", "Be kind", None])
+    return st.one_of(
+        st.dictionaries(flags, st.booleans(), max_size=1),
+        st.just({"attachments": [{"name": "a.pdf"}], "model_slug": "gpt-5"}),
+        st.builds(lambda state: {"chatgpt_sdk": {"widget_state": state}}, _widget_states()),
+        st.just(research),
+        st.builds(lambda hint: {"is_contextual_retry_user_message": True, "contextual_retry_message": hint}, hints),
+    )
+
+
+@cache
 def _contents() -> st.SearchStrategy[Any]:
     texts = marked_texts().map(lambda text: text.raw)
     transcription = texts.map(lambda text: {"content_type": "audio_transcription", "text": text, "direction": "in"})
@@ -117,6 +155,7 @@ def _contents() -> st.SearchStrategy[Any]:
     parts = st.lists(st.one_of(texts, transcription, picture, st.none()), max_size=3)
     types = st.sampled_from(["text", "multimodal_text", "thoughts", "code", "execution_output", "hologram"])
     return st.one_of(
+        st.fixed_dictionaries({"content_type": st.just("text"), "parts": _tool_texts().map(lambda text: [text])}),
         st.fixed_dictionaries({"content_type": types, "parts": parts}),
         st.fixed_dictionaries({"content_type": types, "text": texts}),
         st.fixed_dictionaries({"parts": parts}),
@@ -140,16 +179,14 @@ def _file_times() -> st.SearchStrategy[Any]:
 def messages(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
     """A message with the keys of its shape, now and then with a value of a wrong type (format.md §3)."""
     role = st.sampled_from(["user", "user", "assistant", "assistant", "system", "tool", "critic"])
-    flags = st.sampled_from(["is_visually_hidden_from_conversation", "is_user_system_message", "voice_mode_message"])
-    attached: dict[str, Any] = {"attachments": [{"name": "a.pdf"}]}
-    metadata = st.dictionaries(flags, st.booleans(), max_size=1) | st.just(attached)
     author = role.map(lambda name: {"role": name, "name": None})
     message: dict[str, Any] = {"author": draw(author), "create_time": draw(_file_times()), "content": draw(_contents())}
     if shape == "full":
-        message |= {"status": "finished_successfully", "end_turn": None, "weight": 1.0, "channel": None}
+        message |= {"status": "finished_successfully", "end_turn": None, "weight": 1.0}
+        message["channel"] = draw(st.sampled_from([None, "final", "commentary", "analysis"]))
         message |= {"recipient": draw(st.sampled_from(["all", "all", None, "python"])), "update_time": None}
     if shape == "full" or (shape == "slim" and draw(st.booleans())):
-        message["metadata"] = draw(metadata)
+        message["metadata"] = draw(_metadata())
     if draw(st.integers(0, 9)) == 0:
         message[draw(st.sampled_from(sorted(message)))] = draw(st.sampled_from(_ODD_VALUES))
     return message
@@ -174,6 +211,7 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
     item = {"id": "c", "title": title, "create_time": draw(_file_times()), "mapping": mapping}
     if shape != "flat":
         item["current_node"] = draw(currents(nodes))
+        item["default_model_slug"] = draw(st.sampled_from([None, "gpt-5", 5]))
     return item
 
 

@@ -87,12 +87,10 @@ def left_out_reasons() -> set[str]:
     for node in nodes_of("extraction/visibility.py"):
         if isinstance(node, ast.FunctionDef) and node.name == "why_left_out":
             found |= {text_of(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Return)}
-    for node in nodes_of("extraction/extract.py"):
-        if isinstance(node, ast.Assign) and [name_of(target) for target in node.targets] == ["reason"]:
-            found.add(text_of(node.value))
-        elif isinstance(node, ast.FunctionDef) and node.name == "_text_or_reason":
-            found |= {text_of(inner.orelse) for inner in ast.walk(node) if isinstance(inner, ast.IfExp)}
-    return found - {""}
+    for node in nodes_of("extraction"):
+        if isinstance(node, ast.Assign) and name_of(getattr(node.targets[0], "value", node)) == "reasons":
+            found |= {text_of(inner) for inner in ast.walk(node.value)}
+    return (found | given_to({"_leave_out"}, "extraction")) - {"", "role:tool"}
 
 
 def notes() -> set[str]:
@@ -129,7 +127,8 @@ def reject_reasons() -> set[str]:
 def test_the_names_are_found_in_the_code() -> None:
     """So that the next test cannot pass because it looks for nothing."""
     assert left_out_reasons() == {
-        "role:", "hidden", "custom_instructions", "thinking_preamble", "to:", "type:", "no_text", "inactive_branch",
+        "role:", "hidden", "channel:analysis", "custom_instructions", "thinking_preamble", "to:", "type:", "tool_call",
+        "no_text", "duplicate_report", "inactive_branch",
     }  # fmt: skip
     assert notes() >= {"cycle", "unknown_type:", "older_copy"}
     assert problem_kinds() >= {

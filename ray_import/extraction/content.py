@@ -23,13 +23,13 @@ _LANGUAGE = re.compile(r"[\w+#./-]{1,60}")
 """Anything else could close the fence that it stands behind."""
 
 
-def visible_text(content: Content | None) -> str:
+def visible_text(content: Content | str | None) -> str:
     """The text of a message's `content`, before marks are taken out; "" where there is none.
 
     Nearly all messages are one string, which needs no model.
     """
-    if content is None:
-        return ""
+    if content is None or isinstance(content, str):
+        return content or ""
     parts = content.parts
     if type(parts) is list and len(parts) == 1 and type(parts[0]) is str and content.content_type in _PLAIN:
         return parts[0] or _text(content.text)

@@ -29,6 +29,14 @@ def decode(raw: bytes | memoryview) -> Any:
         raise RecordError("invalid_json") from None
 
 
+def decode_text(text: str) -> Any:
+    """The JSON value that is the whole of `text`; None if it is not JSON."""
+    try:
+        return decode(text.encode())
+    except RecordError:
+        return None
+
+
 def without_lone_surrogates(raw: bytes) -> bytes:
     """`raw` with U+FFFD for each escaped half of a pair that stands alone: all else is what and where it was."""
     return _ESCAPE.sub(_mend_escape, raw)

@@ -4,19 +4,20 @@ import hashlib
 import re
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ray_import.errors import RecordError
 from ray_import.extraction.bounds import as_key, as_title
-from ray_import.extraction.content import visible_text
 from ray_import.extraction.graph import Graph, Node, build_graph
 from ray_import.extraction.item import Item, RawMessage, read_item
-from ray_import.extraction.text import clean_text, one_line
+from ray_import.extraction.kept import NO_MESSAGE, Judged, judge, read_texts
+from ray_import.extraction.text import one_line
 from ray_import.extraction.times import parse_time
 from ray_import.extraction.values import as_dict, as_str
-from ray_import.extraction.visibility import content_type_of, is_unknown, role_of, why_left_out
 from ray_import.records import Conversation, Message
 from ray_import.settings import Branches
+
+_PROJECT = "g-p-"
 
 _ID = re.compile(rb'"conversation_id"\s*+:\s*+"([^"\\]++)"')
 
@@ -54,37 +55,38 @@ def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation
     if item is None:
         return NotAConversation()
     create_time = parse_time(item.create_time)
-    messages = [node.message for node in item.mapping.values()]
-    without_message = messages.count(None)
-    nodes = _nodes(item, messages)
+    judged = judge([node.message for node in item.mapping.values()])
+    nodes = _nodes(item, judged)
     item.mapping.clear()  # what is not needed any more is freed step by step: a conversation may be very large
     graph = build_graph(nodes, as_key(item.current_node) or None, create_time)
-    tally = _Tally(notes=Counter({"cycle": graph.cycles} if graph.cycles else {}))
-    kept = tuple(_kept(messages, nodes, graph, branches, tally))
+    if graph.cycles:
+        judged.notes["cycle"] = graph.cycles
+    read_texts(judged, graph)
+    model = _name(item.default_model_slug)
+    kept = tuple(_kept(judged, nodes, graph, branches, model))
+    roles, types, reasons = (map(of.__getitem__, graph.order) for of in (judged.roles, judged.types, judged.reasons))
+    seen = Counter(zip(roles, types, strict=True))
+    del seen["", ""]  # the nodes without a message
     return Conversation(
         id=_identity(item, raw),
         title=as_title(item.title),
         create_time=create_time,
         update_time=parse_time(item.update_time),
         nodes=len(nodes),
-        without_message=without_message,
+        without_message=judged.reasons.count(NO_MESSAGE),
         messages=kept,
-        left_out=tally.left_out,
-        notes=tally.notes,
-        seen_types=Counter({f"{role} {kind or '(none)'}": seen for (role, kind), seen in tally.seen_types.items()}),
+        left_out=Counter(filter(None, reasons)),
+        notes=judged.notes,
+        seen_types=Counter({f"{role} {kind or '(none)'}": count for (role, kind), count in seen.items()}),
+        model=model,
+        is_starred=item.is_starred is True,
+        is_archived=item.is_archived is True,
+        project=_project(item),
+        memory_scope=_name(item.memory_scope),
     )
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What is counted while the messages are gone through."""
-
-    notes: Counter[str]
-    left_out: Counter[str] = field(default_factory=Counter)
-    seen_types: dict[tuple[str, str], int] = field(default_factory=dict)
-
-
-def _nodes(item: Item, messages: list[RawMessage | None]) -> list[Node]:
+def _nodes(item: Item, judged: Judged) -> list[Node]:
     keys = [as_key(key) for key in item.mapping]
     if len(set(keys)) < len(keys):
         raise RecordError("ambiguous_node_keys")
@@ -94,8 +96,9 @@ def _nodes(item: Item, messages: list[RawMessage | None]) -> list[Node]:
             as_key(node.parent) if isinstance(node.parent, str) else None,
             None if message is None else parse_time(message.create_time),
             message is not None,
+            reason is None,
         )
-        for key, node, message in zip(keys, item.mapping.values(), messages, strict=True)
+        for key, node, message, reason in zip(keys, item.mapping.values(), judged.messages, judged.reasons, strict=True)
     ]
 
 
@@ -108,41 +111,53 @@ def _identity(item: Item, raw: bytes | memoryview) -> str:
     return f"unidentified-{hash_digits(content_hash(raw))[:16]}"
 
 
+def _name(value: object) -> str | None:
+    """A name that a file gives, within the bound of keys; None if it is blank or not a string."""
+    key = as_key(value)
+    return key if key.strip() else None
+
+
+def _project(item: Item) -> str | None:
+    """The id of the project that the conversation belongs to. A custom GPT's id stands in the same two places."""
+    for value in (item.conversation_template_id, item.gizmo_id):
+        if as_str(value).startswith(_PROJECT):
+            return as_key(value)
+    return None
+
+
 def _kept(
-    messages: list[RawMessage | None], nodes: list[Node], graph: Graph, branches: Branches, tally: _Tally
+    judged: Judged, nodes: list[Node], graph: Graph, branches: Branches, default_model: str | None
 ) -> Iterator[Message]:
-    """Those that are kept. Each of `messages` is dropped once it has been looked at."""
+    """Those that are kept, each below the nearest kept one above it in the tree."""
+    messages, reasons, parents = judged.messages, judged.reasons, graph.parents
+    nearest: list[str | None] = [None] * len(nodes)  # of each node, the kept message that is nearest at or above it
     for i in graph.order:
+        parent = parents[i]
+        above = nearest[i] = None if parent is None else nearest[parent]
         message = messages[i]
-        if message is None:
+        if message is None or reasons[i] is not None:
             continue
-        messages[i] = None
-        of_type = role, content_type = role_of(message), content_type_of(message)
-        tally.seen_types[of_type] = tally.seen_types.get(of_type, 0) + 1
-        text = ""
-        reason = why_left_out(message, role, content_type)
-        if reason is None:
-            if is_unknown(content_type):
-                tally.notes[f"unknown_type:{content_type}"] += 1
-            text = clean_text(visible_text(message.content))
-            if not text.strip():
-                reason = "no_text"
-            elif branches == "active" and not graph.active[i]:
-                reason = "inactive_branch"
-        if reason is not None:
-            tally.left_out[reason] += 1
+        if branches == "active" and not graph.active[i]:
+            reasons[i] = "inactive_branch"
             continue
-        parent = graph.parents[i]
+        nearest[i] = nodes[i].key
+        role = "user" if judged.roles[i] == "user" else "assistant"  # a tool's report is read as the assistant's
         yield Message(
             node_id=nodes[i].key,
-            parent_id=None if parent is None else nodes[parent].key,
+            parent_id=above,
             thread=graph.threads[i],
             on_active_path=graph.active[i],
             role=role,
             create_time=graph.times[i],
-            text=text,
+            text=judged.texts[i],
             attachments=_attachments(message),
+            model=None if role == "user" else _model_of(message, default_model),
         )
+
+
+def _model_of(message: RawMessage, default: str | None) -> str | None:
+    slug = message.metadata.model_slug if message.metadata else None
+    return default if slug is None else _name(slug) or default
 
 
 def _attachments(message: RawMessage) -> tuple[str, ...]:

@@ -13,12 +13,16 @@ MAIN = "main"
 
 
 class Node(NamedTuple):
-    """What the graph has to know of a node. `time` is its own, in seconds; `parent` may be missing or wrong."""
+    """What the graph has to know of a node. `time` is its own, in seconds; `parent` may be missing or wrong.
+
+    `is_chat` says whether its message, if it has one, is kept by role, flags, recipient and type (extraction.md §4).
+    """
 
     key: str
     parent: str | None
     time: float | None
     has_message: bool
+    is_chat: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +141,23 @@ def _active(
 ) -> list[bool]:
     if _is_flat(nodes, parents):
         return [True] * len(nodes)
+    path = _path_up(next((i for i, node in enumerate(nodes) if node.key == current), None), parents)
+    if nodes and not any(nodes[i].has_message and nodes[i].is_chat for i in path):  # `current_node` is not usable
+        path = _path_up(max(newest_leaf[i] for i in range(len(nodes)) if not children[i])[1], parents)
     active = [False] * len(nodes)
-    walk = next((i for i, node in enumerate(nodes) if node.key == current), None)
-    if walk is None and nodes:
-        walk = max(newest_leaf[i] for i in range(len(nodes)) if not children[i])[1]
-    while walk is not None:
-        active[walk] = True
-        walk = parents[walk]
+    for i in path:
+        active[i] = True
     return active
+
+
+def _path_up(start: int | None, parents: list[int | None]) -> list[int]:
+    """`start` and all nodes above it."""
+    path = []
+    walk = start
+    while walk is not None:
+        path.append(walk)
+        walk = parents[walk]
+    return path
 
 
 def _is_flat(nodes: list[Node], parents: list[int | None]) -> bool:

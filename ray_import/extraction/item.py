@@ -31,22 +31,31 @@ class Content(msgspec.Struct, gc=False):
 
 
 class Metadata(msgspec.Struct, gc=False):
-    """What decides whether a message is seen, and the names of its files."""
+    """What decides whether a message is seen, who wrote it, the names of its files, and the state of a widget."""
 
     is_visually_hidden_from_conversation: Any = None
+    is_visually_hidden_reasoning_group: Any = None
+    is_auto_proceed_message: Any = None
+    is_contextual_retry_user_message: Any = None
+    contextual_retry_message: Any = None
     is_user_system_message: Any = None
     is_thinking_preamble_message: Any = None
+    is_async_task_result_message: Any = None
+    async_task_type: Any = None
     attachments: Any = None
+    model_slug: Any = None
+    chatgpt_sdk: Any = None
 
 
 class RawMessage(msgspec.Struct, gc=False):
     """A message of any of the three shapes (full, slim, flat)."""
 
     author: Author | None = None
-    content: Content | None = None
+    content: Content | str | None = None
     metadata: Metadata | None = None
     create_time: Any = None
     recipient: Any = None
+    channel: Any = None
 
 
 class MappingNode(msgspec.Struct, gc=False):
@@ -66,6 +75,12 @@ class Item(msgspec.Struct, gc=False):
     create_time: Any = None
     update_time: Any = None
     current_node: Any = None
+    default_model_slug: Any = None
+    is_starred: Any = None
+    is_archived: Any = None
+    conversation_template_id: Any = None
+    gizmo_id: Any = None
+    memory_scope: Any = None
 
 
 PIECE_BYTES = 256 * 1024
@@ -124,12 +139,13 @@ def message_of(message: dict[str, Any]) -> RawMessage:
         _fields_of(Metadata, message.get("metadata")),
         message.get("create_time"),
         message.get("recipient"),
+        message.get("channel"),
     )
 
 
-def content_of(content: object) -> Content | None:
-    """A message's content of any JSON value."""
-    return _fields_of(Content, content)
+def content_of(content: object) -> Content | str | None:
+    """A message's content of any JSON value; one that is a bare string is the text itself."""
+    return content if isinstance(content, str) else _fields_of(Content, content)
 
 
 def _fields_of(kind: type[_Part], value: object) -> _Part | None:

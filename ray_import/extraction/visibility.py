@@ -1,7 +1,9 @@
 """Which messages a person saw as chat, and why the others are left out (extraction.md §4)."""
 
+import re
+
 from ray_import.extraction.item import Metadata, RawMessage
-from ray_import.extraction.values import as_label, is_set
+from ray_import.extraction.values import as_label, as_str, is_set
 
 NOT_CHAT = frozenset({
     "app_pairing_content", "audio", "citable_code_output", "code", "computer_initialize_state", "computer_output",
@@ -25,6 +27,9 @@ RECIPIENTS = frozenset({
 
 _NONE = Metadata()
 
+_PRESET = re.compile("[a-z_]+")
+"""How the app names the hints that it offers for a retry (`shorter`). A person types words, or a capital letter."""
+
 
 def role_of(message: RawMessage) -> str:
     """`author.role`, or `unknown`."""
@@ -34,7 +39,13 @@ def role_of(message: RawMessage) -> str:
 
 def content_type_of(message: RawMessage) -> str:
     """`content.content_type`, "" where there is none."""
-    return as_label(message.content.content_type) if message.content else ""
+    content = message.content
+    return "" if content is None or isinstance(content, str) else as_label(content.content_type)
+
+
+def recipient_of(message: RawMessage) -> str:
+    """To whom the message is addressed; "" if nobody is named."""
+    return as_label(message.recipient)
 
 
 def why_left_out(message: RawMessage, role: str, content_type: str) -> str | None:
@@ -42,8 +53,10 @@ def why_left_out(message: RawMessage, role: str, content_type: str) -> str | Non
     if role not in ("user", "assistant"):
         return f"role:{role}"
     metadata = message.metadata or _NONE
-    if is_set(metadata.is_visually_hidden_from_conversation):
+    if _is_hidden(metadata):
         return "hidden"
+    if message.channel == "analysis":
+        return "channel:analysis"
     if is_set(metadata.is_user_system_message) or content_type == "user_editable_context":
         return "custom_instructions"
     if is_set(metadata.is_thinking_preamble_message):
@@ -54,6 +67,28 @@ def why_left_out(message: RawMessage, role: str, content_type: str) -> str | Non
     if content_type in NOT_CHAT and not (content_type == "code" and recipient == "all"):
         return f"type:{content_type}"
     return None
+
+
+def _is_hidden(metadata: Metadata) -> bool:
+    if not (
+        metadata.is_visually_hidden_from_conversation
+        or metadata.is_visually_hidden_reasoning_group
+        or metadata.is_auto_proceed_message
+        or metadata.is_contextual_retry_user_message
+    ):
+        return False  # nearly always
+    return (
+        is_set(metadata.is_visually_hidden_from_conversation)
+        or is_set(metadata.is_visually_hidden_reasoning_group)
+        or is_set(metadata.is_auto_proceed_message)
+        or (is_set(metadata.is_contextual_retry_user_message) and _is_preset(metadata.contextual_retry_message))
+    )
+
+
+def _is_preset(hint: object) -> bool:
+    """Whether nobody typed this hint for a retry: it is one that the app offers, or there is none."""
+    typed = as_str(hint)
+    return not typed or _PRESET.fullmatch(typed) is not None
 
 
 def is_unknown(content_type: str) -> bool:

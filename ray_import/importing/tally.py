@@ -17,7 +17,12 @@ MOST_HELD_NAMES = 10_000
 HELD_ON_UNKNOWN_NAMES = 1_000
 """Of each kind, when there are more."""
 
-_KNOWN = {"role": frozenset({*ROLES, "unknown"}), "type": NOT_CHAT, "to": RECIPIENTS}
+_KNOWN = {
+    "role": frozenset({*ROLES, "unknown"}),
+    "type": NOT_CHAT,
+    "to": RECIPIENTS,
+    "channel": frozenset({"analysis"}),
+}
 _KNOWN_TYPES = frozenset(
     f"{role} {content_type or '(none)'}" for role in _KNOWN["role"] for content_type in CHAT | NOT_CHAT
 )

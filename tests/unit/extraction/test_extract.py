@@ -10,22 +10,8 @@ from hypothesis import given
 from ray_import.errors import RecordError
 from ray_import.extraction.extract import NotAConversation, content_hash, extract
 from ray_import.records import Conversation, Message
-from ray_import.settings import Branches
 from tests.strategies import SHAPES, START, Shape, conversations
-
-
-def said(text: object = "hi", role: str = "user", **fields: object) -> dict[str, Any]:
-    return {"author": {"role": role}, "content": {"content_type": "text", "parts": [text]}, **fields}
-
-
-def node(message: object = None, parent: str | None = None) -> dict[str, Any]:
-    return {"message": message, "parent": parent}
-
-
-def extracted(mapping: dict[str, Any], branches: Branches = "all", **fields: object) -> Conversation:
-    found = extract(orjson.dumps({"conversation_id": "c", "mapping": mapping, **fields}), branches)
-    assert isinstance(found, Conversation)
-    return found
+from tests.unit.extraction.talks import chain, extracted, kept, node, said
 
 
 def only(message: dict[str, Any]) -> Message:
@@ -165,9 +151,31 @@ def test_with_branches_active_the_shown_path_alone_is_kept_and_the_rest_counted(
     assert found.left_out == {"inactive_branch": 2, "role:tool": 1}
 
 
-def test_the_parent_is_the_parent_in_the_tree_also_where_that_was_left_out() -> None:
-    found = extracted({"q": node(said()), "t": node(said(role="tool"), "q"), "a": node(said(role="assistant"), "t")})
-    assert [(m.node_id, m.parent_id) for m in found.messages] == [("q", None), ("a", "t")]
+def test_parent_id_is_the_nearest_kept_message_above_when_others_are_left_out() -> None:
+    found = extracted({
+        "root": node(), "setup": node(said(role="system"), "root"), "q": node(said(), "setup"),
+        "t": node(said(role="tool"), "q"), "t2": node(None, "t"), "a": node(said(role="assistant"), "t2"),
+        "b": node(said(role="assistant"), "t"), "c": node(said(), "a"),
+    })  # fmt: skip
+    assert {m.node_id: m.parent_id for m in found.messages} == {"q": None, "a": "q", "b": "q", "c": "a"}
+
+
+@given(conversations())
+def test_kept_messages_are_a_tree_when_others_are_left_out(item: dict[str, Any]) -> None:
+    """Each is below the first kept message that is met on the way up."""
+    found = extract(orjson.dumps(item))
+    assert isinstance(found, Conversation)
+    seen: set[str | None] = {None}
+    keys = {m.node_id for m in found.messages}
+    for m in found.messages:
+        assert m.parent_id in seen
+        seen.add(m.node_id)
+        walk, passed = item["mapping"][m.node_id].get("parent"), {m.node_id}
+        while walk in item["mapping"] and walk not in keys and walk not in passed:
+            passed.add(walk)
+            walk = item["mapping"][walk].get("parent")
+        assert m.parent_id in (walk, None)
+        assert m.parent_id == walk or found.notes["cycle"] or walk not in keys
 
 
 def test_cut_cycles_are_noted() -> None:
@@ -200,6 +208,44 @@ def test_the_current_node_decides_which_branch_is_the_shown_one() -> None:
 def test_a_current_node_that_is_none_is_not_used(current: object) -> None:
     found = extracted(FORKED, current_node=current)
     assert [m.node_id for m in found.messages if m.on_active_path] == ["q", "new"]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "usable"),
+    [
+        (node(), False),
+        (node(said("setup", "system")), False),
+        (node(said("setup", metadata={"is_visually_hidden_from_conversation": True})), False),
+        (node(said("setup", metadata={"is_user_system_message": True})), False),
+        (node(said("setup", "assistant", recipient="python")), False),
+        (node(said("setup", "assistant", channel="analysis")), False),
+        (node({"author": {"role": "assistant"}, "content": {"content_type": "thoughts"}}), False),
+        (node(said("setup", "tool")), False),
+        (node(said("", "assistant")), True),
+        (node(said("setup")), True),
+        (
+            node(said("# Report", "tool", metadata={"is_async_task_result_message": 1, "async_task_type": "research"})),
+            True,
+        ),
+    ],
+)
+@pytest.mark.parametrize("current", ["top", "root"])
+def test_current_node_is_not_used_when_every_message_on_its_path_is_left_out(
+    left_out: dict[str, Any], usable: bool, current: str
+) -> None:
+    mapping = {
+        "root": node(), "top": left_out | {"parent": "root"},
+        "q": node(said("q", create_time=START + 1), "top"),
+        "a": node(said("a", "assistant", create_time=START + 2), "q"),
+        "b": node(said("b", "assistant", create_time=START + 3), "q"),
+    }  # fmt: skip
+    found = extracted(mapping, current_node=current)
+    shown = [m.node_id for m in found.messages if m.on_active_path]
+    if usable and current == "top":
+        assert set(shown) <= {"top"}
+    else:
+        assert shown[-2:] == ["q", "b"]
+    assert kept(extracted(mapping, "active", current_node=current)) == shown
 
 
 # What is kept, and what is counted
@@ -269,7 +315,8 @@ def test_every_kept_message_is_a_users_or_an_assistants_with_text(item: dict[str
     for message in found.messages:
         assert message.role in ("user", "assistant")
         assert message.text.strip()
-        assert item["mapping"][message.node_id]["message"]["author"]["role"] == message.role
+        role = item["mapping"][message.node_id]["message"]["author"]["role"]
+        assert role == message.role or (role, message.role) == ("tool", "assistant")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -296,6 +343,13 @@ def test_the_same_talk_is_extracted_from_every_shape(shape: Shape) -> None:
 def test_the_text_is_what_a_person_saw() -> None:
     answer = "\ue203It rained\ue204\ue200cite\ue202turn0search1\ue201.\r\n\0```\n\ue200\n```"
     assert only(said(answer, "assistant")).text == "It rained.\n```\n\ue200\n```"
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_the_text_is_the_content_when_that_is_a_bare_string(role: str) -> None:
+    message = only({"author": {"role": role}, "content": "As it is\r\n\0here."})
+    assert (message.role, message.text) == (role, "As it is\nhere.")
+    assert extracted(chain({"author": {"role": role}, "content": " "})).left_out == {"no_text": 1}
 
 
 def test_references_delete_nothing_by_their_matched_text() -> None:

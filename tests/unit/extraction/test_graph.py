@@ -154,6 +154,30 @@ def test_without_a_usable_current_node_it_leads_to_the_newest_leaf_the_last_of_e
 
 
 @pytest.mark.parametrize(
+    ("chat", "current", "expected"),
+    [
+        ("", "r", "r s q b"),
+        ("", "s", "r s q b"),
+        ("", "a", "r s q b"),
+        ("s", "r", "r s q b"),
+        ("s", "s", "r s"),
+        ("r", "s", "r s q b"),
+        ("q", "s", "r s q b"),
+        ("q", "a", "r s q a"),
+        ("a", "a", "r s q a"),
+        ("s", "a", "r s q a"),
+        ("b", "a", "r s q b"),
+    ],
+)
+def test_current_node_is_not_used_when_nothing_on_its_path_is_chat(chat: str, current: str, expected: str) -> None:
+    """The root `r` carries no message, whatever is said of it."""
+    nodes = [node("r", message=False), node("s", "r"), node("q", "s"), node("a", "q", 1.0), node("b", "q", 2.0)]
+    nodes = [n._replace(is_chat=n.key in chat) for n in nodes]
+    found = build_graph(nodes, current, None).active
+    assert " ".join(n.key for n, on in zip(nodes, found, strict=True) if on) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "current", "expected"),
     [
         ("a@3 b@1 c@2", None, "a b c"),
@@ -283,7 +307,9 @@ def test_the_active_path_is_the_way_up_from_the_current_node_or_the_newest_leaf(
     roots = [i for i in with_message if graph.parents[i] is None]
     if len(roots) > len(with_message) / 2:
         expected = set(range(len(nodes)))
-    elif current in keys:
+    elif current in keys and any(
+        nodes[i].has_message and nodes[i].is_chat for i in path_up(graph, keys.index(current))
+    ):
         expected = set(path_up(graph, keys.index(current)))
     else:
         newest = [newest_leaf(graph, i) for i in range(len(nodes)) if graph.parents[i] is None]

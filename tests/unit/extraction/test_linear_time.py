@@ -155,7 +155,45 @@ def cycles(count: int) -> dict[str, object]:
     return pairs | {f"t{i}": node(str(i)) for i in range(count // 2)}
 
 
-SHAPES = [chain, chain_backwards, roots, star, forks, cycle, cycles]
+def tool(parent: str | None, report: str, text: str = "x" * 500) -> dict[str, object]:
+    """A tool's message with a report of that id in its widget."""
+    report_message = {"id": report, "content": {"parts": [text]}}
+    metadata = {"chatgpt_sdk": {"widget_state": orjson.dumps({"report_message": report_message}).decode()}}
+    return {"parent": parent, "message": {"author": {"role": "tool"}, "metadata": metadata}}
+
+
+def reports(count: int) -> dict[str, object]:
+    """One thread of equal reports."""
+    return {str(i): tool(str(i - 1) if i else None, f"r{i}") for i in range(count)}
+
+
+def different_reports(count: int) -> dict[str, object]:
+    """One thread of reports that all differ."""
+    return {str(i): tool(str(i - 1) if i else None, f"r{i}", f"{i}") for i in range(count)}
+
+
+def reports_at_forks(count: int) -> dict[str, object]:
+    """Each report is a thread of its own."""
+    return {str(i): tool("0", "r") if i else node(None) for i in range(count)}
+
+
+def calls(count: int) -> dict[str, object]:
+    """One thread of what may be calls of tools, and no recipient is named."""
+    call = {"author": {"role": "assistant"}, "content": {"parts": ['{"updates": []}']}}
+    return {str(i): {"parent": str(i - 1) if i else None, "message": call} for i in range(count)}
+
+
+def left_out(count: int) -> dict[str, object]:
+    """One thread with nothing kept but its beginning and its end."""
+    hidden = {"author": {"role": "system"}, "content": {"parts": ["a"]}}
+    middle: dict[str, object] = {str(i): {"parent": str(i - 1), "message": hidden} for i in range(1, count - 1)}
+    return {"0": node(None)} | middle | {str(count - 1): node(str(count - 2))}
+
+
+SHAPES = [
+    chain, chain_backwards, roots, star, forks, cycle, cycles, reports, different_reports, reports_at_forks, calls,
+    left_out,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)

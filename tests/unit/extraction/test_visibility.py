@@ -47,6 +47,11 @@ def test_what_user_and_assistant_say_to_each_other_is_kept(role: str, recipient:
         message(metadata={"is_visually_hidden_from_conversation": "false", "is_user_system_message": {"a": 1}}),
         message("assistant", status="in_progress", weight=0.0, end_turn=False, channel="final"),
         message("assistant", metadata={"real_author": "tool:web"}),
+        message("assistant", channel="commentary"),
+        message("assistant", channel=["analysis"]),
+        message(metadata={"contextual_retry_message": "shorter"}),
+        message(metadata={"is_contextual_retry_user_message": False, "contextual_retry_message": "shorter"}),
+        message(metadata={"is_auto_proceed_message": False, "is_visually_hidden_reasoning_group": 0}),
     ],
 )
 def test_nothing_else_makes_a_message_hidden(kept: dict[str, Any]) -> None:
@@ -71,6 +76,13 @@ def test_nothing_else_makes_a_message_hidden(kept: dict[str, Any]) -> None:
         (message(metadata={"is_visually_hidden_from_conversation": True}), "hidden"),
         (message(metadata={"is_visually_hidden_from_conversation": "true"}), "hidden"),
         (message(metadata={"is_visually_hidden_from_conversation": 1}), "hidden"),
+        (message("assistant", metadata={"is_visually_hidden_reasoning_group": True}), "hidden"),
+        (message("assistant", metadata={"is_visually_hidden_reasoning_group": "true"}), "hidden"),
+        (message(metadata={"is_auto_proceed_message": True}), "hidden"),
+        (message(metadata={"is_auto_proceed_message": 1}, recipient="python"), "hidden"),
+        (message("assistant", channel="analysis"), "channel:analysis"),
+        (message("user", channel="analysis", recipient="all"), "channel:analysis"),
+        (message("tool", channel="analysis"), "role:tool"),
         (message(metadata={"is_user_system_message": True}), "custom_instructions"),
         (message(content_type="user_editable_context"), "custom_instructions"),
         (message("assistant", metadata={"is_thinking_preamble_message": True}), "thinking_preamble"),
@@ -88,20 +100,48 @@ def test_every_other_message_has_its_reason(left_out: dict[str, Any], reason: st
     assert why_left_out(left_out) == reason
 
 
+@pytest.mark.parametrize("hint", [{}, *({"contextual_retry_message": hint} for hint in (
+    "shorter", "more_casual", "_", None, "", 5, ["Be kind"], "shor\0ter",
+))])  # fmt: skip
+def test_a_retry_is_hidden_when_its_hint_was_not_typed(hint: dict[str, Any]) -> None:
+    assert why_left_out(message(metadata={"is_contextual_retry_user_message": True, **hint})) == "hidden"
+
+
+@pytest.mark.parametrize("hint", [
+    "Shorter", "make it shorter", "SHORTER", "shorter ", "shorter\n", "shorter!", "kürzer", "短く", "no-lists", "x2",
+])  # fmt: skip
+def test_a_retry_is_kept_when_its_hint_was_typed(hint: str) -> None:
+    flags = {"is_contextual_retry_user_message": True, "contextual_retry_message": hint}
+    assert why_left_out(message(metadata=flags)) is None
+
+
 def test_code_that_is_explicitly_for_all_is_kept() -> None:
     assert why_left_out(message("assistant", content_type="code", recipient="all")) is None
 
 
 @pytest.mark.parametrize(
     ("all_from_here_on", "reason"),
-    list(enumerate(["role:tool", "hidden", "custom_instructions", "thinking_preamble", "to:bio", "type:thoughts"])),
+    list(
+        enumerate(
+            [
+                "role:tool",
+                "hidden",
+                "channel:analysis",
+                "custom_instructions",
+                "thinking_preamble",
+                "to:bio",
+                "type:thoughts",
+            ]
+        )
+    ),
 )
 def test_of_several_reasons_the_first_in_the_rules_order_is_counted(all_from_here_on: int, reason: str) -> None:
-    flags = ["is_visually_hidden_from_conversation", "is_user_system_message", "is_thinking_preamble_message"]
+    flags = ["is_visually_hidden_from_conversation", "", "is_user_system_message", "is_thinking_preamble_message"]
     odd = message(
         "tool" if all_from_here_on == 0 else "assistant",
         "thoughts",
-        recipient="bio" if all_from_here_on <= 4 else "all",
+        recipient="bio" if all_from_here_on <= 5 else "all",
+        channel="analysis" if all_from_here_on <= 2 else "final",
         metadata={flag: at >= all_from_here_on for at, flag in enumerate(flags, start=1)},
     )
     assert why_left_out(odd) == reason
