@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from ray_import.errors import RecordError
 from ray_import.extraction.bounds import as_key, as_title
 from ray_import.extraction.content import visible_text
+from ray_import.extraction.continued import Answers
 from ray_import.extraction.graph import Graph, Node, build_graph
 from ray_import.extraction.item import Item, RawMessage, read_item
-from ray_import.extraction.text import clean_text, one_line
+from ray_import.extraction.text import clean_answer, clean_own_words, one_line
 from ray_import.extraction.times import parse_time
 from ray_import.extraction.values import as_dict, as_str
 from ray_import.extraction.visibility import content_type_of, is_unknown, role_of, why_left_out
@@ -104,6 +105,7 @@ def _kept(
     messages: list[RawMessage | None], nodes: list[Node], graph: Graph, branches: Branches, tally: _Tally
 ) -> Iterator[Message]:
     """Those that are kept. Each of `messages` is dropped once it has been looked at."""
+    answers = Answers()
     for i in graph.order:
         message = messages[i]
         if message is None:
@@ -116,7 +118,12 @@ def _kept(
         if reason is None:
             if is_unknown(content_type):
                 tally.notes[f"unknown_type:{content_type}"] += 1
-            text = clean_text(visible_text(message.content))
+            text = visible_text(message.content)
+            if role == "assistant":
+                text, unknown, _ = answers.clean(i, graph.parents[i], text)
+                tally.notes.update(unknown)
+            else:
+                text = clean_own_words(text)
             if not text.strip():
                 reason = "no_text"
             elif branches == "active" and not graph.active[i]:
@@ -134,7 +141,18 @@ def _kept(
             create_time=graph.times[i],
             text=text,
             attachments=_attachments(message),
+            quoted=_quoted(message, role, tally),
         )
+
+
+def _quoted(message: RawMessage, role: str, tally: _Tally) -> str:
+    """The words of an answer that a user's question is about, "" where there are none."""
+    words = message.metadata.targeted_reply if message.metadata and role == "user" else None
+    if not words:
+        return ""
+    text, unknown, _ = clean_answer(as_str(words))
+    tally.notes.update(unknown)
+    return text if text.strip() else ""
 
 
 def _attachments(message: RawMessage) -> tuple[str, ...]:

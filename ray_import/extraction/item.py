@@ -37,6 +37,7 @@ class Metadata(msgspec.Struct, gc=False):
     is_user_system_message: Any = None
     is_thinking_preamble_message: Any = None
     attachments: Any = None
+    targeted_reply: Any = None
 
 
 class RawMessage(msgspec.Struct, gc=False):

@@ -205,7 +205,7 @@ def test_every_node_is_without_message_or_kept_or_left_out_under_its_reason() ->
     found = extracted({
         "1": None, "2": 42, "3": {}, "4": {"message": None}, "5": {"message": "text"}, "6": {"message": [said()]},
         "7": node({}), "8": node(said(role="system")), "9": node(said(metadata={"is_user_system_message": True})),
-        "10": node(said(" \n")), "11": node(said("\ue200cite\ue202turn0search1\ue201")),
+        "10": node(said(" \n")), "11": node(said("\ue200cite\ue202turn0search1\ue201", "assistant")),
         "12": node(said(recipient="python")), "13": node(said(metadata={"is_visually_hidden_from_conversation": 1})),
         "14": node({"author": {"role": "assistant"}, "content": {"content_type": "thoughts", "text": "hm"}}),
         "15": node({"author": {"role": "user"}, "content": None}), "16": node(said("kept")),
@@ -300,7 +300,8 @@ def test_references_delete_nothing_by_their_matched_text() -> None:
         {"type": "sources_footnote", "matched_text": " ", "start_idx": 17, "end_idx": 18},
         {"type": "grouped_webpages", "matched_text": "\ue200cite\ue202turn0search1\ue201"},
     ]
-    answer = said("The whole answer. \ue200cite\ue202turn0search1\ue201", metadata={"content_references": references})
+    text = "The whole answer. \ue200cite\ue202turn0search1\ue201"
+    answer = said(text, "assistant", metadata={"content_references": references})
     assert only(answer).text == "The whole answer. "
 
 
@@ -343,7 +344,7 @@ def test_a_message_of_5_mb_is_kept_whole() -> None:
     words = "漢字 and words, 👩\u200d🚀. "
     raw = f"{words}\r\n\0\ue200cite\ue202turn0search1\ue201"
     times = 5_000_000 // len(raw.encode())
-    assert only(said(raw * times)).text == f"{words}\n" * times
+    assert only(said(raw * times, "assistant")).text == f"{words}\n" * times
 
 
 def test_inline_data_of_5_mb_becomes_a_word() -> None:
