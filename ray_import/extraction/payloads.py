@@ -46,7 +46,8 @@ def _name(kind: str, payload: str) -> str:
     for text in (payload, first):
         value = json_or_none(text) if text.lstrip()[:1] in _JSON else None
         if value is not None:
-            return (_names_of_items(value) if kind == "products" else "") or _name_of(value)
+            name = (_names_of_items(value) if kind == "products" else "") or _name_of(value)
+            return name.replace("\0", "")
     return "" if first.lstrip()[:1] in ("[", "{") and kind != "entity" else _words((first, *further))
 
 
@@ -80,7 +81,8 @@ def _words(values: Iterable[object]) -> str:
 
 
 def _worded(values: Iterable[object]) -> Iterator[str]:
-    return (text for text in map(as_str, values) if text.strip() and not _REFERENCES.fullmatch(text))
+    texts = (value for value in values if isinstance(value, str))
+    return (text for text in texts if text.strip() and not _REFERENCES.fullmatch(text))
 
 
 def _formula(payload: str) -> str:
