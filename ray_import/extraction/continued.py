@@ -15,7 +15,7 @@ class Answers:
 
     def clean(self, position: int, parent: int | None, text: str) -> Cleaned:
         """The cleaned text of the message at `position`. `parent` is the position of its parent node."""
-        has_fences = "```" in text or "~~~" in text
+        has_fences = ("`" in text and "```" in text) or ("~" in text and "~~~" in text)
         cleaned = clean_answer(text, self._open_fence(parent) if has_fences else "")
         if has_fences:
             self._with_fences[position] = cleaned

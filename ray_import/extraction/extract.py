@@ -121,7 +121,8 @@ def _kept(
             text = visible_text(message.content)
             if role == "assistant":
                 text, unknown, _ = answers.clean(i, graph.parents[i], text)
-                tally.notes.update(unknown)
+                if unknown:
+                    tally.notes.update(unknown)
             else:
                 text = clean_own_words(text)
             if not text.strip():

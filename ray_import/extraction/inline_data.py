@@ -2,9 +2,6 @@
 
 import re
 
-SIGN = ";base64,"
-"""Without it a text holds no inline data."""
-
 SHORTEST_IN_CODE = 200
 """In characters: shorter runs are part of a program that somebody wants to read."""
 
@@ -16,9 +13,14 @@ _NARROWEST, _WIDEST = 60, 128
 """Of the lines of wrapped data, in characters."""
 
 
+def may_hold_data(text: str) -> bool:
+    """Most texts hold none; one character is found in a tenth of the time."""
+    return ";" in text and ";base64," in text
+
+
 def without_data(text: str, shortest: int = 0) -> str:
     """`text` with `[data]` for each run of at least `shortest` characters."""
-    if SIGN not in text:
+    if not may_hold_data(text):
         return text
     pieces: list[str] = []
     last = 0

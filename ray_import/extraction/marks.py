@@ -45,7 +45,7 @@ def may_hold_marks(text: str) -> bool:
         or "\ue205" in text or "\ue206" in text or "【" in text or "\ue601" in text or "\ue141" in text
     ):  # fmt: skip
         return True
-    if ":" in text and ("sandbox:" in text or ":::" in text or "[oaicite:" in text):
+    if ":" in text and (":::" in text or ("[" in text and ("sandbox:" in text or "[oaicite:" in text))):
         return True
     return "citeturn" in text
 

@@ -6,11 +6,11 @@ Lone surrogates do not occur here: no decoder lets them through (`decode.py`).
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ray_import.extraction import frames, inline_data
+from ray_import.extraction import frames
 from ray_import.extraction.fences import Blocks, Place, end_of_continued_code, lines_of, open_fence_after
 from ray_import.extraction.frames import Frames
 from ray_import.extraction.inline_code import hide_code, show_code
-from ray_import.extraction.inline_data import SHORTEST_IN_CODE, without_data
+from ray_import.extraction.inline_data import SHORTEST_IN_CODE, may_hold_data, without_data
 from ray_import.extraction.marks import (
     complete_spans,
     may_hold_marks,
@@ -39,10 +39,10 @@ def clean_answer(text: str, continued_fence: str = "") -> Cleaned:
     """
     text = _storable(text)
     code = end_of_continued_code(text, continued_fence) if continued_fence else 0
-    if not may_hold_marks(text) and inline_data.SIGN not in text:
+    if not may_hold_marks(text) and not may_hold_data(text):
         return Cleaned(text, open_fence=open_fence_after(text[code:]) if code else None)
-    blocks, opened = Blocks(), Frames()
     unknown: list[str] = []
+    blocks, opened = Blocks(), Frames()
     cleaned = without_data(text[:code], SHORTEST_IN_CODE) + "".join(
         _clean_code(piece) if piece.is_code else _clean_prose(piece, unknown)
         for piece in _pieces(text[code:], blocks, opened)
@@ -55,7 +55,7 @@ def clean_answer(text: str, continued_fence: str = "") -> Cleaned:
 def clean_own_words(text: str) -> str:
     """A user's text as it was typed, but for inline data."""
     text = _storable(text)
-    if inline_data.SIGN not in text:
+    if not may_hold_data(text):
         return text
     pieces = _pieces(text, Blocks(), None)
     return "".join(_clean_code(piece) if piece.is_code else _without_data(piece) for piece in pieces)
@@ -91,6 +91,9 @@ class _Piece(NamedTuple):
 
 def _pieces(text: str, blocks: Blocks, opened: Frames | None) -> Iterator[_Piece]:
     """The pieces of `text`; with `opened`, without the lines of frames."""
+    if "`" not in text and "~~~" not in text and (opened is None or frames.SIGN not in text):
+        yield _Piece(False, text, [])
+        return
     lines: list[str] = []
     paragraphs: list[int] = []
     length = 0
