@@ -16,8 +16,8 @@ _FENCE = re.compile(r"(`{3,})[^`]*\Z|(~{3,})")
 _FENCE_LINE = re.compile(r"^(?:[ \t>]++|(?:[-+*]|\d{1,9}[.)])[ \t]++)*+(`{3,}+[^`\n]*+$|~{3,}+[^\n]*+$)", re.MULTILINE)
 _MARKER = re.compile(r"(?:[-+*]|(\d{1,9})[.)])(?= |\Z)")
 _RULE = re.compile(r"(?:(?:\* *+){3,}+|(?:- *+){3,}+|(?:_ *+){3,}+)\Z")
-_ALONE = re.compile(r"#{1,6}(?= |\Z)|=++ *\Z|:::")
-"""Lines that no paragraph goes beyond: headings, underlines, frames."""
+_ALONE = re.compile(r"#{1,6}(?= |\Z)|=++ *\Z")
+"""Lines that no paragraph goes beyond: headings and their underlines."""
 _SPACES = re.compile(" *")
 _NOT_PLAIN = frozenset(" \t\n>-+*`~#=_:0123456789")
 """A line that begins with any other character is text of a paragraph."""
@@ -32,10 +32,14 @@ class Place(Enum):
 
 
 class Blocks:
-    """The blocks of one text, which is given line by line. `fence` is the open one, "" outside of code."""
+    """The blocks of one text, which is given line by line. `fence` is the open one, "" outside of code.
 
-    def __init__(self) -> None:
+    With `frames`, no paragraph goes beyond a line that begins with `:::`, either.
+    """
+
+    def __init__(self, frames: bool = True) -> None:
         self.fence = ""
+        self._frames = frames
         self._containers: list[int] = []
         self._in_paragraph = False
 
@@ -90,10 +94,13 @@ class Blocks:
             self._enter(depth, opened, in_paragraph=False)
             self.fence = found[1] or found[2]
             return Place.CODE
-        if not indented and (_ALONE.match(line, ink) or _RULE.match(line, ink)):
+        if not indented and self._is_alone(line, ink):
             self._enter(depth, opened, in_paragraph=False)
             return Place.NEW
         return self._text(depth, opened, indented)
+
+    def _is_alone(self, line: str, ink: int) -> bool:
+        return bool(_ALONE.match(line, ink) or _RULE.match(line, ink)) or (self._frames and line.startswith(":::", ink))
 
     def _opened(self, line: str, at: int, ink: int, depth: int) -> tuple[int, int, list[int]]:
         """The quotes and list items that begin on the line; and where its text is then."""

@@ -30,9 +30,8 @@ class Frames:
     """
 
     unknown: list[str] = field(default_factory=list)
-    _open: dict[int, list[tuple[int, bool]]] = field(default_factory=dict)
-    """By number of colons: when each began, and whether its lines go."""
-    _begun: int = 0
+    _open: list[tuple[int, bool, int]] = field(default_factory=list)
+    """Each with its colons, whether its lines go, and the fewest colons of it and those around it."""
 
     def shown(self, line: str) -> str:
         """What stays of a line with a `SIGN` outside of code; the line itself where it is none of a frame."""
@@ -45,8 +44,8 @@ class Frames:
     def _opening(self, line: str, found: re.Match[str]) -> str:
         before, marker, colons, name, rest = found.groups()
         goes = name in OPENED
-        self._begun += 1
-        self._open.setdefault(len(colons), []).append((self._begun, goes))
+        fewest = min(len(colons), self._open[-1][2]) if self._open else len(colons)
+        self._open.append((len(colons), goes, fewest))
         if not goes:
             self.unknown.append(f"unknown_frame:{as_label(name)}")
             return line
@@ -58,13 +57,16 @@ class Frames:
         return _written(lines or [""], before + marker, before + " " * len(marker), line)
 
     def _close(self, colons: int) -> bool:
-        """Closes the innermost frame that began with at most so many colons. Returns whether its lines go.
+        """Closes the innermost frame that began with at most so many colons, and those in it.
 
-        A line of n colons takes n steps, however many frames are open.
+        Returns whether its lines go. It takes as many steps as frames are closed.
         """
-        lengths = range(3, colons + 1) if colons < len(self._open) else [n for n in self._open if n <= colons]
-        last = max((n for n in lengths if self._open.get(n)), key=lambda n: self._open[n][-1], default=0)
-        return bool(last) and self._open[last].pop()[1]
+        if not self._open or self._open[-1][2] > colons:
+            return False
+        while True:
+            began_with, goes, _ = self._open.pop()
+            if began_with <= colons:
+                return goes
 
 
 def _parted(rest: str) -> tuple[str, str]:

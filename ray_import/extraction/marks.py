@@ -25,8 +25,8 @@ _SPANS = (("\ue201", _SPAN, FIELD), ("\ue601", _OLDER_SPAN, "\ue602"), ("\ue141"
 _CITED_WORDS = re.compile("\ue203([^\ue203\ue204]*+)\ue204")
 
 _STRAY = re.compile("[\ue200-\ue206]")
-_UNBRACKETED = re.compile("(?:(?:file)?cite)?(?:\ue202turn\\d+[a-z]+\\d+)+")
-_BARE_CITE = re.compile(r"(?:file)?cite(?:turn\d+[a-z]+\d+)+")
+_UNBRACKETED = re.compile("(?:(?:file|mem)?cite)?(?:\ue202turn\\d+[a-z]+\\d+)+")
+_BARE_CITE = re.compile(r"(?:file|mem)?cite(?:turn\d+[a-z]+\d+)+")
 _LENTICULAR = re.compile(
     r"【(?:[^【】†\n]{0,2000}+†[^【】\n]{0,2000}+|turn\d+[a-z]+\d+|oaicite:[^【】\n]{0,2000}+"
     r'|\s*+(\{(?:"(?:[^"\\\n]|\\.)*+"|[^"【】])*+))】'

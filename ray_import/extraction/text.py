@@ -57,7 +57,7 @@ def clean_own_words(text: str) -> str:
     text = _storable(text)
     if not may_hold_data(text):
         return text
-    pieces = _pieces(text, Blocks(), None)
+    pieces = _pieces(text, Blocks(frames=False), None)
     return "".join(_clean_code(piece) if piece.is_code else _without_data(piece) for piece in pieces)
 
 

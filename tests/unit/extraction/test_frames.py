@@ -51,6 +51,7 @@ def test_a_frame_is_opened_when_it_is_writing_or_a_context_list(name: str, form:
         ("::::writing\na\n:::\nb\n::::\nc", "a\n:::\nb\nc"),
         (":::writing\n::::warning\na\n:::\nb\n::::\nc", "::::warning\na\nb\n::::\nc"),
         (":::writing\n:::contextList\na\n:::\nb\n:::\nc\n:::", "a\nb\nc\n:::"),
+        (":::writing\n::::contextList\na\n:::\nb\n::::\nc", "a\nb\n::::\nc"),
         (":::warning\na\n::::writing\nb", ":::warning\na\nb"),
         (":::\na", ":::\na"),
     ],

@@ -66,6 +66,10 @@ def test_wrapped_data_in_code_becomes_a_word() -> None:
     assert clean(f"```\nx = '{HEAD}\n{LINES}\nAb1='\n```") == "```\nx = '[data]'\n```"
 
 
+def test_a_users_inline_code_goes_beyond_a_line_of_colons() -> None:
+    assert clean_own_words(f"a `b\n:::\n{HEAD}AAAA` c") == f"a `b\n:::\n{HEAD}AAAA` c"
+
+
 def test_inline_data_takes_nothing_behind_it_when_a_mark_follows() -> None:
     assert clean_answer(f"{HEAD}AAAA\ue200cite\ue202turn0search1\ue201and").text == "[data]and"
 

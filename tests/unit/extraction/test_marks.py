@@ -42,6 +42,7 @@ ACME = span("entity", '["company","Acme"]')
         "【12†source】【13†source】",
         "citeturn0search3",
         "fileciteturn3file14",
+        "memciteturn0memory1",
         "citeturn0search3turn2news26",
     ],
 )
@@ -330,7 +331,7 @@ def test_a_megabyte_of_beginnings_takes_no_quadratic_time(piece: str) -> None:
 
 @pytest.mark.parametrize(
     "mark", ["\ue202turn0search1", "\ue202turn0search1\ue202turn2news26", "cite\ue202turn0search1", "【turn0search1】",
-             "filecite\ue202turn3file14", "【turn0search1】【turn0search2】"],
+             "filecite\ue202turn3file14", "memcite\ue202turn0memory1", "【turn0search1】【turn0search2】"],
 )  # fmt: skip
 def test_a_reference_in_other_brackets_or_in_none_goes(mark: str) -> None:
     assert clean(f"It rained{mark}. {mark}\nSo") == "It rained. \nSo"
