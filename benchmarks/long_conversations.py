@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.extraction.extract import extract
-from ray_import.extraction.text import clean_text
+from ray_import.extraction.text import clean_answer
 from ray_import.records import Conversation
 from ray_import.settings import ChunkSettings
 
@@ -89,7 +89,7 @@ def by_size(console: Console, megabytes: list[float], runs: int) -> None:
         for size in megabytes:
             text = text_of(piece, int(size * 1e6))
             conversation = extracted(one_message(text))
-            cleaning = best_seconds(lambda text=text: clean_text(text), runs)  # type: ignore[misc]
+            cleaning = best_seconds(lambda text=text: clean_answer(text), runs)  # type: ignore[misc]
             chunking = best_seconds(lambda c=conversation: list(chunk_conversation(c, ChunkSettings())), runs)  # type: ignore[misc]
             rows["text"].append(1000 * cleaning / size)
             rows["chunks"].append(1000 * chunking / size)

@@ -101,6 +101,8 @@ def notes() -> set[str]:
             found.add(text_of(node.slice))
         elif isinstance(node, ast.keyword) and node.arg == "notes":
             found |= {text_of(key) for inner in ast.walk(node) if isinstance(inner, ast.Dict) for key in inner.keys}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("unknown.append"):
+            found.add(text_of(node.args[0]))
     return found - {""}
 
 
@@ -130,7 +132,7 @@ def test_the_names_are_found_in_the_code() -> None:
         "role:", "hidden", "channel:analysis", "custom_instructions", "thinking_preamble", "to:", "type:", "tool_call",
         "no_text", "duplicate_report", "inactive_branch",
     }  # fmt: skip
-    assert notes() >= {"cycle", "unknown_type:", "older_copy"}
+    assert notes() >= {"cycle", "unknown_type:", "unknown_frame:", "unknown_mark:", "older_copy"}
     assert problem_kinds() >= {
         "reject", "truncated", "damaged", "missing_shard", "trailing_data", "not_json", "source_failed",
     }  # fmt: skip

@@ -6,7 +6,7 @@ branches is a database many times the size of the export.
 
 import hashlib
 
-from ray_import.extraction.text import one_line
+from ray_import.extraction.text import clean_title
 from ray_import.extraction.values import as_str
 
 MOST_TITLE_CHARACTERS = 300
@@ -19,7 +19,7 @@ _SHORT_CHARACTERS = MOST_KEY_BYTES // 4
 
 def as_title(value: object) -> str:
     """A title as it is stored: one line of at most 300 characters, the last of which is `…` where it was cut."""
-    title = one_line(as_str(value))
+    title = clean_title(as_str(value))
     return title if len(title) <= MOST_TITLE_CHARACTERS else f"{title[: MOST_TITLE_CHARACTERS - 1].rstrip()}…"
 
 

@@ -11,7 +11,7 @@ from ray_import.extraction.bounds import as_key, as_title
 from ray_import.extraction.graph import Graph, Node, build_graph
 from ray_import.extraction.item import Item, RawMessage, read_item
 from ray_import.extraction.kept import NO_MESSAGE, Judged, judge, read_texts
-from ray_import.extraction.text import one_line
+from ray_import.extraction.text import clean_answer, one_line
 from ray_import.extraction.times import parse_time
 from ray_import.extraction.values import as_dict, as_str
 from ray_import.records import Conversation, Message
@@ -151,8 +151,19 @@ def _kept(
             create_time=graph.times[i],
             text=judged.texts[i],
             attachments=_attachments(message),
+            quoted=_quoted(message, judged.notes) if role == "user" else "",
             model=None if role == "user" else _model_of(message, default_model),
         )
+
+
+def _quoted(message: RawMessage, notes: Counter[str]) -> str:
+    """The words of an answer that a user's question is about, "" where there are none."""
+    words = message.metadata.targeted_reply if message.metadata else None
+    if not words:
+        return ""
+    text, unknown, _ = clean_answer(as_str(words))
+    notes.update(unknown)
+    return text if text.strip() else ""
 
 
 def _model_of(message: RawMessage, default: str | None) -> str | None:

@@ -31,7 +31,7 @@ class Content(msgspec.Struct, gc=False):
 
 
 class Metadata(msgspec.Struct, gc=False):
-    """What decides whether a message is seen, who wrote it, the names of its files, and the state of a widget."""
+    """What decides whether a message is seen, who wrote it, its files, a widget's state, what it quotes."""
 
     is_visually_hidden_from_conversation: Any = None
     is_visually_hidden_reasoning_group: Any = None
@@ -45,6 +45,7 @@ class Metadata(msgspec.Struct, gc=False):
     attachments: Any = None
     model_slug: Any = None
     chatgpt_sdk: Any = None
+    targeted_reply: Any = None
 
 
 class RawMessage(msgspec.Struct, gc=False):

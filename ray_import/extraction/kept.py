@@ -4,10 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ray_import.extraction.content import visible_text
+from ray_import.extraction.continued import Answers
 from ray_import.extraction.graph import Graph
 from ray_import.extraction.item import RawMessage
 from ray_import.extraction.reports import Report, duplicate_reports, report_of
-from ray_import.extraction.text import clean_text
+from ray_import.extraction.text import clean_answer, clean_own_words
 from ray_import.extraction.tool_calls import followed_calls, may_be_call
 from ray_import.extraction.visibility import content_type_of, is_unknown, recipient_of, role_of, why_left_out
 
@@ -58,6 +59,7 @@ def read_texts(judged: Judged, graph: Graph) -> None:
     """Sets the texts of those that are kept, and the reasons of those that are left out for the sake of their text."""
     messages, reasons, texts, reports = judged.messages, judged.reasons, judged.texts, judged.reports
     calls = set()
+    answers = Answers()
     for i in graph.order:
         message = messages[i]
         if message is None or reasons[i] is not None:
@@ -67,7 +69,13 @@ def read_texts(judged: Judged, graph: Graph) -> None:
         message.content = None
         if not judged.names_recipients and judged.roles[i] == "assistant" and may_be_call(text):
             calls.add(i)
-        text = clean_text(text)
+        if judged.roles[i] == "user":
+            text = clean_own_words(text)
+        else:
+            cleaned = clean_answer(text) if report else answers.clean(i, graph.parents[i], text)
+            text = cleaned.text
+            if cleaned.unknown:
+                judged.notes.update(cleaned.unknown)
         if text.strip():
             texts[i] = text
         else:

@@ -1,21 +1,131 @@
 """A message's text: clean, readable prose, what the person saw (extraction.md §5).
 
-Half surrogates are no matter here: no decoder lets them through (`decode.py`).
+Lone surrogates do not occur here: no decoder lets them through (`decode.py`).
 """
 
-from ray_import.extraction.marks import strip_marks
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ray_import.extraction import frames
+from ray_import.extraction.fences import Blocks, Place, end_of_continued_code, lines_of, open_fence_after
+from ray_import.extraction.frames import Frames
+from ray_import.extraction.inline_code import hide_code, show_code
+from ray_import.extraction.inline_data import SHORTEST_IN_CODE, may_hold_data, without_data
+from ray_import.extraction.marks import (
+    complete_spans,
+    may_hold_marks,
+    without_cited_pairs,
+    without_marks,
+    without_spans,
+)
 
 
-def clean_text(text: str) -> str:
-    """`text` with the marks taken out, and with no character that a database refuses."""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    if "\r" not in text:  # to look for one character takes a tenth of the time
-        return strip_marks(text)
-    text = strip_marks(text.replace("\r\n", "\n"))
-    return text.replace("\r\n", "\n")  # between which a mark may have stood
+class Cleaned(NamedTuple):
+    """An assistant's text, and what was met in it.
+
+    `unknown` has a label for each frame and mark of an unknown name. `open_fence` is the fence that is open at the
+    end, "" where there is none, None where nothing had to be looked for.
+    """
+
+    text: str
+    unknown: tuple[str, ...] = ()
+    open_fence: str | None = None
+
+
+def clean_answer(text: str, continued_fence: str = "") -> Cleaned:
+    """An assistant's text without marks, frames and inline data; code stays as it is, but for long inline data.
+
+    `continued_fence` is the fence in which the answer ended that this text may continue.
+    """
+    text = _storable(text)
+    code = end_of_continued_code(text, continued_fence) if continued_fence else 0
+    if not may_hold_marks(text) and not may_hold_data(text):
+        return Cleaned(text, open_fence=open_fence_after(text[code:]) if code else None)
+    unknown: list[str] = []
+    blocks, opened = Blocks(), Frames()
+    cleaned = without_data(text[:code], SHORTEST_IN_CODE) + "".join(
+        _clean_code(piece) if piece.is_code else _clean_prose(piece, unknown)
+        for piece in _pieces(text[code:], blocks, opened)
+    )
+    if "\r" in cleaned:
+        cleaned = cleaned.replace("\r\n", "\n")  # a mark may have stood between the two
+    return Cleaned(cleaned, (*opened.unknown, *unknown), blocks.fence)
+
+
+def clean_own_words(text: str) -> str:
+    """A user's text as it was typed, but for inline data."""
+    text = _storable(text)
+    if not may_hold_data(text):
+        return text
+    pieces = _pieces(text, Blocks(frames=False), None)
+    return "".join(_clean_code(piece) if piece.is_code else _without_data(piece) for piece in pieces)
+
+
+def clean_title(text: str) -> str:
+    """A title as one line, with the words that complete private-use marks in it show."""
+    if not text.isascii():
+        shown, spans = hide_code(text.replace("\0", ""), (), complete_spans(text))
+        text = show_code(without_cited_pairs(without_spans(shown, [])), spans)
+    return one_line(text)
 
 
 def one_line(text: str) -> str:
     """`text` with every run of white space as one space: for titles and file names."""
     return " ".join(text.replace("\0", "").split())
+
+
+def _storable(text: str) -> str:
+    """Without NUL, which no database takes, and with `\\n` at the ends of lines."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text.replace("\r\n", "\n") if "\r" in text else text  # one character is found in a tenth of the time
+
+
+class _Piece(NamedTuple):
+    """Consecutive lines that are all code, or none. `paragraphs` are the positions where paragraphs begin."""
+
+    is_code: bool
+    text: str
+    paragraphs: list[int]
+
+
+def _pieces(text: str, blocks: Blocks, opened: Frames | None) -> Iterator[_Piece]:
+    """The pieces of `text`; with `opened`, without the lines of frames."""
+    if "`" not in text and "~~~" not in text and (opened is None or frames.SIGN not in text):
+        yield _Piece(False, text, [])
+        return
+    lines: list[str] = []
+    paragraphs: list[int] = []
+    length = 0
+    was_code = False
+    for line in lines_of(text):
+        place = blocks.place(line)
+        is_code = place is Place.CODE
+        if is_code is not was_code:
+            yield _Piece(was_code, "".join(lines), paragraphs)
+            lines, paragraphs, length, was_code = [], [], 0, is_code
+        is_frame = not is_code and opened is not None and frames.SIGN in line
+        if place is Place.NEW or is_frame:
+            paragraphs.append(length)
+        shown = opened.shown(line) if is_frame and opened is not None else line
+        lines.append(shown)
+        length += len(shown)
+        if is_frame:
+            paragraphs.append(length)
+    yield _Piece(was_code, "".join(lines), paragraphs)
+
+
+def _clean_code(piece: _Piece) -> str:
+    return without_data(piece.text, SHORTEST_IN_CODE)
+
+
+def _clean_prose(piece: _Piece, unknown: list[str]) -> str:
+    spans = complete_spans(piece.text) if "`" in piece.text else ()
+    text, code = hide_code(piece.text, piece.paragraphs, spans)
+    text = without_marks(without_data(text), unknown)
+    return show_code(text, [without_data(span, SHORTEST_IN_CODE) for span in code])
+
+
+def _without_data(piece: _Piece) -> str:
+    text, code = hide_code(piece.text, piece.paragraphs, ())
+    return show_code(without_data(text), [without_data(span, SHORTEST_IN_CODE) for span in code])

@@ -255,7 +255,7 @@ def test_every_node_is_without_message_or_kept_or_left_out_under_its_reason() ->
     found = extracted({
         "1": None, "2": 42, "3": {}, "4": {"message": None}, "5": {"message": "text"}, "6": {"message": [said()]},
         "7": node({}), "8": node(said(role="system")), "9": node(said(metadata={"is_user_system_message": True})),
-        "10": node(said(" \n")), "11": node(said("\ue200cite\ue202turn0search1\ue201")),
+        "10": node(said(" \n")), "11": node(said("\ue200cite\ue202turn0search1\ue201", "assistant")),
         "12": node(said(recipient="python")), "13": node(said(metadata={"is_visually_hidden_from_conversation": 1})),
         "14": node({"author": {"role": "assistant"}, "content": {"content_type": "thoughts", "text": "hm"}}),
         "15": node({"author": {"role": "user"}, "content": None}), "16": node(said("kept")),
@@ -358,8 +358,54 @@ def test_references_delete_nothing_by_their_matched_text() -> None:
         {"type": "sources_footnote", "matched_text": " ", "start_idx": 17, "end_idx": 18},
         {"type": "grouped_webpages", "matched_text": "\ue200cite\ue202turn0search1\ue201"},
     ]
-    answer = said("The whole answer. \ue200cite\ue202turn0search1\ue201", metadata={"content_references": references})
+    text = "The whole answer. \ue200cite\ue202turn0search1\ue201"
+    answer = said(text, "assistant", metadata={"content_references": references})
     assert only(answer).text == "The whole answer. "
+
+
+CITE = "\ue200cite\ue202turn0search1\ue201"
+
+
+def test_marks_are_taken_out_of_an_assistants_text_alone() -> None:
+    text = f"a{CITE} 【1†source】\n:::writing\n\0b\r\n:::"
+    assert only(said(text)).text == f"a{CITE} 【1†source】\n:::writing\nb\n:::"
+    assert only(said(text, "assistant")).text == "a \nb\n"
+
+
+def test_unknown_frames_and_marks_of_answers_are_counted_by_name() -> None:
+    text = ":::tip\n\ue200hotel\ue202A\ue201 \ue200hotel\ue202B\ue201\n:::"
+    found = extracted({"u": node(said(text)), "a": node(said(text, "assistant"), "u")})
+    assert found.notes == {"unknown_frame:tip": 1, "unknown_mark:hotel": 2}
+    assert [m.text for m in found.messages] == [text, ":::tip\nA B\n:::"]
+
+
+@pytest.mark.parametrize(
+    ("targeted", "quoted"),
+    [
+        ("Lake Aru is deep.", "Lake Aru is deep."),
+        (f"Lake{CITE} `{CITE}`\r\n\0deep", f"Lake `{CITE}`\ndeep"),
+        (":::writing\na\n:::\nb", "a\nb"),
+        (CITE, ""), (" \n", ""), ("", ""), (None, ""), (5, ""), (["a"], ""), ({"text": "a"}, ""),
+    ],
+)  # fmt: skip
+def test_the_words_that_a_question_is_about_are_stored_apart_and_cleaned(targeted: object, quoted: str) -> None:
+    message = only(said(f"How deep?{CITE}", metadata={"targeted_reply": targeted, "targeted_reply_label": "x"}))
+    assert (message.quoted, message.text) == (quoted, f"How deep?{CITE}")
+    assert only(said("90 m.", "assistant", metadata={"targeted_reply": targeted})).quoted == ""
+
+
+def test_an_answer_continues_code_only_when_its_parent_is_an_answer() -> None:
+    first, second = said("a\n```\nx", "assistant"), said(f"y{CITE}\n```\nb{CITE}", "assistant")
+    continued = extracted({"1": node(first), "2": node(second, "1")})
+    assert continued.messages[1].text == f"y{CITE}\n```\nb"
+    for between in (said("go on"), said("{}", "tool"), said("x", "assistant", recipient="python")):
+        found = extracted({"1": node(first), "b": node(between, "1"), "2": node(second, "b")})
+        assert found.messages[-1].text == f"y\n```\nb{CITE}"
+
+
+def test_complete_marks_in_a_title_are_resolved() -> None:
+    title = 'Buy \ue200product\ue202["turn0product1","Glide 2"]\ue201 【1†source】 \ue200'
+    assert extracted({}, title=title).title == "Buy Glide 2 【1†source】 \ue200"
 
 
 def test_code_for_all_is_kept_as_a_block_in_which_marks_stay() -> None:
@@ -401,7 +447,7 @@ def test_a_message_of_5_mb_is_kept_whole() -> None:
     words = "漢字 and words, 👩\u200d🚀. "
     raw = f"{words}\r\n\0\ue200cite\ue202turn0search1\ue201"
     times = 5_000_000 // len(raw.encode())
-    assert only(said(raw * times)).text == f"{words}\n" * times
+    assert only(said(raw * times, "assistant")).text == f"{words}\n" * times
 
 
 def test_inline_data_of_5_mb_becomes_a_word() -> None:

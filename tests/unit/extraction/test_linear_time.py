@@ -20,7 +20,7 @@ SHORT_BYTES, MIDDLE_BYTES, LONG_BYTES = 100_000, 200_000, 400_000
 FLOOR_SECONDS = 0.25
 TRIES = 4
 
-SIGNS = "\nsandbox: ;base64, citeturn :::writing \ue200 \ue202 【"
+SIGNS = "\nsandbox: ;base64, citeturn :::writing [oaicite: \ue200 \ue202 \ue201 \ue601 \ue141 【"
 """One of each sign without which a mark is not looked for."""
 
 REPEATED = [
@@ -29,11 +29,20 @@ REPEATED = [
     "\ue200cite\ue202turn1a1", '\ue200entity\ue202["', "\ue202turn1a1", "\ue202turn1", "【", "【†", "【turn1a", "†】",
     "data:", "data:;", "data:;base64,", "data:;base64,AAAA ", ";base64,", "citeturn1a1", "citeturn1a", "filecite",
     "{", "}", '{"', '"', "\\", "\\u0000", "\n", "\r\n", " ", "\t", "\u3000", ". ", "1", "1a", "- ", "> ", "1. ", "é",
-    "\U0001f600", "e\u0301",
+    "\U0001f600", "e\u0301", "~~~\n", "- ```\n", "> ```\n", "- - ", "> - ", "- a\n  ", "> a\n", "1) ", "***\n",
+    "- - -\n", "===\n", "\\`", "`\\", "` ``\n\n", "`\ue200cite\ue201", "\ue200`\ue201", "::::::\n", ":::a\n",
+    "::::a\n:::\n", ":::writing\n:::\n", ':::writing{a="', ':::writing{subject="x"}\n', ":::writing{a=b ", "> :::\n",
+    "- :::writing\n", "【{", '【{"', '【{"a', "【{}】", "【oaicite:", ":contentReference[oaicite:", "[oaicite:1]",
+    "\ue600",
+    "\ue600cite", "\ue600cite\ue602", "\ue142", "\ue142cite", "\ue142cite\ue142", "\ue142cite\ue142a\ue141", "\ue141",
+    "\ue203", "\ue200a[", '\ue200products\ue202[["turn1a1","', "turn1a1,", "data:;base64,\n",
+    "data:;base64," + "A" * 76 + "\n", "A" * 76 + "\n", "data:a\\/", "data:;base64,\\/", "\\/", "=\n",
 ]  # fmt: skip
 OPENED = [
     "\n:::writing", "\n:::writing{", "\n:::", "\n> ", "\n- ", "\n```", "[", "[](", "[](sandbox:", "\ue200",
     "\ue200cite\ue202", "\ue200entity\ue202[", "\ue202turn", "【", "data:", "data:;base64,", "citeturn1",
+    "\n:::writing{a=\"", "\n:::writing{subject=", "【{", "【{\"", "\ue600cite\ue602", "\ue142cite\ue142",
+    "\ue200place\ue202[", "data:;base64,\n", "\n- ```", "\n> ```", "\n:::a ",
 ]  # fmt: skip
 FILLINGS = [" ", "`", "1", "a", "}", "[]", "()"]
 
@@ -53,10 +62,40 @@ def nested(length: int) -> str:
     return "[" * (length // 2) + "]" * (length // 2)
 
 
+def deep(length: int) -> str:
+    """Half of it list items in list items, the rest empty lines in them."""
+    return "- " * (length // 4) + "\n" * (length // 2)
+
+
+def deep_frames(length: int) -> str:
+    """Frames of 3, 4, 5 … colons, and as many lines that close them."""
+    lines: list[str] = []
+    size = 0
+    while size < length // 2:
+        lines.append(":" * (len(lines) + 3))
+        size += 2 * len(lines[-1]) + 9
+    return "\n".join([*(f"{line}writing" for line in lines), *lines])
+
+
+def shallow_closings(length: int) -> str:
+    """Frames of four colons, and lines of three that close none of them."""
+    return "::::writing\n" * (length // 24) + ":::\n" * (length // 8)
+
+
+def wrapped(length: int) -> str:
+    """Inline data in lines of one length."""
+    return "data:a/b;base64,\n" + f"{'A' * 76}\n" * (length // 77)
+
+
+def one_long_mark(length: int) -> str:
+    """A mark of references alone."""
+    return "\ue200place\ue202" + "turn1a1," * (length // 8) + "\ue201"
+
+
 def texts() -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Each as its name and the text in three lengths."""
     lengths = (SHORT_BYTES, MIDDLE_BYTES, LONG_BYTES)
-    for make in (rising, nested):
+    for make in (rising, nested, deep, deep_frames, shallow_closings, wrapped, one_long_mark):
         yield make.__name__, tuple(make(length) + SIGNS for length in lengths)  # type: ignore[misc]
     for unit in REPEATED:
         size = len(unit.encode())

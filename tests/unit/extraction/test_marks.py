@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_import.extraction.marks import strip_marks
+from ray_import.extraction.text import clean_answer
 from tests.strategies import MARKS, Marked, marked_texts, prose
+
+
+def clean(text: str) -> str:
+    """An assistant's text as it is stored."""
+    return clean_answer(text).text
 
 
 def span(*fields: str) -> str:
@@ -23,12 +28,9 @@ ACME = span("entity", '["company","Acme"]')
         span("cite", "turn0search3", "turn2news26", "turn5view0"),
         span("filecite", "turn3file14", "L180-L293"),
         span("memcite", "turn0memory1"),
-        span("navlist", "Further reading", "turn0search1,turn0search2"),
         span("image_group", '{"query": ["a", "b"], "layout": "carousel"}'),
         '\ue200image_group{"query": ["a"]}\ue201',
         span("genui", '{"widget": {"x": 1}}'),
-        span("products", '{"selections": [["turn0product1", "A shoe"]]}'),
-        span("video", "A film", "turn0video1"),
         span("map", '{"pins": []}'),
         span("forecast", "turn0forecast0"),
         span("forecast"),
@@ -40,12 +42,13 @@ ACME = span("entity", '["company","Acme"]')
         "【12†source】【13†source】",
         "citeturn0search3",
         "fileciteturn3file14",
+        "memciteturn0memory1",
         "citeturn0search3turn2news26",
     ],
 )
 def test_a_citation_goes_and_all_around_it_stays(mark: str) -> None:
-    assert strip_marks(mark) == ""
-    assert strip_marks(f"It rained{mark}. {mark}\n漢{mark}字") == "It rained. \n漢字"
+    assert clean(mark) == ""
+    assert clean(f"It rained{mark}. {mark}\n漢{mark}字") == "It rained. \n漢字"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,7 @@ def test_a_citation_goes_and_all_around_it_stays(mark: str) -> None:
     ],
 )
 def test_visible_words_that_a_mark_wraps_stay(text: str, shown: str) -> None:
-    assert strip_marks(f"x {text} y") == f"x {shown} y"
+    assert clean(f"x {text} y") == f"x {shown} y"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_visible_words_that_a_mark_wraps_stay(text: str, shown: str) -> None:
     ],
 )
 def test_an_unterminated_mark_takes_nothing_but_itself(text: str, shown: str) -> None:
-    assert strip_marks(text) == shown
+    assert clean(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -110,8 +113,8 @@ def test_an_unterminated_mark_takes_nothing_but_itself(text: str, shown: str) ->
     ],
 )
 def test_ordinary_words_survive(text: str) -> None:
-    assert strip_marks(text) == text
-    assert strip_marks(f"{text}{CITE}") == text
+    assert clean(text) == text
+    assert clean(f"{text}{CITE}") == text
 
 
 @pytest.mark.parametrize(
@@ -126,20 +129,20 @@ def test_ordinary_words_survive(text: str) -> None:
     ],
 )
 def test_a_sandbox_link_keeps_its_words(text: str, shown: str) -> None:
-    assert strip_marks(text) == shown
+    assert clean(text) == shown
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (':::writing{variant="email" subject="a {b}"}\nDear all,\n\nhi\n:::\n', "Dear all,\n\nhi\n"),
+        (':::writing{variant="email" id="a {b}"}\nDear all,\n\nhi\n:::\n', "Dear all,\n\nhi\n"),
         ("Here:\n:::writing\nhi\n:::", "Here:\nhi\n"),
         (f":::writing{{id=1}}\nhi{CITE}\n:::\nbye\n:::writing\nagain\n:::", "hi\nbye\nagain\n"),
         (":::writing\n```\n:::\n```\n:::\nend", "```\n:::\n```\nend"),
     ],
 )
 def test_a_writing_frame_is_opened(text: str, shown: str) -> None:
-    assert strip_marks(text) == shown
+    assert clean(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,7 @@ def test_a_writing_frame_is_opened(text: str, shown: str) -> None:
     ],
 )
 def test_inline_data_becomes_a_word(text: str, shown: str) -> None:
-    assert strip_marks(text) == shown
+    assert clean(text) == shown
 
 
 MARKED = f"{CITE} 【1†s】 citeturn0search1 [a](sandbox:/b) data:a/b;base64,AAAA \ue203x\ue204 :::writing"
@@ -179,8 +182,8 @@ MARKED = f"{CITE} 【1†s】 citeturn0search1 [a](sandbox:/b) data:a/b;base64,A
 )
 def test_fenced_code_is_left_alone(form: str) -> None:
     block = form.replace("CODE", MARKED)
-    assert strip_marks(block) == block
-    assert strip_marks(f"{CITE}before\n{block}") == f"before\n{block}"
+    assert clean(block) == block
+    assert clean(f"{CITE}before\n{block}") == f"before\n{block}"
 
 
 @pytest.mark.parametrize(
@@ -188,33 +191,32 @@ def test_fenced_code_is_left_alone(form: str) -> None:
     [
         (f"```\nx\n```\nafter{CITE}", "```\nx\n```\nafter"),
         (f"``` one line ```{CITE}\nafter{CITE}", "``` one line ```\nafter"),
-        (f"inline `code{CITE}` here", "inline `code` here"),
-        (f"``\nno fence{CITE}\n``", "``\nno fence\n``"),
+        (f"``\n\nno fence{CITE}\n``", "``\n\nno fence\n``"),
         (f"a ``` in the middle\n{CITE}b", "a ``` in the middle\nb"),
     ],
 )
 def test_what_only_looks_like_fenced_code_is_prose(text: str, shown: str) -> None:
-    assert strip_marks(text) == shown
+    assert clean(text) == shown
 
 
 @pytest.mark.parametrize("character", ["\x0c", "\x85", "\u2028"])
 def test_only_a_newline_ends_a_line(character: str) -> None:
     """Code pasted from a PDF has form feeds, text from the web has U+2028; Markdown takes neither for a line's end."""
-    assert strip_marks(f"a{character}```\n{CITE}b") == f"a{character}```\nb"
+    assert clean(f"a{character}```\n{CITE}b") == f"a{character}```\nb"
     block = f"```\nx{character}```\n{CITE}\n```"
-    assert strip_marks(block) == block
-    assert strip_marks(f"a{character}:::writing\nb") == f"a{character}:::writing\nb"
+    assert clean(block) == block
+    assert clean(f"a{character}:::writing\nb") == f"a{character}:::writing\nb"
 
 
 @given(marked_texts())
 def test_text_outside_of_marks_survives_character_by_character(text: Marked) -> None:
-    assert strip_marks(text.raw) == text.shown
+    assert clean(text.raw) == text.shown
 
 
 @given(marked_texts(), prose(), marked_texts())
 def test_fenced_code_in_the_midst_of_marked_text_is_left_alone(before: Marked, code: str, after: Marked) -> None:
     block = f"\n```\n{code} {MARKED}\n```\n"
-    assert strip_marks(before.raw + block + after.raw) == before.shown + block + after.shown
+    assert clean(before.raw + block + after.raw) == before.shown + block + after.shown
 
 
 BROKEN = st.sampled_from(
@@ -224,17 +226,17 @@ BROKEN = st.sampled_from(
 
 @given(st.lists(BROKEN, max_size=12).map("".join))
 def test_no_mark_survives_outside_of_code_however_broken(text: str) -> None:
-    assert not set(MARKS) & set(strip_marks(text))
+    assert not set(MARKS) & set(clean(text))
 
 
 @given(prose(), st.integers(1, 12))
 def test_spans_in_spans_leave_no_mark(words: str, depth: int) -> None:
-    assert not set(MARKS) & set(strip_marks("\ue200cite\ue202" * depth + words + "\ue201" * depth))
+    assert not set(MARKS) & set(clean("\ue200cite\ue202" * depth + words + "\ue201" * depth))
 
 
 @given(marked_texts())
 def test_what_is_clean_stays_as_it_is(text: Marked) -> None:
-    assert strip_marks(text.shown) == text.shown
+    assert clean(text.shown) == text.shown
 
 
 # Every mark of format.md §5 beside every other
@@ -249,10 +251,10 @@ COMPLETE = {
     "url": (span("url", "Acme", "https://example.org"), "Acme"),
     "bare url": (span("url", "turn0search1"), ""),
     "image_group": (span("image_group", '{"query": ["a"]}'), ""),
-    "navlist": (span("navlist", "More", "turn0search1"), ""),
+    "navlist": (span("navlist", "More", "turn0search1"), "More"),
     "genui": (span("genui", '{"a": {}}'), ""),
     "products": (span("products", '{"selections": []}'), ""),
-    "video": (span("video", "A film", "turn0video1"), ""),
+    "video": (span("video", "A film", "turn0video1"), "A film"),
     "map": (span("map", '{"pins": []}'), ""),
     "forecast": (span("forecast", "turn0forecast0"), ""),
     "cited words": ("\ue203Acme\ue204", "Acme"),
@@ -285,18 +287,18 @@ UNTERMINATED = {
 def test_neighbouring_marks_are_each_shown_as_if_alone(first: str) -> None:
     raw, shown = COMPLETE[first]
     for other_raw, other_shown in COMPLETE.values():
-        assert strip_marks(raw + other_raw) == shown + other_shown
-        assert strip_marks(f"a {raw} b {other_raw} c") == f"a {shown} b {other_shown} c"
-        assert strip_marks(f"{raw}\n{other_raw}\n") == f"{shown}\n{other_shown}\n"
+        assert clean(raw + other_raw) == shown + other_shown
+        assert clean(f"a {raw} b {other_raw} c") == f"a {shown} b {other_shown} c"
+        assert clean(f"{raw}\n{other_raw}\n") == f"{shown}\n{other_shown}\n"
 
 
 @pytest.mark.parametrize("broken", UNTERMINATED)
 def test_an_unterminated_mark_costs_no_mark_beside_it(broken: str) -> None:
     raw, shown = UNTERMINATED[broken]
     for other_raw, other_shown in COMPLETE.values():
-        assert strip_marks(f"{other_raw} a {raw} b") == f"{other_shown} a {shown} b"
-        assert strip_marks(f"a {raw} {other_raw} b") == f"a {shown} {other_shown} b"
-        assert strip_marks(f"a {raw}\n{other_raw} b") == f"a {shown}\n{other_shown} b"
+        assert clean(f"{other_raw} a {raw} b") == f"{other_shown} a {shown} b"
+        assert clean(f"a {raw} {other_raw} b") == f"a {shown} {other_shown} b"
+        assert clean(f"a {raw}\n{other_raw} b") == f"a {shown}\n{other_shown} b"
 
 
 @pytest.mark.parametrize("name", [*COMPLETE, *UNTERMINATED])
@@ -304,14 +306,14 @@ def test_every_mark_stays_in_fenced_code_and_only_there(name: str) -> None:
     raw, shown = (COMPLETE | UNTERMINATED)[name]
     for fence in ("```", "~~~", "````"):
         block = f"{fence}text\n{raw} {raw}\n{raw}\n{fence}\n"
-        assert strip_marks(f"{raw}\n{block}{raw}") == f"{shown}\n{block}{shown}"
+        assert clean(f"{raw}\n{block}{raw}") == f"{shown}\n{block}{shown}"
 
 
 def test_a_text_of_5_mb_full_of_marks_is_cleaned_like_a_short_one() -> None:
     raw = "".join(f"word {mark} " for mark, _ in COMPLETE.values())
     shown = "".join(f"word {mark} " for _, mark in COMPLETE.values())
     times = 5_000_000 // len(raw.encode())
-    assert strip_marks(raw * times) == shown * times
+    assert clean(raw * times) == shown * times
 
 
 BEGINNINGS = ["\ue200", "\ue200cite", "【†", "[a", "[a](sandbox:(", "data:a;", "cite", "> ", "\n```"]
@@ -321,7 +323,7 @@ BEGINNINGS = ["\ue200", "\ue200cite", "【†", "[a", "[a](sandbox:(", "data:a;"
 def test_a_megabyte_of_beginnings_takes_no_quadratic_time(piece: str) -> None:
     """It would be many minutes, and the test would be ended."""
     times = 1_000_000 // len(piece.encode())
-    assert strip_marks(CITE + piece * times) == piece.replace("\ue200", "") * times
+    assert clean(CITE + piece * times) == piece.replace("\ue200", "") * times
 
 
 # Rarer forms
@@ -329,17 +331,17 @@ def test_a_megabyte_of_beginnings_takes_no_quadratic_time(piece: str) -> None:
 
 @pytest.mark.parametrize(
     "mark", ["\ue202turn0search1", "\ue202turn0search1\ue202turn2news26", "cite\ue202turn0search1", "【turn0search1】",
-             "filecite\ue202turn3file14", "【turn0search1】【turn0search2】"],
+             "filecite\ue202turn3file14", "memcite\ue202turn0memory1", "【turn0search1】【turn0search2】"],
 )  # fmt: skip
 def test_a_reference_in_other_brackets_or_in_none_goes(mark: str) -> None:
-    assert strip_marks(f"It rained{mark}. {mark}\nSo") == "It rained. \nSo"
+    assert clean(f"It rained{mark}. {mark}\nSo") == "It rained. \nSo"
 
 
 def test_json_in_a_span_may_be_spread_over_several_lines() -> None:
-    assert strip_marks('a \ue200products\ue202{\n "selections": []\n}\ue201 b') == "a  b"
-    assert strip_marks('\ue200image_group{\n"query": ["a"]\n}\ue201b') == "b"
-    assert strip_marks('\ue200entity\ue202[\n"city",\n"Zürich"\n]\ue201 grew') == "Zürich grew"
-    assert strip_marks("a \ue200cite\ue202\nturn0search1\ue201") == "a cite\nturn0search1"
+    assert clean('a \ue200products\ue202{\n "selections": []\n}\ue201 b') == "a  b"
+    assert clean('\ue200image_group{\n"query": ["a"]\n}\ue201b') == "b"
+    assert clean('\ue200entity\ue202[\n"city",\n"Zürich"\n]\ue201 grew') == "Zürich grew"
+    assert clean("a \ue200cite\ue202\nturn0search1\ue201") == "a cite\nturn0search1"
 
 
 @pytest.mark.parametrize(
@@ -354,4 +356,4 @@ def test_json_in_a_span_may_be_spread_over_several_lines() -> None:
     ],
 )
 def test_of_all_widgets_a_formula_alone_is_text(widget: str, shown: str) -> None:
-    assert strip_marks(f"So {span('genui', widget)}.") == f"So {shown}."
+    assert clean(f"So {span('genui', widget)}.") == f"So {shown}."

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.extraction.extract import extract
-from ray_import.extraction.text import clean_text, one_line
+from ray_import.extraction.text import clean_answer, one_line
 from ray_import.records import Conversation
 
 
@@ -24,7 +24,7 @@ from ray_import.records import Conversation
     ],
 )
 def test_nul_goes_and_lines_end_in_a_newline(text: str, clean: str) -> None:
-    assert clean_text(text) == clean
+    assert clean_answer(text).text == clean
 
 
 ODD = st.text(
@@ -34,14 +34,14 @@ ODD = st.text(
 
 @given(ODD, st.sampled_from(["NAME", '\ue200entity\ue202["a","NAME"]\ue201', "```\nNAME\n```", "\ue203NAME\ue204"]))
 def test_no_text_holds_what_a_database_refuses(name: str, form: str) -> None:
-    text = clean_text(form.replace("NAME", name))
+    text = clean_answer(form.replace("NAME", name)).text
     text.encode()
     assert "\0" not in text
     assert "\r\n" not in text
 
 
 def test_an_escaped_nul_in_an_entitys_name_goes_too() -> None:
-    assert clean_text('\ue200entity\ue202["company","A\\u0000B","hint"]\ue201') == "AB"
+    assert clean_answer('\ue200entity\ue202["company","A\\u0000B","hint"]\ue201').text == "AB"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_half_a_surrogate_in_a_file_is_a_replacement_character_in_every_text() -
     """The decoder's part of the rule, seen from the end: in titles, texts, names of files and of entities."""
     text = r"a\ud83d \ue200entity\ue202[\"x\",\"b\\ude00\"]\ue201"
     metadata = r'{"attachments":[{"name":"\udfff"}]}'
-    node = r'{"message":{"author":{"role":"user"},"content":{"parts":["%s"]},"metadata":%s}}'
+    node = r'{"message":{"author":{"role":"assistant"},"content":{"parts":["%s"]},"metadata":%s}}'
     found = extract(rb'{"title":"\ud800","mapping":{"n":%s}}' % (node % (text, metadata)).encode())
     assert isinstance(found, Conversation)
     (message,) = found.messages

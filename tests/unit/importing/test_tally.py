@@ -21,7 +21,7 @@ from ray_import.sink.sqlite import SqliteSink
 from tests.contract.destinations import import_of
 from tests.unit.importing.runs import Database
 
-KINDS = ("role", "type", "to", "unknown_type", "unknown_mark")
+KINDS = ("role", "type", "to", "unknown_type", "unknown_frame", "unknown_mark")
 LABELS = st.sampled_from(["a", "b", "c", "d", "e", "tool", "python", "code", "other", "", "x:y"])
 NAMES = st.sampled_from(["hidden", "no_text", "cycle"]) | st.builds("{}:{}".format, st.sampled_from(KINDS), LABELS)
 COUNTERS = st.dictionaries(NAMES, st.integers(1, 9)).map(Counter)
@@ -110,6 +110,18 @@ def test_a_batch_tells_of_few_names_when_a_conversation_makes_up_many(tmp_path: 
     assert len(result.counts.left_out) == 101
     assert result.counts.left_out["role:other"] == 300
     assert result.counts.left_out["role:r0099"] == 1
+
+
+def test_a_batch_reports_few_frames_and_marks_when_an_answer_makes_up_many(tmp_path: Path) -> None:
+    text = "\n".join(f":::f{i:04}\n\ue200k{i:04}\ue202A\ue201" for i in range(400))
+    message = {"author": {"role": "assistant"}, "content": {"parts": [text]}}
+    raw = orjson.dumps({"conversation_id": "c", "mapping": {"n": {"message": message}}})
+    sink = SqliteSink(tmp_path / "chunks.db")
+    result = import_batch(raw, 0, [Frame("m", 0, 0, len(raw), "")], Work(import_of(1), ImportSettings()), sink)
+    sink.close()
+    for kind, first in (("unknown_frame", "f0099"), ("unknown_mark", "k0099")):
+        of_kind = {name: n for name, n in result.counts.notes.items() if name.startswith(f"{kind}:")}
+        assert (len(of_kind), of_kind[f"{kind}:other"], of_kind[f"{kind}:{first}"]) == (101, 300, 1)
 
 
 def test_an_import_and_an_inspection_tell_the_same_few_names_when_a_file_makes_up_many(tmp_path: Path) -> None:
