@@ -185,6 +185,12 @@ def _marker_width(rest: str, in_paragraph: bool) -> int:
     return _indent(rest) + length + blanks
 
 
+def list_marker_width(rest: str) -> int:
+    """Columns of the list marker that `rest` begins with, with one blank behind it; 0 where there is none."""
+    length = _marker_length(rest) if rest else 0
+    return length + 1 if length and rest[length : length + 1] == " " else 0
+
+
 def _marker_length(body: str) -> int:
     if body[0] in LETTERS_OF_BULLETS:
         return 1

@@ -75,11 +75,11 @@ def read(raw: bytes, active_only: bool = False) -> Reading | None:
     if tree.cycles:
         reading.notes["cycle"] = tree.cycles
     looked = _looked_at(tree)
-    if active_only:
-        for one in looked:
-            one.reason = one.reason if one.node.active else "inactive_branch"
     _leave_out_tool_calls(looked)
     _leave_out_repeated_reports(looked)
+    for one in looked:
+        if active_only and one.reason is None and not one.node.active:
+            one.reason = "inactive_branch"
     _fill(reading, tree, looked, item.get("default_model_slug"))
     return reading
 
@@ -169,6 +169,8 @@ def _is_repeated(report: Looked, looked: list[Looked]) -> bool:
 def _fill(reading: Reading, tree: Tree, looked: list[Looked], default_model: object) -> None:
     kept = {one.node.key: one for one in looked if one.reason is None}
     for one in looked:
+        if one.reason in (None, "no_text", "inactive_branch"):
+            _note(reading, one)
         if one.reason is not None:
             reading.left_out[one.reason] += 1
             continue
@@ -189,10 +191,14 @@ def _fill(reading: Reading, tree: Tree, looked: list[Looked], default_model: obj
                 model=_model(metadata, default_model) if role == "assistant" else None,
             )
         )
-        reading.notes.update(f"unknown_mark:{kind}" for kind in one.words.unknown_marks)
-        reading.notes.update(f"unknown_frame:{name}" for name in one.words.unknown_frames)
-        if one.report is None and is_unknown_type(one.message):
-            reading.notes[f"unknown_type:{content_type_of(one.message)}"] += 1
+
+
+def _note(reading: Reading, one: Looked) -> None:
+    """Counts what a visible message holds of unknown kinds, also where no text is left of it."""
+    reading.notes.update(f"unknown_mark:{kind}" for kind in one.words.unknown_marks)
+    reading.notes.update(f"unknown_frame:{name}" for name in one.words.unknown_frames)
+    if one.report is None and is_unknown_type(one.message):
+        reading.notes[f"unknown_type:{content_type_of(one.message)}"] += 1
 
 
 def _model(metadata: dict[str, object], default: object) -> str | None:

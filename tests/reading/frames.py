@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from tests.reading.code_regions import list_marker_width
+
 OPENED = ("writing", "contextList")
 HEADINGS = (("subject", "Subject"), ("recipient", "To"), ("title", "Title"))
 
@@ -17,8 +19,9 @@ class Frames:
 
 @dataclass(frozen=True)
 class Opener:
-    """The first line of a frame."""
+    """The first line of a frame. `before` are the markers of quotes and list items that stand before it."""
 
+    before: str
     colons: int
     name: str
     attributes: dict[str, str]
@@ -45,11 +48,10 @@ def without_frames(text: str, code: list[bool]) -> Frames:
                 left.extend((shown, [False] * len(shown)) for shown in _shown_of(opener))
                 continue
             unknown.append(opener.name)
-        elif not any(flags) and _closed_by(line, frames) is not None:
-            closed = _closed_by(line, frames)
-            assert closed is not None
-            del frames[frames.index(closed) :]
-            if closed.name in OPENED:
+        elif not any(flags) and (closed := _closed_by(line, frames)) is not None:
+            name = frames[closed].name
+            del frames[closed:]
+            if name in OPENED:
                 continue
         left.append((line, flags))
     return Frames("\n".join(line for line, _ in left), _joined_flags(left), unknown)
@@ -65,21 +67,22 @@ def _joined_flags(lines: list[tuple[str, list[bool]]]) -> list[bool]:
     return flags
 
 
-def _closed_by(line: str, frames: list[Opener]) -> Opener | None:
-    """The innermost open frame that a line of colons alone closes."""
-    body = line.strip()
+def _closed_by(line: str, frames: list[Opener]) -> int | None:
+    """Which of the open frames, the innermost that can be, a line of colons alone closes."""
+    body = line.lstrip("> ").rstrip()
     if len(body) < 3 or set(body) != {":"}:
         return None
-    for frame in reversed(frames):
-        if frame.colons <= len(body):
-            return frame
+    for number in range(len(frames) - 1, -1, -1):
+        if frames[number].colons <= len(body):
+            return number
     return None
 
 
 def _opener(line: str) -> Opener | None:
-    body = line.strip()
+    before = _markers(line)
+    body = line[len(before) :].strip()
     colons = len(body) - len(body.lstrip(":"))
-    behind = body[colons:]
+    behind = body[colons:].lstrip(" ")
     length = 0
     while length < len(behind) and (behind[length].isalnum() or behind[length] in "_-"):
         length += 1
@@ -87,7 +90,20 @@ def _opener(line: str) -> Opener | None:
     if colons < 3 or not name or not name[0].isalpha():
         return None
     attributes, rest = _attributes(behind[length:].strip())
-    return Opener(colons, name, attributes, rest.strip())
+    return Opener(before, colons, name, attributes, rest.strip())
+
+
+def _markers(line: str) -> str:
+    """The blanks and the markers of quotes and list items with which a line begins."""
+    end = 0
+    while True:
+        blanks = len(line[end:]) - len(line[end:].lstrip(" \t"))
+        width = list_marker_width(line[end + blanks :])
+        if line[end + blanks : end + blanks + 1] == ">":
+            width = 1
+        if not width:
+            return line[: end + blanks]
+        end += blanks + width
 
 
 def _attributes(behind: str) -> tuple[dict[str, str], str]:
@@ -98,8 +114,8 @@ def _attributes(behind: str) -> tuple[dict[str, str], str]:
     name = ""
     at = 1
     while at < len(behind) and behind[at] != "}":
-        if behind[at] == '"':
-            value, at = _quoted(behind, at + 1)
+        if behind[at] in ("'", '"'):
+            value, at = _quoted(behind, at + 1, behind[at])
             values[name.strip().rstrip("=").strip()] = value
             name = ""
         else:
@@ -108,10 +124,10 @@ def _attributes(behind: str) -> tuple[dict[str, str], str]:
     return (values, behind[at + 1 :]) if at < len(behind) else ({}, "")
 
 
-def _quoted(text: str, at: int) -> tuple[str, int]:
+def _quoted(text: str, at: int, quote: str) -> tuple[str, int]:
     value = ""
-    while at < len(text) and text[at] != '"':
-        if text[at : at + 2] == '\\"':
+    while at < len(text) and text[at] != quote:
+        if text[at : at + 2] == "\\" + quote:
             at += 1
         value += text[at]
         at += 1
@@ -131,4 +147,7 @@ def _shown_of(opener: Opener) -> list[str]:
             lines.append("")
     if opener.rest:
         lines.append(opener.rest)
-    return lines
+    later = "".join(character if character == ">" else " " for character in opener.before)
+    shown = [(later if number else opener.before) + line for number, line in enumerate(lines)]
+    in_item = opener.before.strip("> \t") != ""
+    return shown or ([opener.before.rstrip()] if in_item else [])

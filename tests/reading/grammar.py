@@ -266,4 +266,5 @@ def title(rng: Random) -> object:
     choice = rng.random()
     if choice < 0.1:
         return rng.choice((None, "", 7, [], "a" * 301, "x " * 200, "a\nb\r\n c"))
-    return " ".join(rng.choice((words, words, mark, lenticular, leftover, link))(rng) for _ in range(rng.randint(1, 3)))
+    pieces = (rng.choice((words, words, mark, lenticular, leftover, link))(rng) for _ in range(rng.randint(1, 3)))
+    return " ".join(piece.rstrip() for piece in pieces)

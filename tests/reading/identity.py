@@ -82,7 +82,7 @@ def one_line(text: str) -> str:
 
 
 def shortened(title: str) -> str:
-    """The rule: "What is stored of a title is at most 300 characters (then `…`)." """
+    """The rule: "What is stored of a title is at most 300 characters (then `…`)", the last one included."""
     if len(title) <= MOST_TITLE_CHARACTERS:
         return title
-    return title[:MOST_TITLE_CHARACTERS] + "…"
+    return title[: MOST_TITLE_CHARACTERS - 1] + "…"

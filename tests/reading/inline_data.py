@@ -48,8 +48,8 @@ def _run_end(text: str, at: int) -> int:
 
 
 def _letters_end(text: str, at: int) -> int:
-    """Where the base64 letters that begin at `at` end, on this line."""
-    while at < len(text) and (text[at] in LETTERS or text[at : at + 2] == "\\/"):
+    """Where the base64 letters that begin at `at` end, on this line: before the next run, if one follows directly."""
+    while at < len(text) and (text[at] in LETTERS or text[at : at + 2] == "\\/") and text[at : at + 5] != "data:":
         at += 1
     return at
 

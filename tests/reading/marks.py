@@ -59,9 +59,15 @@ def private_use_marks_resolved(text: str, code: list[bool], keep_strays: bool) -
             cleaned.unknown.extend(span.unknown)
             at = span.end
             continue
+        leftover = None if code[at] or keep_strays else _leftover(text, at)
+        if leftover is not None and not any(code[at : leftover[0]]):
+            at = leftover[0]
+            continue
         if code[at] or text[at] not in STRAYS or (keep_strays and not _is_highlight(text, at)):
             written.append(text[at])
             cleaned.code.append(code[at])
+        elif text[at] == FIELD:
+            at += _reference_end(text[at + 1 :])  # it belongs to an unterminated mark, and is no word
         at += 1
     cleaned.text = "".join(written)
     return cleaned
@@ -220,14 +226,14 @@ def _lenticular(text: str, at: int) -> tuple[int, str] | None:
 
 
 def _leftover(text: str, at: int) -> tuple[int, str] | None:
-    """`citeturn0search3`, a mark without its private-use characters: `(file)?cite(turn<n><letters><n>)+` alone."""
-    for word in ("filecite", "cite"):
+    """`citeturn0search3`, a mark without its private-use characters, or without its end: the word and references."""
+    for word in ("filecite", "memcite", "cite"):
         end = at + len(word)
-        if not text.startswith(word, at) or not _reference_end(text[end:]):
+        if not text.startswith(word, at):
             continue
-        while length := _reference_end(text[end:]):
-            end += length
-        return end, ""
+        while length := _reference_end(text[end:].removeprefix(FIELD)):
+            end += length + text.startswith(FIELD, end)
+        return (end, "") if end > at + len(word) else None
     return None
 
 

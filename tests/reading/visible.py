@@ -60,7 +60,7 @@ def reason(message: dict[str, object]) -> str | None:
 
 def would_keep(message: dict[str, object]) -> bool:
     """What §3 asks of a path of `current_node`: a message "that §4 would keep by role, flags, recipient and type"."""
-    return reason({**message, "channel": None}) is None
+    return reason(message) is None
 
 
 def is_hidden(metadata: dict[str, object]) -> bool:
