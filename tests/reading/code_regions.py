@@ -118,7 +118,7 @@ def _block(scan: Scan, start: int, at: int, end: int) -> None:
         scan.code[start:last] = [True] * (last - start)
     elif rest.strip() == "":
         _close_paragraph(scan)
-    elif _is_heading(rest) or _is_rule(rest):
+    elif _is_heading(rest) or _is_rule(rest) or _opens_a_frame(rest):
         _close_paragraph(scan)
         _into_paragraph(scan, at, end)
         _close_paragraph(scan)
@@ -132,7 +132,8 @@ def _is_plain(rest: str) -> bool:
         return False
     begins = rest.lstrip(" ").startswith(">") and _indent(rest) <= 3
     item = _marker_width(rest, in_paragraph=False) > 0
-    return not (begins or item or opening_fence(rest) or _is_heading(rest) or _is_rule(rest))
+    of_its_own = _is_heading(rest) or _is_rule(rest) or _opens_a_frame(rest)
+    return not (begins or item or opening_fence(rest) or of_its_own)
 
 
 def _indent(rest: str) -> int:
@@ -161,6 +162,12 @@ def _is_heading(rest: str) -> bool:
     body = rest.lstrip(" ")
     level = len(body) - len(body.lstrip("#"))
     return _indent(rest) <= 3 and 1 <= level <= 6 and body[level : level + 1] in ("", " ")
+
+
+def _opens_a_frame(rest: str) -> bool:
+    """Whether a line opens a frame that is taken away: it is a block of its own, and parts paragraphs."""
+    body = rest.strip()
+    return body.startswith(":::") and body.lstrip(": ").startswith(("writing", "contextList"))
 
 
 def _is_rule(rest: str) -> bool:

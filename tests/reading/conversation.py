@@ -148,8 +148,10 @@ def _leave_out_repeated_reports(looked: list[Looked]) -> None:
     """
     reports = [one for one in looked if one.report is not None and one.reason is None]
     for one in reports:
-        later = [other for other in _following(one, looked) if other.report is not None and other.reason is None]
-        if any(_same_report(one, other) for other in later) or _is_repeated(one, looked):
+        if any(_same_report(one, other) for other in _following(one, looked) if other in reports):
+            one.reason = "duplicate_report"
+    for one in reversed(reports):  # what follows is settled first: the next *kept* message counts
+        if one.reason is None and _is_repeated(one, looked):
             one.reason = "duplicate_report"
 
 

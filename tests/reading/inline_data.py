@@ -6,7 +6,7 @@
 from string import ascii_letters, digits
 
 HEAD = ascii_letters + digits + "/\\;=.+-_"
-LETTERS = ascii_letters + digits + "+/="
+LETTERS = ascii_letters + digits + "+/=-_"
 FEWEST_IN_CODE = 200
 WRAPPED = range(60, 129)
 
@@ -77,6 +77,7 @@ def _wrapped_end(text: str, first: int) -> int:
 def _last_line_belongs(text: str, start: int, end: int, lines: int) -> bool:
     quoted = text[end : end + 1] in ('"', "'", "`", ")", ">")
     ends_line = text[end : end + 1] in ("", "\n")
-    if all(letter in ascii_letters for letter in text[start:end]):
+    line = text[start:end]
+    if all(letter in ascii_letters for letter in line) or not any(letter.isalnum() for letter in line):
         return False
     return quoted or (ends_line and lines >= 2)
