@@ -216,7 +216,7 @@ def _close_paragraph(scan: Scan) -> None:
     runs: list[tuple[int, int]] = []  # of backticks: the first one's number in the paragraph, and the length
     places = scan.paragraph
     for number, place in enumerate(places):
-        if scan.text[place] != "`":
+        if scan.text[place] != "`" or _is_escaped(scan, places[:number]):
             continue
         if runs and runs[-1][0] + runs[-1][1] == number:
             runs[-1] = (runs[-1][0], runs[-1][1] + 1)
@@ -230,6 +230,14 @@ def _close_paragraph(scan: Scan) -> None:
                 scan.code[places[number]] = True
             runs = runs[runs.index(closing) + 1 :]
     scan.paragraph = []
+
+
+def _is_escaped(scan: Scan, before: list[int]) -> bool:
+    """Whether an odd number of backslashes stands at the end of `before`."""
+    backslashes = 0
+    while backslashes < len(before) and scan.text[before[-1 - backslashes]] == "\\":
+        backslashes += 1
+    return backslashes % 2 == 1
 
 
 def begins_inside(text: str, parents_fence: Fence | None) -> Fence | None:

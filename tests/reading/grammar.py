@@ -108,7 +108,8 @@ def link(rng: Random) -> str:
     """A link to the sandbox, or to elsewhere."""
     return rng.choice(
         ("[the file](sandbox:/mnt/data/x.csv)", "[x](https://example.org/a)", "[橋](sandbox:/mnt/data/橋.pdf)",
-         "sandbox:/mnt/data/y.csv", "[a] (b)")
+         "sandbox:/mnt/data/y.csv", "[a] (b)", "![plot](sandbox:/mnt/data/p.png)", "[a [b] c](sandbox:/mnt/data/x.csv)",
+         "[x](sandbox:/mnt/data/x (1).csv)", "[`x.csv`](sandbox:/mnt/data/x.csv)")
     )  # fmt: skip
 
 

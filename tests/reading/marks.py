@@ -32,16 +32,22 @@ def without_marks(text: str, code: list[bool]) -> Cleaned:
         at = 0
         while at < len(cleaned.text):
             found = None if cleaned.code[at] else step(cleaned.text, at)
-            if found is None or any(cleaned.code[at : found[0]]):
-                written.append(cleaned.text[at])
-                flags.append(cleaned.code[at])
-                at += 1
-            else:
-                at = found[0]
-                written.append(found[1])
-                flags.extend([False] * len(found[1]))
+            if found is None or (step is not _sandbox_link and any(cleaned.code[at : found.end])):
+                found = Found(at + 1, at, at + 1)
+            written.append(cleaned.text[found.shown_from : found.shown_to])
+            flags.extend(cleaned.code[found.shown_from : found.shown_to])
+            at = found.end
         cleaned = Cleaned("".join(written), flags, cleaned.unknown)
     return cleaned
+
+
+@dataclass(frozen=True)
+class Found:
+    """A mark that ends at `end`, of which `[shown_from, shown_to)` of the text stays."""
+
+    end: int
+    shown_from: int = 0
+    shown_to: int = 0
 
 
 def private_use_marks_resolved(text: str, code: list[bool], keep_strays: bool) -> Cleaned:
@@ -60,8 +66,8 @@ def private_use_marks_resolved(text: str, code: list[bool], keep_strays: bool) -
             at = span.end
             continue
         leftover = None if code[at] or keep_strays else _leftover(text, at)
-        if leftover is not None and not any(code[at : leftover[0]]):
-            at = leftover[0]
+        if leftover is not None and not any(code[at : leftover.end]):
+            at = leftover.end
             continue
         if code[at] or text[at] not in STRAYS or (keep_strays and not _is_highlight(text, at)):
             written.append(text[at])
@@ -206,7 +212,7 @@ def _json(text: str) -> object:
         return None
 
 
-def _lenticular(text: str, at: int) -> tuple[int, str] | None:
+def _lenticular(text: str, at: int) -> Found | None:
     """The rule: "`【...†...】` marks go. `【{...}】` with a JSON object in it and `【oaicite:…】` go." """
     if text[at] != "【":
         return None
@@ -215,17 +221,17 @@ def _lenticular(text: str, at: int) -> tuple[int, str] | None:
             _, end = json.JSONDecoder().raw_decode(text, at + 1)
         except ValueError:
             return None
-        return (end + 1, "") if text[end : end + 1] == "】" else None
+        return Found(end + 1) if text[end : end + 1] == "】" else None
     end = at + 1
     while end < len(text) and text[end] not in "【】\n":
         end += 1
     inside = text[at + 1 : end]
     if text[end : end + 1] == "】" and ("†" in inside or inside.startswith("oaicite:")):
-        return end + 1, ""
+        return Found(end + 1)
     return None
 
 
-def _leftover(text: str, at: int) -> tuple[int, str] | None:
+def _leftover(text: str, at: int) -> Found | None:
     """`citeturn0search3`, a mark without its private-use characters, or without its end: the word and references."""
     for word in ("filecite", "memcite", "cite"):
         end = at + len(word)
@@ -233,20 +239,28 @@ def _leftover(text: str, at: int) -> tuple[int, str] | None:
             continue
         while length := _reference_end(text[end:].removeprefix(FIELD)):
             end += length + text.startswith(FIELD, end)
-        return (end, "") if end > at + len(word) else None
+        return Found(end) if end > at + len(word) else None
     return None
 
 
-def _sandbox_link(text: str, at: int) -> tuple[int, str] | None:
-    """The rule: "`sandbox:` links keep their words": of `[words](sandbox:path)` the words are left."""
-    if text[at] != "[":
+def _sandbox_link(text: str, at: int) -> Found | None:
+    """The rule: "`sandbox:` links keep their words": `words` of `[words](sandbox:path)`, and of an image."""
+    first = at + 1 if text[at : at + 2] == "![" else at
+    if text[first] != "[":
         return None
-    close = at + 1
-    while close < len(text) and text[close] not in "[]\n":
-        close += 1
-    if not text.startswith("](sandbox:", close):
+    close = _closing(text, first, "[]")
+    if not text.startswith(("](sandbox:", "](<sandbox:"), close):
         return None
-    end = close + 2
-    while end < len(text) and text[end] not in ")\n":
-        end += 1
-    return (end + 1, text[at + 1 : close]) if text[end : end + 1] == ")" else None
+    end = _closing(text, close + 1, "()")
+    return Found(end + 1, first + 1, close) if text[end : end + 1] == ")" else None
+
+
+def _closing(text: str, at: int, brackets: str) -> int:
+    """Where the bracket at `at` is closed on its line; where the line ends if it is not."""
+    depth = 0
+    while at < len(text) and text[at] != "\n":
+        depth += (text[at] == brackets[0]) - (text[at] == brackets[1])
+        if depth == 0:
+            break
+        at += 1
+    return at

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.reading.visible import fields_of, recipient_of, role_of
+from tests.reading.visible import fields_of, is_set, recipient_of, role_of
 from tests.reading.words import json_object, prepared, text_of
 
 LATEST_STATE = "The latest state of the widget is:"
@@ -33,9 +33,10 @@ def report_of(message: dict[str, object]) -> tuple[str, str] | None:
     for state in states:
         report = fields_of(state or {}, "report_message")
         if isinstance(fields_of(report, "content").get("parts"), list):
-            identity = report.get("id")
-            return text_of(report["content"]), identity if isinstance(identity, str) else ""
-    if metadata.get("is_async_task_result_message") is True and metadata.get("async_task_type") == "research":
+            text, identity = text_of(report["content"]), report.get("id")
+            if text.strip():
+                return text, identity if isinstance(identity, str) else ""
+    if is_set(metadata, "is_async_task_result_message") and metadata.get("async_task_type") == "research":
         return own, ""
     return None
 

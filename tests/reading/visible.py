@@ -24,6 +24,11 @@ def fields_of(message: dict[str, object], name: str) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def is_set(metadata: dict[str, object], flag: str) -> bool:
+    """Whether a flag is true, also where a tool wrote it as a number or a word."""
+    return metadata.get(flag) in (True, "true")
+
+
 def role_of(message: dict[str, object]) -> str:
     """`author.role`; `unknown` where there is none."""
     role = fields_of(message, "author").get("role")
@@ -51,7 +56,7 @@ def reason(message: dict[str, object]) -> str | None:
         ("hidden", is_hidden(metadata)),
         ("channel:analysis", message.get("channel") == "analysis"),
         ("custom_instructions", _is_custom_instructions(message, metadata)),
-        ("thinking_preamble", metadata.get("is_thinking_preamble_message") is True),
+        ("thinking_preamble", is_set(metadata, "is_thinking_preamble_message")),
         (f"to:{recipient_of(message)}", recipient_of(message) not in ("", "all")),
         (f"type:{content_type_of(message)}", _is_left_out_type(message)),
     )
@@ -68,18 +73,18 @@ def is_hidden(metadata: dict[str, object]) -> bool:
     `is_auto_proceed_message`, and `is_contextual_retry_user_message` where `contextual_retry_message` is absent or a
     preset, a single token `[a-z_]+`; a value with a space or an upper-case letter was typed: the message stays)"
     """
-    if any(metadata.get(flag) is True for flag in HIDING_FLAGS):
+    if any(is_set(metadata, flag) for flag in HIDING_FLAGS):
         return True
-    if metadata.get("is_contextual_retry_user_message") is not True:
+    if not is_set(metadata, "is_contextual_retry_user_message"):
         return False
     value = metadata.get("contextual_retry_message")
     if not isinstance(value, str):
         return True
-    return value != "" and all(letter in ascii_lowercase + "_" for letter in value)
+    return all(letter in ascii_lowercase + "_" for letter in value)
 
 
 def _is_custom_instructions(message: dict[str, object], metadata: dict[str, object]) -> bool:
-    flagged = metadata.get("is_user_system_message") is True
+    flagged = is_set(metadata, "is_user_system_message")
     return flagged or content_type_of(message) == "user_editable_context"
 
 

@@ -29,7 +29,7 @@ def text_of(content: object) -> str:
     if not isinstance(content, dict):
         return ""
     parts = content.get("parts")
-    if not isinstance(parts, list):
+    if not isinstance(parts, list) or not parts:
         own = content.get("text")
         return prepared(own) if isinstance(own, str) else ""
     return "\n".join(prepared(text) for text in map(_part_text, parts) if text)
@@ -109,7 +109,12 @@ def json_object(text: str) -> dict[str, object] | None:
     if not text.strip().startswith("{"):
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refused)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _refused(constant: str) -> object:
+    """NaN and Infinity are no JSON."""
+    raise ValueError(constant)
