@@ -188,7 +188,7 @@ def _fill(reading: Reading, tree: Tree, looked: list[Looked], default_model: obj
                 role=role,
                 time=one.node.time,
                 text=one.words.text,
-                quoted=quoted_of(metadata) if role == "user" else "",
+                quoted=quoted_of(metadata).text if role == "user" else "",
                 attachments=attachments_of(metadata),
                 model=_model(metadata, default_model) if role == "assistant" else None,
             )
@@ -197,8 +197,10 @@ def _fill(reading: Reading, tree: Tree, looked: list[Looked], default_model: obj
 
 def _note(reading: Reading, one: Looked) -> None:
     """Counts what a visible message holds of unknown kinds, also where no text is left of it."""
-    reading.notes.update(f"unknown_mark:{kind}" for kind in one.words.unknown_marks)
-    reading.notes.update(f"unknown_frame:{name}" for name in one.words.unknown_frames)
+    quoted = quoted_of(fields_of(one.message, "metadata")) if role_of(one.message) == "user" else Words("")
+    for words in (one.words, quoted):
+        reading.notes.update(f"unknown_mark:{kind}" for kind in words.unknown_marks)
+        reading.notes.update(f"unknown_frame:{name}" for name in words.unknown_frames)
     if one.report is None and is_unknown_type(one.message):
         reading.notes[f"unknown_type:{content_type_of(one.message)}"] += 1
 

@@ -85,12 +85,12 @@ def title_of(value: object) -> str:
     return shortened(one_line(private_use_marks_resolved(title, [False] * len(title), keep_strays=True).text))
 
 
-def quoted_of(metadata: dict[str, object]) -> str:
+def quoted_of(metadata: dict[str, object]) -> Words:
     """The rule: "`metadata.targeted_reply` (the words of an answer that a question is about, cleaned as an
     assistant's)."
     """
     value = metadata.get("targeted_reply")
-    return answered(prepared(value)).text if isinstance(value, str) else ""
+    return answered(prepared(value)) if isinstance(value, str) else Words("")
 
 
 def attachments_of(metadata: dict[str, object]) -> tuple[str, ...]:
