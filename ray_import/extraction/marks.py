@@ -7,7 +7,7 @@ stand around cited words. Only what lies inside such marks is touched: "cited" a
 import re
 from collections.abc import Callable
 
-from ray_import.extraction.payloads import FIELD, KNOWN, json_or_none, visible_words
+from ray_import.extraction.payloads import FIELD, KNOWN, holds_json, json_or_none, visible_words
 
 _SPAN = re.compile(
     "\ue200([^\ue200\ue201\n]{0,20000}|[A-Za-z_][A-Za-z0-9_-]{0,60}\ue202?[\\[{][^\ue200\ue201]{0,20000})\ue201"
@@ -85,7 +85,13 @@ def without_marks(text: str, unknown: list[str]) -> str:
 
 
 def _shown(field: str, unknown: list[str]) -> Callable[[re.Match[str]], str]:
-    return lambda span: visible_words(span[1].replace(field, FIELD), unknown)
+    def words(span: re.Match[str]) -> str:
+        body = span[1].replace(field, FIELD)
+        if "\n" in body and not holds_json(body):
+            return span[1]  # a mark that does not end, and the end of another one
+        return visible_words(body, unknown)
+
+    return words
 
 
 def _without_object(found: re.Match[str]) -> str:

@@ -40,6 +40,13 @@ def visible_words(body: str, unknown: list[str]) -> str:
     return _name(kind, payload)
 
 
+def holds_json(body: str) -> bool:
+    """Whether the payload of a mark, or its first field, is JSON."""
+    found = _KIND.match(body)
+    payload = body[found.end() if found else 0 :].removeprefix(FIELD)
+    return any(json_or_none(text) is not None for text in (payload, payload.split(FIELD)[0]))
+
+
 def _name(kind: str, payload: str) -> str:
     """JSON shows a name; any other payload its first field that is not a reference."""
     first, *further = payload.split(FIELD)

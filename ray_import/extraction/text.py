@@ -63,10 +63,12 @@ def clean_own_words(text: str) -> str:
 
 def clean_title(text: str) -> str:
     """A title as one line, with the words that complete private-use marks in it show."""
+    text = one_line(text)
     if not text.isascii():
-        shown, spans = hide_code(text.replace("\0", ""), (), complete_spans(text))
+        shown, spans = hide_code(text, (), complete_spans(text))
         text = show_code(without_cited_pairs(without_spans(shown, [])), spans)
-    return one_line(text)
+        text = one_line(text)
+    return text
 
 
 def one_line(text: str) -> str:

@@ -175,6 +175,11 @@ def test_lenticular_brackets_stay_when_they_hold_words(text: str) -> None:
     assert clean_answer(f"{text} 【1†source】b").text == f"{text} b"
 
 
+def test_an_unterminated_mark_takes_no_lines_when_the_end_of_another_follows() -> None:
+    text = '- \ue200product\ue202{"title":"A"}\n\n- words \ue201and'
+    assert clean_answer(text).text == '- product{"title":"A"}\n\n- words and'
+
+
 # A user's own words, and titles
 
 
