@@ -63,7 +63,8 @@ def test_extract_keeps_marks_when_a_person_typed_them() -> None:
 
 
 def test_extract_shows_attributes_when_a_frame_is_for_writing() -> None:
-    answers = [str(message["text"]) for message in messages("41-writing.json") if message["role"] == "assistant"]
+    said = messages("41-writing.json")
+    answers = [str(message["text"]).rstrip("\n") for message in said if message["role"] == "assistant"]
     assert answers == [
         "Here it is:\n\nSubject: Order 4711 has not come\nTo: shop@example.org\n\nDear shop,\n\nwhere is it?\n\n"
         "Shall I make it shorter?",

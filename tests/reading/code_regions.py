@@ -165,9 +165,9 @@ def _is_heading(rest: str) -> bool:
 
 
 def _opens_a_frame(rest: str) -> bool:
-    """Whether a line opens a frame that is taken away: it is a block of its own, and parts paragraphs."""
+    """Whether a line opens a frame: it is a block of its own, and parts paragraphs."""
     body = rest.strip()
-    return body.startswith(":::") and body.lstrip(": ").startswith(("writing", "contextList"))
+    return body.startswith(":::") and body.lstrip(": ")[:1].isalpha()
 
 
 def _is_rule(rest: str) -> bool:

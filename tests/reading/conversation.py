@@ -171,7 +171,7 @@ def _is_repeated(report: Looked, looked: list[Looked]) -> bool:
 def _fill(reading: Reading, tree: Tree, looked: list[Looked], default_model: object) -> None:
     kept = {one.node.key: one for one in looked if one.reason is None}
     for one in looked:
-        if one.reason in (None, "no_text", "inactive_branch", "tool_call"):
+        if one.reason in (None, "no_text", "inactive_branch", "tool_call", "duplicate_report"):
             _note(reading, one)
         if one.reason is not None:
             reading.left_out[one.reason] += 1

@@ -114,12 +114,17 @@ def _span(text: str, at: int) -> Span | None:
     end = at + 1
     while end < len(text) and text[end] not in ("\n", ending) and (text[end] != opener or opener == parting):
         end += 1
-    if text[end : end + 1] != ending:
+    if text[end : end + 1] != ending or (opener == parting and _begins_again(text[at + 1 : end], opener)):
         return None
     kind, fields = _kind_and_fields(text[at + 1 : end], parting)
     if opener != OPEN and kind not in KNOWN:
         return None
     return Span(end + 1, shown_of(kind, fields), [] if kind in KNOWN or not kind else [kind])
+
+
+def _begins_again(inside: str, opener: str) -> bool:
+    """Whether another mark begins inside, where openers and the parts between fields are one character."""
+    return any(part in KNOWN for part in inside.split(opener)[1:-1])
 
 
 def _kind_and_fields(inside: str, parting: str) -> tuple[str, list[str]]:
