@@ -12,7 +12,7 @@ import typer
 
 from ray_import import __version__
 from ray_import.errors import ResultsNotWritten
-from ray_import.importing.inspection import extracted, inspect_sources
+from ray_import.importing.inspection import extracted, inspect_sources, message_lines
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.records import Conversation, Problem, lacks
@@ -178,7 +178,7 @@ def extract(
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
 ) -> None:
-    """Print the kept messages in order, one JSON object per line."""
+    """Print the kept messages in order, one JSON object per line; one copy of each conversation."""
     with o.errors_told():
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, read=read)
@@ -309,5 +309,5 @@ def _tell_end(summary: Summary, *, as_json: bool) -> None:
 
 def _print_messages(conversation: Conversation) -> None:
     write = sys.stdout.buffer.write
-    for message in conversation.messages:
-        write(orjson.dumps({"conversation_id": conversation.id, **message._asdict()}) + b"\n")
+    for line in message_lines(conversation):
+        write(orjson.dumps(line) + b"\n")
