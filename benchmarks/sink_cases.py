@@ -12,10 +12,10 @@ import psycopg
 
 from benchmarks.gateway_child import stand_in
 from benchmarks.process_tree import ProcessTree
-from ray_import.chunks.rows import ChunkRow
+from ray_import.chunks.rows import ChunkRow, MessageRow
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.database_calls import PartLimits
-from ray_import.sink.database_rows import chunk_object
+from ray_import.sink.database_rows import chunk_object, message_object
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.sqlite import SqliteSink
@@ -44,10 +44,13 @@ class BareFunction(PostgresDatabase):
         self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
         self._db = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
 
-    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+    def write(
+        self, batch: dict[str, Any], chunks: Sequence[ChunkRow], messages: Sequence[MessageRow]
+    ) -> list[dict[str, Any]]:
         """See `Database.write`."""
-        given = [orjson.dumps(batch).decode(), orjson.dumps([chunk_object(chunk) for chunk in chunks]).decode()]
-        row = self._db.execute("SELECT public.ray_import_write(%s::jsonb, %s::json)", given).fetchone()
+        rows = [[chunk_object(chunk) for chunk in chunks], [message_object(message) for message in messages]]
+        given = [orjson.dumps(value).decode() for value in (batch, *rows)]
+        row = self._db.execute("SELECT public.ray_import_write(%s::jsonb, %s::json, %s::json)", given).fetchone()
         fates: list[dict[str, Any]] = row[0] if row else []
         return fates
 

@@ -73,7 +73,10 @@ def _rows(raws: Iterable[bytes]) -> Batch:
 def newer(rows: ConversationRows) -> ConversationRows:
     """The same conversation as a later export has it."""
     chunks = tuple(chunk._replace(import_id=LATER.id) for chunk in rows.chunks)
-    return dataclasses.replace(rows, content_hash=f"{rows.content_hash}-2", update_time=NEWER, chunks=chunks)
+    messages = tuple(message._replace(import_id=LATER.id) for message in rows.messages)
+    return dataclasses.replace(
+        rows, content_hash=f"{rows.content_hash}-2", update_time=NEWER, chunks=chunks, messages=messages
+    )
 
 
 def put_in(sink: Sink, of: Import, batches: Sequence[Batch]) -> int:

@@ -17,7 +17,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import
+from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import
 from ray_import.sink.sqlite import SqliteSink
 
 CHUNK_BYTES = 6000
@@ -32,6 +32,7 @@ def conversation(number: int, words: str) -> ConversationRows:
         ChunkRow(
             f"{name}-{i}",
             "bench",
+            PRODUCT,
             name,
             "main",
             name,
@@ -42,13 +43,14 @@ def conversation(number: int, words: str) -> ConversationRows:
             len(words) // 4,
             4,
             "[]",
+            "[]",
             None,
             False,
             "b",
         )
         for i in range(CHUNKS_PER_CONVERSATION)
     )
-    return ConversationRows(name, name, name, None, None, 9, 8, chunks)
+    return ConversationRows(name, PRODUCT, name, name, None, None, 9, 8, chunks)
 
 
 def write_batches(job: tuple[Path, range]) -> list[float]:

@@ -146,4 +146,4 @@ class ImportSettings:
         """Equal for two imports that make the same rows of the same conversation."""
         chunks = self.chunks
         what = f"{RULES_VERSION} {self.branches} {chunks.target_tokens} {chunks.overlap_tokens} {self.messages}"
-        return hashlib.sha256(what.encode()).hexdigest()[:16]
+        return f"sha256:{hashlib.sha256(what.encode()).hexdigest()[:32]}"

@@ -27,8 +27,16 @@ class NotAConversation:
 
 
 def content_hash(raw: bytes | memoryview) -> str:
-    """Equal for equal raw bytes: what decides that a conversation is unchanged."""
-    return hashlib.sha256(raw).hexdigest()[:32]
+    """Equal for equal raw bytes: what decides that a conversation is unchanged.
+
+    The name of the algorithm, a colon and 32 hexadecimal digits.
+    """
+    return f"sha256:{hashlib.sha256(raw).hexdigest()[:32]}"
+
+
+def hash_digits(content_hash: str) -> str:
+    """A content hash without the name of its algorithm."""
+    return content_hash.rpartition(":")[2]
 
 
 def likely_id(raw: bytes) -> str | None:
@@ -97,7 +105,7 @@ def _identity(item: Item, raw: bytes | memoryview) -> str:
             return as_key(str(value))
         if as_str(value).strip():
             return as_key(value)
-    return f"unidentified-{content_hash(raw)[:16]}"
+    return f"unidentified-{hash_digits(content_hash(raw))[:16]}"
 
 
 def _kept(

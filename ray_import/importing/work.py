@@ -132,8 +132,9 @@ class _BatchWork:
             self._counts.not_a_conversation += 1
             self._settle(raw_hash)
             return
-        chunks = chunk_conversation(conversation, self._work.settings.chunks)
-        rows = rows_of(conversation, raw_hash, chunks, self._work.of)
+        settings = self._work.settings
+        chunks = chunk_conversation(conversation, settings.chunks)
+        rows = rows_of(conversation, raw_hash, chunks, self._work.of, messages=settings.messages)
         self._extracted.append(_Extracted(frame, rows, conversation.left_out, conversation.notes))
 
     def _count(self, extracted: _Extracted, outcome: Replaced) -> None:

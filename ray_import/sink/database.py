@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.chunks.rows import PRODUCT, ConversationRows, Import
 from ray_import.errors import ConfigError, RowsRefused, SinkError, SinkOverloaded
 from ray_import.records import Reject
 from ray_import.sink.database_jobs import DatabaseJobs
@@ -28,7 +28,8 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
 
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
         """See `Sink.known`."""
-        found = self._call("known", p_user_id=user_id, p_settings_hash=settings_hash, p_hashes=list(hashes))
+        arguments = {"p_user_id": user_id, "p_product": PRODUCT, "p_settings_hash": settings_hash}
+        found = self._call("known", **arguments, p_hashes=list(hashes))
         return {raw_hash: Known(*known) for raw_hash, known in found.items()}
 
     def write(
@@ -91,11 +92,11 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
 
     def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
         """See `Sink.takes_none`."""
-        return bool(self._call("takes_none", p_import_id=of.id, p_user_id=of.user_id, p_hashes=list(hashes)))
+        return bool(self._call("takes_none", **_named(of), p_hashes=list(hashes)))
 
     def withdraw_rejects(self, of: Import, reason: str) -> bool:
         """See `Sink.withdraw_rejects`."""
-        return bool(self._call("withdraw_rejects", p_import_id=of.id, p_user_id=of.user_id, p_reason=reason))
+        return bool(self._call("withdraw_rejects", **_named(of), p_reason=reason))
 
     def _put(
         self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows], unsure: set[str]
@@ -103,11 +104,12 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
         """`unsure` collects the conversations that an earlier try may have put in, whose answer was lost."""
         batch = batch_of(of, settings_hash, conversations, [], [])
         chunks = [chunk for rows in conversations for chunk in rows.chunks]
+        messages = [message for rows in conversations for message in rows.messages]
         ids = [rows.conversation_id for rows in conversations]
 
         def put() -> list[dict[str, Any]]:
             try:
-                return self._database.write(batch, chunks)
+                return self._database.write(batch, chunks, messages)
             except SinkError as error:
                 meant = error_of_write(error)
                 if not isinstance(meant, RowsRefused):  # then nothing is in for certain
@@ -123,13 +125,11 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
 
     def mark_seen(self, of: Import, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
         """See `Sink.mark_seen`."""
-        self._call(
-            "mark_seen", p_import_id=of.id, p_user_id=of.user_id, p_hashes=list(hashes), p_ids=list(conversation_ids)
-        )
+        self._call("mark_seen", **_named(of), p_hashes=list(hashes), p_ids=list(conversation_ids))
 
     def prune(self, of: Import) -> Pruned:
         """See `Sink.prune`."""
-        return Pruned(**self._call("prune", p_import_id=of.id, p_user_id=of.user_id))
+        return Pruned(**self._call("prune", **_named(of)))
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:
         """See `Sink.rejects`."""
@@ -153,6 +153,10 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns):
         with _of_profile(table, {name: None for values in endings for name in values}):
             takes = self._call("profile_takes", p_table=table, p_user_id=user_id, p_endings=list(endings))
         return [bool(one) for one in takes]
+
+
+def _named(of: Import) -> dict[str, str]:
+    return {"p_import_id": of.id, "p_user_id": of.user_id, "p_product": of.product}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from tenacity import RetryCallState, Retrying, stop_before_delay, wait_random_exponential
 
-from ray_import.chunks.rows import ChunkRow
+from ray_import.chunks.rows import ChunkRow, MessageRow
 from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
 from ray_import.sink.halving import TOO_LARGE, busy
 from ray_import.sink.migrations import LATEST_POSTGRES
@@ -50,8 +50,11 @@ class Database(Protocol):
     def call(self, function: str, arguments: dict[str, Any]) -> Any:
         """Calls one function in a transaction of its own, and gives what it gives."""
 
-    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
-        """Puts conversations and their chunks in, as one transaction: gives their fates (see ray_import_replace)."""
+    def write(
+        self, batch: dict[str, Any], chunks: Sequence[ChunkRow], messages: Sequence[MessageRow]
+    ) -> list[dict[str, Any]]:
+        """Writes conversations with their chunks and messages in one transaction. Returns their fates (see
+        ray_import_replace)."""
 
     def close(self) -> None:
         """Lets go of it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
+from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, MessageRow, iso_time
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
 from ray_import.sink.port import Replaced, Running
@@ -23,6 +23,7 @@ def batch_of(
     """The argument of ray_import_replace."""
     return {
         "user_id": of.user_id,
+        "product": of.product,
         "import_id": of.id,
         "settings_hash": settings_hash,
         "imported_at": iso_time(of.started_at),
@@ -36,6 +37,12 @@ def batch_of(
                 "node_count": rows.node_count,
                 "message_count": rows.message_count,
                 "chunk_count": len(rows.chunks),
+                "has_messages": rows.has_messages,
+                "model": rows.model,
+                "is_starred": rows.is_starred,
+                "is_archived": rows.is_archived,
+                "project": rows.project,
+                "memory_scope": rows.memory_scope,
             }
             for rows in conversations
         ],
@@ -83,4 +90,9 @@ def our_running(found: dict[str, Any]) -> Running:
 
 def chunk_object(chunk: ChunkRow) -> dict[str, Any]:
     """A row as JSON for ray_import_write."""
-    return {**chunk._asdict(), "node_ids": orjson.loads(chunk.node_ids)}
+    return {**chunk._asdict(), "node_ids": orjson.loads(chunk.node_ids), "spans": orjson.loads(chunk.spans)}
+
+
+def message_object(message: MessageRow) -> dict[str, Any]:
+    """A row as JSON for ray_import_write."""
+    return {**message._asdict(), "attachments": orjson.loads(message.attachments)}

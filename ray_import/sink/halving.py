@@ -45,19 +45,21 @@ def busy(error: SinkOverloaded) -> SinkBusy:
 def parts_of(
     conversations: Sequence[ConversationRows], most_rows: int, most_bytes: int
 ) -> Iterator[list[ConversationRows]]:
-    """Neighbours up to so many rows and bytes of all columns, but at least one; no part has a conversation twice."""
+    """Neighbours up to so many chunks and messages, and bytes of all columns, but at least one; no part has a
+    conversation twice."""
     part: list[ConversationRows] = []
     ids: set[str] = set()
     rows = size = 0
     for conversation in conversations:
         sent = conversation_bytes(conversation)
-        full = rows + len(conversation.chunks) > most_rows or size + sent > most_bytes
+        more = len(conversation.chunks) + len(conversation.messages)
+        full = rows + more > most_rows or size + sent > most_bytes
         if part and (full or conversation.conversation_id in ids):
             yield part
             part, ids, rows, size = [], set(), 0, 0
         part.append(conversation)
         ids.add(conversation.conversation_id)
-        rows += len(conversation.chunks)
+        rows += more
         size += sent
     if part:
         yield part

@@ -92,6 +92,7 @@ class KeptReject:
 
     raw_hash: str
     user_id: str
+    product: str
     import_id: str
     import_started_at: str | None
     member: str
@@ -194,11 +195,11 @@ class Sink(RunLedger, Protocol):
     ) -> list[Replaced]:
         """Puts a batch in, and tells for each conversation what became of it.
 
-        For each conversation, in one transaction, the old chunks go, the new ones come and the ledger row is set. One
-        that the destination refuses for what is in it leaves the others alone. Of two
-        copies the one with the greater update time stays, then the one with more nodes, then the later
-        import's, then (within one import, where batches have no order) the one with the greater hash; the
-        ledger remembers the hash of the other, so that importing both again changes nothing.
+        For each conversation, in one transaction, the old chunks and messages go, the new ones come and the ledger row
+        is set. Where `has_messages` is false, it has no messages afterwards. One that the destination refuses for what
+        is in it leaves the others alone. Of two copies the one with the greater update time stays, then the one with
+        more nodes, then the later import's, then (within one import, where batches have no order) the one with the
+        greater hash; the ledger remembers the hash of the other, so that importing both again changes nothing.
         A reject that has come as a conversation now is let go. `rejects` and `settled`: see `keep_rejects`.
 
         Raises EverythingRefused if the first 20 conversations are all refused with one code and the import has written
@@ -240,8 +241,8 @@ class Sink(RunLedger, Protocol):
         What the import itself puts in is remembered anyway."""
 
     def prune(self, of: Import) -> Pruned:
-        """Deletes the user's conversations that this import has not seen, in one transaction; but none that is newer
-        than the newest that it has: that one was made after the export was."""
+        """Deletes the user's conversations of this product that this import has not seen, in one transaction; but none
+        that is newer than the newest that it has: that one was made after the export was."""
 
     def start_job(self, of: Import, source: str, holder: str) -> Running | None:
         """Remembers that an import runs, unless another one of the same user does: then tells of that.

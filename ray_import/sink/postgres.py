@@ -1,16 +1,16 @@
 """Postgres over its own protocol: columns travel as arrays, a part of a batch is one transaction, also by a pooler."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from ray_import.chunks.rows import ChunkRow
+from ray_import.chunks.rows import ChunkRow, MessageRow
 from ray_import.credentials import environment
 from ray_import.errors import RowsRefused, SinkBusy, SinkError
 from ray_import.sink.database_calls import PartLimits, while_opening
@@ -18,7 +18,7 @@ from ray_import.sink.migrations import LATEST_POSTGRES, migrations
 from ray_import.sink.postgres_connect import connection_error
 from ray_import.sink.postgres_tables import refuse_unusable_tables
 from ray_import.sink.refusals import FOREIGN_KEY_VIOLATION, unknown_user
-from ray_import.sink.sizes import chunk_bytes
+from ray_import.sink.sizes import chunk_bytes, message_bytes
 from ray_import.sink.sqlstates import LATER, sink_error
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -27,21 +27,36 @@ DEAD_AFTER_SECONDS = 60
 MOST_ROWS, MOST_BYTES = 20_000, 32 * 1024 * 1024
 SLICE_BYTES = 2 * 1024 * 1024
 
-_COLUMNS = {
+_CHUNK = {
     "id": "text[]::uuid[]", "conversation_id": "text[]", "thread": "text[]", "title": "text[]", "content": "text[]",
     "chunk_tier": "text[]", "chunk_index": "integer[]", "chunk_count": "integer[]", "token_count": "integer[]",
-    "message_count": "integer[]", "node_ids": "text[]::jsonb[]", "created_at": "text[]::timestamptz[]",
-    "is_recent": "boolean[]",
+    "message_count": "integer[]", "node_ids": "text[]::jsonb[]", "spans": "text[]::jsonb[]",
+    "created_at": "text[]::timestamptz[]", "is_recent": "boolean[]",
 }  # fmt: skip
 """Those of a chunk that are its own, as they travel: a column is one array."""
-_PUT_CHUNKS = sql.SQL("SELECT public.ray_import_put_chunks(%b, %b, {})").format(
-    sql.SQL(", ").join(sql.SQL(f"p_{name} => %b::{kind}") for name, kind in _COLUMNS.items())
-)
+_MESSAGE = {
+    "conversation_id": "text[]", "node_id": "text[]", "parent_id": "text[]", "thread": "text[]",
+    "on_active_path": "boolean[]", "position": "integer[]", "role": "text[]", "created_at": "text[]::timestamptz[]",
+    "model": "text[]", "text": "text[]", "quoted": "text[]", "attachments": "text[]::jsonb[]",
+}  # fmt: skip
+"""The same of a message."""
 _NOT_MIGRATED = ("42883", "42P01")
 """There is no such function yet; or its table is gone."""
 _MIGRATION_REFUSED = "RI001"
 """What our migrations raise, about the tables and not about rows: the only text of a server that is shown."""
-_pick_columns = itemgetter(*map(ChunkRow._fields.index, _COLUMNS))
+
+_Row = TypeVar("_Row", ChunkRow, MessageRow)
+
+
+def _put(function: str, columns: dict[str, str]) -> sql.Composed:
+    """The call of a function with a user, a product, an import and columns."""
+    arrays = sql.SQL(", ").join(sql.SQL(f"p_{name} => %b::{kind}") for name, kind in columns.items())
+    return sql.SQL("SELECT public.{}(%b, %b, %b, {})").format(sql.Identifier(function), arrays)
+
+
+_PUT_CHUNKS, _PUT_MESSAGES = _put("ray_import_put_chunks", _CHUNK), _put("ray_import_put_messages", _MESSAGE)
+_chunk_columns = itemgetter(*map(ChunkRow._fields.index, _CHUNK))
+_message_columns = itemgetter(*map(MessageRow._fields.index, _MESSAGE))
 
 
 class _ForeignKeyViolated(Exception):
@@ -75,24 +90,34 @@ class PostgresDatabase:
             row = connection.execute(statement, values).fetchone()
         return None if row is None else row[0]
 
-    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+    def write(
+        self, batch: dict[str, Any], chunks: Sequence[ChunkRow], messages: Sequence[MessageRow]
+    ) -> list[dict[str, Any]]:
         """See `Database.write`."""
         try:
-            return self._write(batch, chunks)
+            return self._write(batch, chunks, messages)
         except _ForeignKeyViolated as error:
             violated = error.constraint
         if self.call("ray_import_is_on_user", violated):
             raise unknown_user(batch["user_id"])
         raise sink_error(FOREIGN_KEY_VIOLATION)
 
-    def _write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+    def _write(
+        self, batch: dict[str, Any], chunks: Sequence[ChunkRow], messages: Sequence[MessageRow]
+    ) -> list[dict[str, Any]]:
+        owner = [batch[name] for name in ("user_id", "product", "import_id")]
         with self._transaction() as connection:
             row = connection.execute("SELECT public.ray_import_replace(%s)", (Jsonb(batch),)).fetchone()
             fates: list[dict[str, Any]] = row[0] if row else []
             put_in = {fate["conversation_id"] for fate in fates if fate["fate"] == "put_in"}
-            for part in _slices([chunk for chunk in chunks if chunk.conversation_id in put_in]):
-                columns = map(list, _pick_columns(list(zip(*part, strict=True))))
-                connection.execute(_PUT_CHUNKS, (batch["user_id"], batch["import_id"], *columns))
+            new_chunks = [chunk for chunk in chunks if chunk.conversation_id in put_in]
+            for some_chunks in _slices(new_chunks, chunk_bytes):
+                columns = map(list, _chunk_columns(list(zip(*some_chunks, strict=True))))
+                connection.execute(_PUT_CHUNKS, (*owner, *columns))
+            new_messages = [message for message in messages if message.conversation_id in put_in]
+            for some_messages in _slices(new_messages, message_bytes):
+                columns = map(list, _message_columns(list(zip(*some_messages, strict=True))))
+                connection.execute(_PUT_MESSAGES, (*owner, *columns))
         return fates
 
     def migrate(self) -> list[str]:
@@ -199,16 +224,16 @@ def _named_foreign_key() -> Iterator[None]:
         raise _ForeignKeyViolated(constraint) from None
 
 
-def _slices(chunks: Sequence[ChunkRow]) -> Iterator[Sequence[ChunkRow]]:
+def _slices(rows: Sequence[_Row], bytes_of: Callable[[_Row], int]) -> Iterator[Sequence[_Row]]:
     """Neighbours, of moderate size: a statement's values are in memory a few times."""
     start = size = 0
-    for end, chunk in enumerate(chunks):
+    for end, row in enumerate(rows):
         if size > SLICE_BYTES:
-            yield chunks[start:end]
+            yield rows[start:end]
             start, size = end, 0
-        size += chunk_bytes(chunk)
-    if chunks:
-        yield chunks[start:]
+        size += bytes_of(row)
+    if rows:
+        yield rows[start:]
 
 
 def _apply(script: str, connection: psycopg.Connection[Any]) -> None:

@@ -32,6 +32,19 @@ _TYPES: dict[str, dict[str, tuple[str, ...]]] = {
         "chunk_count": _NUMBER,
         "node_ids": ("jsonb", "json", *_TEXT),
         "import_id": _TEXT,
+        "product": _TEXT,
+        "spans": ("jsonb", "json", *_TEXT),
+    },
+    "conversation_messages": {
+        "user_id": (*_TEXT, "uuid", *_COUNT),
+        **dict.fromkeys(
+            ("product", "conversation_id", "node_id", "parent_id", "thread", "role", "model", "text", "quoted"), _TEXT
+        ),
+        "on_active_path": ("boolean",),
+        "position": _COUNT,
+        "created_at": _TIME,
+        "attachments": ("jsonb", "json", *_TEXT),
+        "import_id": _TEXT,
     },
     "imported_conversations": {
         **dict.fromkeys(
@@ -40,6 +53,8 @@ _TYPES: dict[str, dict[str, tuple[str, ...]]] = {
         **dict.fromkeys(("create_time", "update_time", "imported_at"), _TIME),
         **dict.fromkeys(("node_count", "message_count", "chunk_count"), _COUNT),
         "seen_in": _TEXT,
+        **dict.fromkeys(("product", "model", "project", "memory_scope"), _TEXT),
+        **dict.fromkeys(("has_messages", "is_starred", "is_archived"), ("boolean",)),
     },
     "import_jobs": {
         **dict.fromkeys(("id", "user_id", "source", "status", "error", "holder"), _TEXT),
@@ -49,7 +64,8 @@ _TYPES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "import_rejects": {
         **dict.fromkeys(
-            ("import_id", "user_id", "source_member", "conversation_id", "reason", "raw_hash", "seen_in"), _TEXT
+            ("import_id", "user_id", "product", "source_member", "conversation_id", "reason", "raw_hash", "seen_in"),
+            _TEXT,
         ),
         "position": _COUNT,
         "raw": ("bytea",),
@@ -68,14 +84,26 @@ _TYPES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """The types with which the functions of `sql/postgres/` work, by table and column."""
-_ADDED = {
-    "conversation_chunks": set(_TYPES["conversation_chunks"]) - {"id", "user_id", "conversation_id", "content"},
-    "import_rejects": {"seen_in"},
-    "import_runs": {"holder", "force"},
+_NEEDED_IN_CHUNKS = {"id", "user_id", "conversation_id", "content"}
+_ADDED_IN = {
+    "conversation_chunks": dict.fromkeys(_TYPES["conversation_chunks"].keys() - _NEEDED_IN_CHUNKS, 1)
+    | dict.fromkeys(("product", "spans"), 11),
+    "imported_conversations": dict.fromkeys(
+        ("product", "has_messages", "model", "is_starred", "is_archived", "project", "memory_scope"), 11
+    ),
+    "import_rejects": {"seen_in": 7, "product": 11},
+    "import_runs": {"holder": 5, "force": 5},
 }
-"""What the migrations add where it is missing, by table; the last of them is of version 7."""
-_ALL_TABLES_SINCE = 4
-_ADDED_BEFORE = {"conversation_chunks": 1, "import_rejects": 7, "import_runs": 5}
+"""By table and column the version of the migration that adds the column where it is missing."""
+_TABLES_SINCE = {"conversation_messages": 11}
+_OTHER_TABLES_SINCE = 4
+_KEYS = {
+    "conversation_messages": ("user_id", "conversation_id", "product", "node_id"),
+    "imported_conversations": ("user_id", "conversation_id", "product"),
+    "import_rejects": ("user_id", "raw_hash", "product"),
+}
+"""Unique keys on which the functions rely, since version 11."""
+_KEYS_SINCE = 11
 
 _MAKE = "The SQL of ray-import migrate --print makes what is missing."
 
@@ -87,6 +115,12 @@ SELECT c.relname, c.relkind IN ('r', 'p'), a.attname,
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
 WHERE c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY c.relname, a.attnum
+"""
+_UNIQUE = """
+SELECT array_agg(a.attname::text) FROM pg_index i
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[:i.indnkeyatts - 1])
+WHERE i.indrelid = to_regclass('public.' || %s) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+GROUP BY i.indexrelid
 """
 
 
@@ -108,22 +142,32 @@ def refuse_unusable_tables(connection: psycopg.Connection[Any], version: int) ->
         if not is_table:
             raise SinkError(f"{table} is not a table in this database.", "Rename it, and run this again.")
         tables.setdefault(table, {})[column] = _Column(*found)
-    absent = [table for table in _TYPES if table not in tables]
-    if absent and version >= _ALL_TABLES_SINCE:
+    due = [table for table in _TYPES if version >= _TABLES_SINCE.get(table, _OTHER_TABLES_SINCE)]
+    absent = [table for table in due if table not in tables]
+    if absent:
         raise SinkError(f"The database has no {_named('table', absent)}.", _MAKE)
     has_auth = connection.execute("SELECT to_regprocedure('auth.uid()') IS NOT NULL").fetchone() == (True,)
     for table, columns in tables.items():
         expected = dict(_TYPES[table])
-        if has_auth and table == "conversation_chunks":
+        if has_auth and table in ("conversation_chunks", "conversation_messages"):
             expected["user_id"] = _USER_IDS_OF_SUPABASE
         _refuse_columns(table, expected, columns, version)
+    if version >= _KEYS_SINCE:
+        _refuse_lost_keys(connection)
+
+
+def _refuse_lost_keys(connection: psycopg.Connection[Any]) -> None:
+    for table, key in _KEYS.items():
+        if not any(set(columns) == set(key) for (columns,) in connection.execute(_UNIQUE, (table,))):
+            told = ", ".join(key)
+            raise SinkError(f"{table} has no unique key ({told}).", f"Add it: alter table {table} add unique ({told}).")
 
 
 def _refuse_columns(
     table: str, expected: Mapping[str, tuple[str, ...]], columns: Mapping[str, _Column], version: int
 ) -> None:
-    later = _ADDED[table] if version < _ADDED_BEFORE.get(table, 0) else set()
-    missing = [name for name in expected if name not in columns and name not in later]
+    added = _ADDED_IN.get(table, {})
+    missing = [name for name in expected if name not in columns and version >= added.get(name, 0)]
     if missing:
         what = f"{table} has no {_named('column', missing)}."
         raise SinkError(what, f"Rename it back, or rename the table. {_MAKE}")

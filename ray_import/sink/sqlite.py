@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time
+from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, MessageRow, iso_time
 from ray_import.errors import ConfigError, RowsRefused
 from ray_import.extraction.extract import content_hash
 from ray_import.records import Reject
@@ -27,8 +27,9 @@ from ray_import.sink.sqlite_runs import SqliteRuns
 __all__ = ["APPLICATION_ID", "SqliteSink"]
 
 _LEDGER = (
-    "user_id", "conversation_id", "content_hash", "other_hash", "settings_hash", "title", "create_time", "update_time",
-    "node_count", "message_count", "chunk_count", "import_id", "imported_at", "seen_in",
+    "user_id", "product", "conversation_id", "content_hash", "other_hash", "settings_hash", "title", "create_time",
+    "update_time", "node_count", "message_count", "chunk_count", "import_id", "imported_at", "seen_in", "model",
+    "is_starred", "is_archived", "project", "memory_scope", "has_messages",
 )  # fmt: skip
 
 
@@ -38,18 +39,21 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 _INSERT_CHUNK = _insert("conversation_chunks", ChunkRow._fields)
+_INSERT_MESSAGE = _insert("conversation_messages", MessageRow._fields)
+_OF_CONVERSATION = "user_id = ? AND product = ? AND conversation_id = ?"
 _UPSERT_CONVERSATION = (  # not REPLACE, which would empty columns of the user's own
-    f"{_insert('imported_conversations', _LEDGER)} ON CONFLICT (user_id, conversation_id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _LEDGER[2:])
+    f"{_insert('imported_conversations', _LEDGER)} ON CONFLICT (user_id, product, conversation_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _LEDGER[3:])
 )
 _PROVES_NOTHING = (  # imports of user ?1 that failed before they wrote any chunks
     "SELECT id FROM import_jobs WHERE user_id = ?1 AND status = 'failed' AND id NOT IN"
     " (SELECT import_id FROM imported_conversations WHERE user_id = ?1 AND chunk_count > 0)"
 )
-_KEPT = "SELECT 1 FROM import_rejects WHERE user_id = ? AND raw_hash = ?"
+_KEPT = "SELECT 1 FROM import_rejects WHERE user_id = ? AND product = ? AND raw_hash = ?"
 _KEEP = (
-    "INSERT INTO import_rejects (import_id, user_id, source_member, position, conversation_id, reason, raw, raw_hash)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO import_rejects"
+    " (import_id, user_id, product, source_member, position, conversation_id, reason, raw, raw_hash)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -109,13 +113,13 @@ class SqliteSink(SqliteJobs, SqliteRuns):
             self._delete_rejects(of, settled)
             count, size = (0, 0) if limits is None else self._met_rejects(of, [raw_hash for raw_hash, _ in hashed])
             for raw_hash, reject in hashed:
-                if self._db.execute(_KEPT, (of.user_id, raw_hash)).fetchone():
+                if self._db.execute(_KEPT, (of.user_id, of.product, raw_hash)).fetchone():
                     continue
                 if limits is not None and (count >= limits.count or size + len(reject.raw) > limits.bytes):
                     left += 1
                     continue
                 place = (reject.member, reject.position, reject.conversation_id)
-                self._db.execute(_KEEP, (of.id, of.user_id, *place, reject.reason, reject.raw, raw_hash))
+                self._db.execute(_KEEP, (of.id, of.user_id, of.product, *place, reject.reason, reject.raw, raw_hash))
                 count, size = count + 1, size + len(reject.raw)
         return left
 
@@ -171,37 +175,43 @@ class SqliteSink(SqliteJobs, SqliteRuns):
         return deleted > 0 or earlier is None
 
     def _replace(self, of: Import, settings_hash: str, rows: ConversationRows) -> Replaced:
-        there = self._in_ledger(of.user_id, rows.conversation_id)
+        key = (of.user_id, rows.product, rows.conversation_id)
+        there = self._in_ledger(key)
         fate = fate_of(rows, there, settings_hash, of.id)
         if there is not None and fate == "same":
             return Replaced(there.chunk_count, 0, same=True)
-        key = (of.user_id, rows.conversation_id)
         if fate == "passed_over":
             self._db.execute(
-                "UPDATE imported_conversations SET other_hash = ? WHERE user_id = ? AND conversation_id = ?",
+                f"UPDATE imported_conversations SET other_hash = ? WHERE {_OF_CONVERSATION}",  # noqa: S608
                 (rows.content_hash, *key),
             )
         if fate != "put_in":
             return Replaced(0, 0, older=True)
-        delete = "DELETE FROM conversation_chunks WHERE user_id = ? AND conversation_id = ?"
-        deleted = self._db.execute(delete, key).rowcount if there is not None else 0
+        deleted = 0 if there is None else self._delete_content(key)
         self._db.executemany(_INSERT_CHUNK, rows.chunks)
+        self._db.executemany(_INSERT_MESSAGE, rows.messages)
         self._db.execute(
             _UPSERT_CONVERSATION,
             (
                 *key, rows.content_hash, passed_over_by(rows, there, of.id), settings_hash, rows.title,
                 rows.create_time, rows.update_time, rows.node_count, rows.message_count, len(rows.chunks),
-                of.id, iso_time(of.started_at), of.id,
+                of.id, iso_time(of.started_at), of.id, rows.model, rows.is_starred, rows.is_archived, rows.project,
+                rows.memory_scope, rows.has_messages,
             ),
         )  # fmt: skip
         own = there.message_count if there is not None and there.import_id == of.id else None
         return Replaced(len(rows.chunks), deleted, own_messages=own)
 
-    def _in_ledger(self, user_id: str, conversation_id: str) -> InLedger | None:
+    def _delete_content(self, key: tuple[str, str, str]) -> int:
+        """Deletes the chunks and messages of a conversation; how many chunks."""
+        self._db.execute(f"DELETE FROM conversation_messages WHERE {_OF_CONVERSATION}", key)  # noqa: S608
+        return self._db.execute(f"DELETE FROM conversation_chunks WHERE {_OF_CONVERSATION}", key).rowcount  # noqa: S608
+
+    def _in_ledger(self, key: tuple[str, str, str]) -> InLedger | None:
         found = self._db.execute(
             f"SELECT {', '.join(field.name for field in fields(InLedger))} FROM imported_conversations"  # noqa: S608
-            " WHERE user_id = ? AND conversation_id = ?",
-            (user_id, conversation_id),
+            f" WHERE {_OF_CONVERSATION}",
+            key,
         ).fetchone()
         return None if found is None else InLedger(*found)
 
@@ -209,8 +219,8 @@ class SqliteSink(SqliteJobs, SqliteRuns):
         """See `Sink.rejects`."""
         with self._translated():
             found = self._db.execute(
-                "SELECT raw_hash, r.user_id, import_id, started_at, source_member, position, conversation_id, reason,"
-                " length(raw) FROM import_rejects AS r LEFT JOIN import_jobs AS j ON j.id = import_id"
+                "SELECT raw_hash, r.user_id, product, import_id, started_at, source_member, position, conversation_id,"
+                " reason, length(raw) FROM import_rejects AS r LEFT JOIN import_jobs AS j ON j.id = import_id"
                 " WHERE ?1 IS NULL OR r.user_id = ?1 ORDER BY started_at DESC, import_id, source_member, position",
                 (user_id,),
             ).fetchall()
@@ -231,25 +241,22 @@ class SqliteSink(SqliteJobs, SqliteRuns):
                 ("content_hash", hashes), ("other_hash", hashes), ("conversation_id", conversation_ids),
             ):  # fmt: skip
                 self._db.execute(
-                    "UPDATE imported_conversations SET seen_in = ?1 WHERE user_id = ?2"  # noqa: S608
+                    "UPDATE imported_conversations SET seen_in = ?1 WHERE user_id = ?2 AND product = ?4"  # noqa: S608
                     f" AND {column} IN (SELECT value FROM json_each(?3)) AND seen_in IS NOT ?1",
-                    (of.id, of.user_id, orjson.dumps(values).decode()),
+                    (of.id, of.user_id, orjson.dumps(values).decode(), of.product),
                 )
 
     def prune(self, of: Import) -> Pruned:
         """See `Sink.prune`."""
         with self._translated(), self._transaction():
             gone = self._db.execute(
-                "DELETE FROM imported_conversations WHERE user_id = ?1 AND seen_in IS NOT ?2"
+                "DELETE FROM imported_conversations WHERE user_id = ?1 AND product = ?3 AND seen_in IS NOT ?2"
                 " AND coalesce(update_time, create_time, '') <= (SELECT max(coalesce(update_time, create_time))"
-                " FROM imported_conversations WHERE user_id = ?1 AND seen_in = ?2) RETURNING conversation_id",
-                (of.user_id, of.id),
+                " FROM imported_conversations WHERE user_id = ?1 AND product = ?3 AND seen_in = ?2)"
+                " RETURNING user_id, product, conversation_id",
+                (of.user_id, of.id, of.product),
             ).fetchall()
-            chunks = self._db.execute(
-                "DELETE FROM conversation_chunks WHERE user_id = ?"
-                " AND conversation_id IN (SELECT value FROM json_each(?))",
-                (of.user_id, orjson.dumps([conversation_id for (conversation_id,) in gone]).decode()),
-            ).rowcount
+            chunks = sum(self._delete_content(key) for key in gone)
         return Pruned(len(gone), chunks)
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:  # noqa: ARG002 - the port's

@@ -11,6 +11,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
+from ray_import.sink.sqlite_keys import PRODUCT_KEYS, PRODUCT_KEYS_VERSION, change_keys
 from ray_import.sink.sqlite_tables import refuse_unusable_tables
 
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
@@ -155,6 +156,8 @@ class SqliteConnection:
             if migration.version > version:
                 for statement in migration.sql.split(";\n"):
                     self._db.execute(statement)
+                if migration.version == PRODUCT_KEYS_VERSION:
+                    change_keys(self._db, PRODUCT_KEYS)
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version = {LATEST_SQLITE}")
 

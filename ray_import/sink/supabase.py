@@ -11,11 +11,11 @@ from postgrest.exceptions import APIError
 from supabase import create_client
 from supabase.lib.client_options import SyncClientOptions
 
-from ray_import.chunks.rows import ChunkRow
+from ray_import.chunks.rows import ChunkRow, MessageRow
 from ray_import.credentials import SupabaseAccess
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.sink.database_calls import PartLimits
-from ray_import.sink.database_rows import chunk_object
+from ray_import.sink.database_rows import chunk_object, message_object
 from ray_import.sink.refusals import unknown_user
 from ray_import.sink.sqlstates import LATER, sink_error
 
@@ -70,9 +70,15 @@ class SupabaseDatabase:
             raise SinkBusy("Supabase sent an unexpected answer.", "Check SUPABASE_URL.")
         return data
 
-    def write(self, batch: dict[str, Any], chunks: Sequence[ChunkRow]) -> list[dict[str, Any]]:
+    def write(
+        self, batch: dict[str, Any], chunks: Sequence[ChunkRow], messages: Sequence[MessageRow]
+    ) -> list[dict[str, Any]]:
         """See `Database.write`; the size of later parts follows how this one goes."""
-        arguments = {"p_batch": batch, "p_chunks": [chunk_object(chunk) for chunk in chunks]}
+        arguments = {
+            "p_batch": batch,
+            "p_chunks": [chunk_object(chunk) for chunk in chunks],
+            "p_messages": [message_object(message) for message in messages],
+        }
         try:
             fates = self.call("ray_import_write", arguments)
         except SinkOverloaded:

@@ -95,6 +95,7 @@ def run(
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    no_messages: o.NoMessagesOption = False,
     workers: o.WorkersOption = None,
     batch_bytes: Annotated[
         int,
@@ -127,7 +128,8 @@ def run(
         with o.failure_in_json(as_json):
             read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
             flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
-            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read, flow)
+            chunks = ChunkSettings(chunk_tokens, overlap_tokens)
+            settings = ImportSettings(branches, chunks, read, flow, messages=not no_messages)
             summary = import_exports(
                 sources,
                 to,
@@ -249,6 +251,7 @@ def retry_rejects(
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    no_messages: o.NoMessagesOption = False,
     workers: o.WorkersOption = None,
     max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
@@ -258,7 +261,8 @@ def retry_rejects(
         summaries = []
         with o.failure_in_json(as_json):
             flow = FlowLimits(max_batch_seconds=max_batch_seconds)
-            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), flow=flow)
+            chunks = ChunkSettings(chunk_tokens, overlap_tokens)
+            settings = ImportSettings(branches, chunks, flow=flow, messages=not no_messages)
             with closing(retry_kept(to, user_id, settings, workers)) as retried:
                 for summary in retried:
                     summaries.append(summary)

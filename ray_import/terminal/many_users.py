@@ -52,6 +52,7 @@ def reimport(
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
+    no_messages: o.NoMessagesOption = False,
     max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     workers: o.WorkersOption = None,
     max_connections: Annotated[
@@ -80,7 +81,8 @@ def reimport(
                 sources=rules,
             )
             flow = FlowLimits(max_batch_seconds=max_batch_seconds)
-            settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read, flow)
+            chunks = ChunkSettings(chunk_tokens, overlap_tokens)
+            settings = ImportSettings(branches, chunks, read, flow, messages=not no_messages)
             bucket = None if from_bucket is None else storage_folder(from_bucket)
             which = WhichUsers(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit

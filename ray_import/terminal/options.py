@@ -13,6 +13,7 @@ from rich.text import Text
 from ray_import.bulk.users import seconds_of
 from ray_import.cluster.environment import inside_job
 from ray_import.errors import ConfigError, ImporterError, ResultsNotWritten
+from ray_import.extraction.extract import hash_digits
 from ray_import.settings import (
     AllowedHost,
     Branches,
@@ -58,6 +59,9 @@ ChunkTokensOption = Annotated[
 ]
 OverlapOption = Annotated[
     int, typer.Option("--overlap-tokens", metavar="N", help="Overlap between consecutive chunks, in tokens.")
+]
+NoMessagesOption = Annotated[
+    bool, typer.Option("--no-messages", help="Store chunks alone, without the messages they are made of.")
 ]
 ReaderOption = Annotated[
     Reader,
@@ -219,8 +223,8 @@ def checked_user(user_id: str) -> str:
 
 
 def the_one_of(rejects: Sequence[KeptReject], name: str) -> KeptReject:
-    """The reject whose hash begins with `name`, as `ray-import rejects` prints it. Raises ConfigError."""
-    found = [reject for reject in rejects if name and reject.raw_hash.startswith(name)]
+    """The reject whose hash begins with `name`, with or without its algorithm. Raises ConfigError."""
+    found = [r for r in rejects if name and (r.raw_hash.startswith(name) or hash_digits(r.raw_hash).startswith(name))]
     if not found or len({reject.raw_hash for reject in found}) > 1:
         what = "several rejects" if found else "no reject"
         raise ConfigError(f"--raw {name} matches {what}.", "Copy one from the output of ray-import rejects.")

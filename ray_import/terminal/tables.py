@@ -7,6 +7,7 @@ from rich.filesize import decimal
 from rich.table import Column, Table
 from rich.text import Text
 
+from ray_import.extraction.extract import hash_digits
 from ray_import.importing.inspection import Inspection
 from ray_import.importing.summary import Summary
 from ray_import.records import Problem
@@ -117,7 +118,7 @@ def show_rejects(console: Console, rejects: Sequence[KeptReject]) -> None:
         column.no_wrap = True
     for reject in rejects:
         table.add_row(
-            reject.raw_hash[:SHORT_HASH],
+            hash_digits(reject.raw_hash)[:SHORT_HASH],
             Text(reject.reason),
             Text(shown(reject.conversation_id or "unknown")),
             Text(f"{shown(reject.member)}, item {reject.position:,}"),

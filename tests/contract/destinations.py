@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 from pydantic import SecretStr
 
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, uuid5
+from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import, MessageRow, iso_time, uuid5
 from ray_import.credentials import SupabaseAccess
 from ray_import.records import Reject
 from ray_import.sink.database import DatabaseSink
@@ -31,14 +31,16 @@ SETTINGS = "settings-1"
 STARTED_AT = 1_790_000_000.0
 IDS = UUID(int=0)
 LEDGER_COLUMNS = (
-    "user_id", "conversation_id", "content_hash", "other_hash", "settings_hash", "title", "create_time", "update_time",
-    "node_count", "message_count", "chunk_count", "import_id", "imported_at", "seen_in",
+    "user_id", "product", "conversation_id", "content_hash", "other_hash", "settings_hash", "title", "create_time",
+    "update_time", "node_count", "message_count", "chunk_count", "import_id", "imported_at", "seen_in", "model",
+    "is_starred", "is_archived", "project", "memory_scope", "has_messages",
 )  # fmt: skip
 REJECT_COLUMNS = (
-    "import_id", "user_id", "source_member", "position", "conversation_id", "reason", "raw", "raw_hash",
+    "import_id", "user_id", "product", "source_member", "position", "conversation_id", "reason", "raw", "raw_hash",
 )  # fmt: skip
 COLUMNS = {
     "conversation_chunks": ChunkRow._fields,
+    "conversation_messages": MessageRow._fields,
     "imported_conversations": LEDGER_COLUMNS,
     "import_rejects": REJECT_COLUMNS,
 }
@@ -59,11 +61,13 @@ def rows_for(
     update_time: float | None = 1_700_000_000.0,
     nodes: int = 5,
     text: str = "text",
+    messages: bool = True,
 ) -> ConversationRows:
-    """Rows of which every chunk names its conversation and version; the hash is the version, too."""
+    """Rows of which every chunk and message names its version; the hash is the version, too. One message a chunk."""
     owner = of or import_of(1)
     return ConversationRows(
         conversation_id=conversation_id,
+        product=PRODUCT,
         content_hash=f"{conversation_id}-{version}",
         title=version,
         create_time=iso_time(1_690_000_000.0),
@@ -74,6 +78,7 @@ def rows_for(
             ChunkRow(
                 id=uuid5(IDS, f"{owner.user_id}/{conversation_id}/{i}".encode()),
                 user_id=owner.user_id,
+                product=PRODUCT,
                 conversation_id=conversation_id,
                 thread="main",
                 title=version,
@@ -83,13 +88,39 @@ def rows_for(
                 chunk_count=chunks,
                 token_count=3,
                 message_count=1,
-                node_ids='["n"]',
+                node_ids=f'["n{i}"]',
+                spans=f'[{{"node":"n{i}","at":9,"start":0,"fresh":0,"end":{len(text)},"context":false}}]',
                 created_at=iso_time(1_690_000_000.0),
                 is_recent=False,
                 import_id=owner.id,
             )
             for i in range(chunks)
         ),
+        messages=tuple(_message_row(owner, conversation_id, i, f"{version} {text}") for i in range(chunks * messages)),
+        has_messages=messages,
+        model="gpt-4o",
+        is_starred=True,
+        project="g-p-1",
+    )
+
+
+def _message_row(owner: Import, conversation_id: str, number: int, text: str) -> MessageRow:
+    return MessageRow(
+        user_id=owner.user_id,
+        product=PRODUCT,
+        conversation_id=conversation_id,
+        node_id=f"n{number}",
+        parent_id=f"n{number - 1}" if number else None,
+        thread="main",
+        on_active_path=True,
+        position=number,
+        role="user",
+        created_at=iso_time(1_690_000_000.0),
+        model=None,
+        text=text,
+        quoted="",
+        attachments='["a.pdf"]',
+        import_id=owner.id,
     )
 
 
@@ -269,13 +300,16 @@ Fetch = Callable[[str], list[tuple[Any, ...]]]
 
 
 def content_of(fetch: Fetch) -> Content:
-    """The chunks by user and conversation; fails where they and the ledger disagree."""
+    """The chunks by user and conversation; fails where they, the messages and the ledger disagree."""
     found: Content = {}
     counts: dict[tuple[str, str], int] = {}
-    for user_id, conversation_id, count in fetch(
-        "SELECT user_id, conversation_id, chunk_count FROM imported_conversations"
+    messages: dict[tuple[str, str], int] = {}
+    for user_id, conversation_id, count, message_count, has_messages in fetch(
+        "SELECT user_id, conversation_id, chunk_count, message_count, has_messages FROM imported_conversations"
     ):
         counts[user_id, conversation_id] = count
+        if has_messages and message_count:
+            messages[user_id, conversation_id] = message_count
         found.setdefault(user_id, {})[conversation_id] = []
     for user_id, conversation_id, content in fetch(
         "SELECT user_id, conversation_id, content FROM conversation_chunks ORDER BY chunk_index"
@@ -284,6 +318,8 @@ def content_of(fetch: Fetch) -> Content:
         found[user_id][conversation_id].append(content)
     for (user_id, conversation_id), count in counts.items():
         assert len(found[user_id][conversation_id]) == count, f"half of {conversation_id}"
+    stored = fetch("SELECT user_id, conversation_id, count(*) FROM conversation_messages GROUP BY 1, 2")
+    assert {(user_id, conversation_id): count for user_id, conversation_id, count in stored} == messages
     return found
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from ray_import.sink.database_rows import batch_of, chunk_object
+from ray_import.sink.database_rows import batch_of, chunk_object, message_object
 from tests.contract.destinations import SETTINGS, import_of, rows_for
 from tests.gateway.postgres import Database
 
@@ -18,8 +18,9 @@ ASKED, BATCHES = 50, 40
 MOST_READ = 12 * ASKED
 """Rows of tables, all in all; a user has 40 times as many as are asked for."""
 
-KNOWN = "SELECT ray_import_known('u1', %s, %s)"
-MARK_SEEN = "SELECT ray_import_mark_seen('other', 'u1', %s, %s)"
+KNOWN = "SELECT ray_import_known('u1', 'chatgpt', %s, %s)"
+MARK_SEEN = "SELECT ray_import_mark_seen('other', 'u1', 'chatgpt', %s, %s)"
+WRITE = "SELECT ray_import_write(%s, %s::json, %s::json)"
 
 
 def write(db: Connection, number: int, version: str = "v1") -> None:
@@ -27,7 +28,8 @@ def write(db: Connection, number: int, version: str = "v1") -> None:
     of = import_of(number)
     rows = [rows_for(f"{number}-{i}", version=version, of=of) for i in range(ASKED)]
     chunks = [chunk_object(chunk) for one in rows for chunk in one.chunks]
-    db.execute("SELECT ray_import_write(%s, %s::json)", (Jsonb(batch_of(of, SETTINGS, rows, [], [])), Jsonb(chunks)))
+    messages = [message_object(message) for one in rows for message in one.messages]
+    db.execute(WRITE, (Jsonb(batch_of(of, SETTINGS, rows, [], [])), Jsonb(chunks), Jsonb(messages)))
 
 
 def known(db: Connection, number: int) -> None:

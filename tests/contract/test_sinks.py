@@ -236,6 +236,7 @@ def test_what_is_known_of_a_reject_is_told_and_its_bytes_one_by_one(sink: Sink) 
         KeptReject(
             content_hash(raw),
             "u1",
+            "chatgpt",
             "import-1",
             iso_time(import_of(1).started_at),
             "a.json",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.extraction.extract import content_hash
+from ray_import.extraction.extract import content_hash, hash_digits
 from tests.terminal.commands import ray_import, started
 from tests.unit.importing.runs import Database
 from tests.unit.source.exports import conversation, exported, written
@@ -35,7 +35,7 @@ def test_a_person_sees_which_conversations_and_why_but_none_of_their_words(folde
     lines = result.out.decode().splitlines()
     assert lines[0].split() == ["reject", "reason", "conversation", "file,", "item", "size"]
     assert lines[1].split() == [
-        content_hash(BAD)[:12],
+        hash_digits(content_hash(BAD))[:12],
         "invalid_json",
         "c-1",
         "x.json,",
@@ -55,8 +55,9 @@ def test_as_json_it_has_all_but_the_bytes(folder: Path) -> None:
     assert ray_import(folder, "rejects", "--json", "--user-id", "another").json == {"rejects": []}
 
 
-def test_the_bytes_of_one_are_printed_as_they_are(folder: Path) -> None:
-    assert ray_import(folder, "rejects", "--raw", content_hash(BAD)[:12]).out == BAD
+@pytest.mark.parametrize("name", [hash_digits(content_hash(BAD))[:12], content_hash(BAD)[:19], content_hash(BAD)])
+def test_the_bytes_of_one_are_printed_as_they_are(folder: Path, name: str) -> None:
+    assert ray_import(folder, "rejects", "--raw", name).out == BAD
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, rows_of, uuid5
+from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, MessageRow, iso_time, rows_of, uuid5
 from ray_import.records import Chunk, Conversation, Message, Span
 from ray_import.settings import ChunkSettings
 from tests.strategies import START, kept_conversation, kept_conversations
@@ -22,7 +22,7 @@ CHUNK = Chunk(
     count=3,
     content="# Talk\n\nUser: hi",
     tokens=4,
-    spans=(Span("old", 0, 9, 9), Span("half", 0, 4, 9), Span("new", 0, 0, 5)),
+    spans=(Span("old", 0, 9, 9, 20, True), Span("half", 0, 4, 9, 40), Span("new", 0, 0, 5, 60)),
     created_at=START + 0.25,
 )
 
@@ -37,6 +37,7 @@ def test_a_row_holds_the_chunk_and_whose_it_is() -> None:
     assert row() == ChunkRow(
         id=row().id,
         user_id="user-1",
+        product="chatgpt",
         conversation_id="c",
         thread="main",
         title="Talk",
@@ -47,6 +48,9 @@ def test_a_row_holds_the_chunk_and_whose_it_is() -> None:
         token_count=4,
         message_count=2,
         node_ids='["half","new"]',
+        spans='[{"node":"old","at":20,"start":0,"fresh":9,"end":9,"context":true},'
+        '{"node":"half","at":40,"start":0,"fresh":4,"end":9,"context":false},'
+        '{"node":"new","at":60,"start":0,"fresh":0,"end":5,"context":false}]',
         created_at="2023-11-14T22:13:20.250Z",
         is_recent=True,
         import_id="import-1",
@@ -56,10 +60,21 @@ def test_a_row_holds_the_chunk_and_whose_it_is() -> None:
 def test_a_conversations_rows_hold_its_chunks_and_its_numbers() -> None:
     messages = tuple(Message(f"m{i}", None, "main", True, "user", None, "hi", ()) for i in range(2))
     conversation = replace(
-        kept_conversation(messages), nodes=5, create_time=START + 0.0, update_time=START + 1.5, without_message=3
+        kept_conversation(messages),
+        nodes=5,
+        create_time=START + 0.0,
+        update_time=START + 1.5,
+        without_message=3,
+        model="gpt-4o",
+        is_starred=True,
+        project="g-p-1",
+        memory_scope="project_enabled",
     )
-    assert rows_of(conversation, "hash", [], IMPORT) == ConversationRows(
+    rows = rows_of(conversation, "hash", [], IMPORT)
+    assert len(rows.messages) == 2
+    assert replace(rows, messages=()) == ConversationRows(
         conversation_id="c",
+        product="chatgpt",
         content_hash="hash",
         title="Talk",
         create_time="2023-11-14T22:13:20.000Z",
@@ -67,7 +82,59 @@ def test_a_conversations_rows_hold_its_chunks_and_its_numbers() -> None:
         node_count=5,
         message_count=2,
         chunks=(),
+        has_messages=True,
+        model="gpt-4o",
+        is_starred=True,
+        is_archived=False,
+        project="g-p-1",
+        memory_scope="project_enabled",
     )
+
+
+MESSAGES = (
+    Message("q", None, "main", True, "user", START + 0.25, "why?", ("a.pdf", 'b "1".png'), "quoted words"),
+    Message("a", "q", "side", False, "assistant", None, "so", (), model="gpt-4o"),
+)
+
+
+def test_message_rows_hold_each_kept_message_in_its_place() -> None:
+    asked, answered = rows_of(kept_conversation(MESSAGES), "hash", [], IMPORT).messages
+    assert asked == MessageRow(
+        user_id="user-1",
+        product="chatgpt",
+        conversation_id="c",
+        node_id="q",
+        parent_id=None,
+        thread="main",
+        on_active_path=True,
+        position=0,
+        role="user",
+        created_at="2023-11-14T22:13:20.250Z",
+        model=None,
+        text="why?",
+        quoted="quoted words",
+        attachments='["a.pdf","b \\"1\\".png"]',
+        import_id="import-1",
+    )
+    assert answered == asked._replace(
+        node_id="a",
+        parent_id="q",
+        thread="side",
+        on_active_path=False,
+        position=1,
+        role="assistant",
+        created_at=None,
+        model="gpt-4o",
+        text="so",
+        quoted="",
+        attachments="[]",
+    )
+    assert asked.text is MESSAGES[0].text
+
+
+def test_rows_hold_no_messages_when_they_are_not_to_be_stored() -> None:
+    rows = rows_of(kept_conversation(MESSAGES), "hash", [], IMPORT, messages=False)
+    assert (rows.messages, rows.has_messages, rows.message_count) == ((), False, 2)
 
 
 # Identity

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from ray_import.chunks.rows import ConversationRows
 from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.records import Reject
-from ray_import.sink.database_rows import batch_of, chunk_object
+from ray_import.sink.database_rows import batch_of, chunk_object, message_object
 from ray_import.sink.halving import TOO_LARGE, parts_of, put_halving
 from ray_import.sink.port import Replaced
-from ray_import.sink.sizes import chunk_bytes, conversation_bytes, reject_bytes
+from ray_import.sink.sizes import chunk_bytes, conversation_bytes, message_bytes, reject_bytes
 from tests.contract.destinations import import_of, rows_for
 
 PUT = Replaced(2, 0)
@@ -106,14 +106,14 @@ def test_parts_are_within_the_limits_or_one_conversation_and_lose_nothing(
     for part in parts:
         ids = [one.conversation_id for one in part]
         assert len(ids) == len(set(ids)) >= 1
-        chunks = [chunk for one in part for chunk in one.chunks]
+        count = sum(len(one.chunks) + len(one.messages) for one in part)
         size = sum(map(conversation_bytes, part))
-        assert len(part) == 1 or (len(chunks) <= most_rows and size <= most_bytes)
+        assert len(part) == 1 or (count <= most_rows and size <= most_bytes)
     for part, following in pairwise(parts):
         more = [*part, following[0]]
-        chunks = [chunk for one in more for chunk in one.chunks]
+        count = sum(len(one.chunks) + len(one.messages) for one in more)
         assert (
-            len(chunks) > most_rows
+            count > most_rows
             or sum(map(conversation_bytes, more)) > most_bytes
             or following[0].conversation_id in {one.conversation_id for one in part}
         )
@@ -126,18 +126,20 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 def test_sizes_count_all_columns_of_a_row_as_they_are_sent(title: str, thread: str, node: str, raw: bytes) -> None:
     rows = rows_for("c", chunks=3)
     chunk = rows.chunks[0]._replace(title=title, thread=thread, node_ids=orjson.dumps([node]).decode())
-    rows = replace(rows, title=title, chunks=(chunk,) * 3)
+    message = rows.messages[0]._replace(text=title, thread=thread, parent_id=node)
+    rows = replace(rows, title=title, chunks=(chunk,) * 3, messages=(message,) * 2)
     reject = Reject(title, 7, node, "damaged", raw)
     batch = batch_of(import_of(1), "hash", [rows], [reject], [])
     [ledger_row], [reject_row] = batch["conversations"], batch["rejects"]
-    sizes = [chunk_bytes(chunk), conversation_bytes(replace(rows, chunks=())), reject_bytes(reject)]
-    for size, sent in zip(sizes, (chunk_object(chunk), ledger_row, reject_row), strict=True):
+    alone = conversation_bytes(replace(rows, chunks=(), messages=()))
+    sizes = [chunk_bytes(chunk), alone, reject_bytes(reject), message_bytes(message)]
+    for size, sent in zip(sizes, (chunk_object(chunk), ledger_row, reject_row, message_object(message)), strict=True):
         with_escapes = len(orjson.dumps(sent))
         unescaped = with_escapes - sum(
             len(orjson.dumps(value)) - 2 - len(value.encode()) for value in sent.values() if isinstance(value, str)
         )
         assert abs(size - unescaped) < 300 + 5 * len(node)
-    assert conversation_bytes(rows) == sizes[1] + 3 * sizes[0]
+    assert conversation_bytes(rows) == sizes[1] + 3 * sizes[0] + 2 * sizes[3]
 
 
 def test_parts_are_small_when_titles_threads_and_ids_are_long() -> None:
