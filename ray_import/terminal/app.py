@@ -23,6 +23,7 @@ from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
+from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout
 from ray_import.terminal.supervision import supervised
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
@@ -280,6 +281,7 @@ def retry_rejects(
 
 
 app.command()(reimport)
+app.command()(show)
 
 
 @app.command()
