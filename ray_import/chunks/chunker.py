@@ -81,6 +81,9 @@ class _Place(NamedTuple):
     offset: int
 
 
+_BEGIN = _Place(0, 0)
+
+
 class _Thread:
     """All in UTF-8 bytes, which are decoded once, when a chunk is put together."""
 
@@ -118,10 +121,10 @@ class _Thread:
 
     def _ranges(self) -> Iterator[tuple[_Place, _Place, _Place]]:
         """Each chunk as (first, fresh, end); a fresh place is never at a message's end."""
-        fresh = _Place(0, 0)
+        fresh = _BEGIN
         while fresh.message < len(self._texts):
             first = self._overlap_before(fresh)
-            context = self._context if fresh == _Place(0, 0) else None
+            context = self._context if fresh == _BEGIN else None
             end = self._end_of_chunk(first, fresh, self._room - (len(context.content) if context else 0))
             yield first, fresh, end
             fresh = end if end.offset < len(self._texts[end.message]) else _Place(end.message + 1, 0)
@@ -184,7 +187,7 @@ class _Thread:
         pieces = [self._header]
         spans = []
         at = len(self._header)
-        if self._context is not None and fresh == _Place(0, 0):
+        if self._context is not None and fresh == _BEGIN:
             content, span = self._context
             pieces.append(content)
             spans.append(span._replace(at=at + span.at))
@@ -196,17 +199,18 @@ class _Thread:
             new_from = stop if message < fresh.message else fresh.offset if message == fresh.message else start
             label = self._labels[message][start > 0]
             at += len(label)
-            spans.append(self._span(message, start, max(new_from, start), stop, at))
+            span = Span(self._messages[message].node_id, start, max(new_from, start), stop, at)
+            if message in self._before_bytes:
+                span = self._clipped(span, self._before_bytes[message])
+            spans.append(span)
             pieces.append(label)
             pieces.append(text[start:stop])
             at += stop - start
         return b"".join(pieces).decode(), at, tuple(spans)
 
-    def _span(self, message: int, start: int, fresh: int, stop: int, at: int) -> Span:
-        """Of a piece of a rendered text, the part that is in the message's own text; `at` is where the piece stands."""
-        node_id = self._messages[message].node_id
-        before = self._before_bytes.get(message, 0)
-        if not before:
-            return Span(node_id, start, fresh, stop, at)
-        at += min(max(before - start, 0), stop - start)
-        return Span(node_id, max(start - before, 0), max(fresh - before, 0), max(stop - before, 0), at)
+    @staticmethod
+    def _clipped(shown: Span, before: int) -> Span:
+        """The part of a piece of a rendered text that is in the message's own text, behind its first `before` bytes."""
+        node_id, start, fresh, end, at, _ = shown
+        at += min(max(before - start, 0), end - start)
+        return Span(node_id, max(start - before, 0), max(fresh - before, 0), max(end - before, 0), at)

@@ -68,10 +68,12 @@ class Contexts:
         if message is None:
             return None
         if message.node_id not in self._ancestors:
-            before, text = before_text(message).encode(), message.text.encode()
+            before, text = before_text(message).encode(), message.text
+            text_bytes = len(text) if text.isascii() else len(text.encode())
             most = self._overlap_bytes + _LONGEST_MARK_BYTES
-            end = text[-most:] if len(text) >= most else (before + text)[-most:]
-            self._ancestors[message.node_id] = _Ancestor(message, len(before), len(text), end)
+            end = text[-most:].encode()
+            end = end[-most:] if text_bytes >= most else (before + end)[-most:]
+            self._ancestors[message.node_id] = _Ancestor(message, len(before), text_bytes, end)
         return self._ancestors[message.node_id]
 
     @staticmethod

@@ -13,8 +13,8 @@ from tests.contract.destinations import SETTINGS, import_of, rows_for
 DAY = 86_400.0
 
 
-def titled(conversation_id: str, title: str, day: int = 0, **more: bool) -> ConversationRows:
-    return replace(rows_for(conversation_id, update_time=1_700_000_000.0 + day * DAY, **more), title=title)
+def titled(conversation_id: str, title: str, day: int) -> ConversationRows:
+    return replace(rows_for(conversation_id, update_time=1_700_000_000.0 + day * DAY), title=title)
 
 
 def ids(found: list[StoredConversation]) -> list[str]:
