@@ -1,7 +1,7 @@
 """What storing messages costs in SQLite: `python -m benchmarks.messages EXPORT --repeat 9`.
 
-One process, no Ray. Imports with and without messages take turns, each in a fresh process and a new file, and ratios are
-taken between neighbours. With `--before FOLDER`, a checkout of an earlier version imports in each round, too.
+One process, no Ray. Imports with and without messages take turns, each in a fresh process and a new file, and ratios
+are taken between neighbours. With `--before FOLDER`, a checkout of an earlier version imports in each round, too.
 """
 
 import argparse
@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -52,7 +51,7 @@ class Run:
 
 
 def run(export: Path, how: str, tree: Path) -> Run:
-    """Imports `export` with the code in `tree`: `with` messages, `without` them, or as it was `before` there were any."""
+    """Imports `export` with the code in `tree`: `with` messages, `without`, or as it was `before` there were any."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-c", _IMPORT, str(export), f"{folder}/chunks.db", how],
@@ -78,11 +77,11 @@ def main() -> None:
     megabytes = options.export.stat().st_size / MEGABYTE
     rounds = measure(options.export, options.repeat, options.before)
     table = Table("", "ms wall per MB", "ms CPU per MB", "file, MB per MB")
-    figures: tuple[Callable[[Run], float], ...] = (
+    figures = [
         lambda one: 1000 * one.wall_seconds,
         lambda one: 1000 * one.cpu_seconds,
         lambda one: one.file_bytes / MEGABYTE,
-    )
+    ]
     for how in rounds[0]:
         medians = [median(figure(one[how]) for one in rounds) / megabytes for figure in figures]
         table.add_row(how, *(f"{value:.2f}" for value in medians))

@@ -11,8 +11,8 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
-from ray_import.sink.sqlite_keys import PRODUCT_KEYS, PRODUCT_KEYS_VERSION, change_keys
-from ray_import.sink.sqlite_tables import refuse_unusable_tables
+from ray_import.sink.sqlite_keys import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
+from ray_import.sink.sqlite_tables import refuse_taken_name, refuse_unusable_tables
 
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
 HEADER_BYTES = 100
@@ -152,11 +152,13 @@ class SqliteConnection:
         )
 
     def _migrate(self, version: int) -> None:
+        if version < MESSAGES_VERSION:
+            refuse_taken_name(self._db, self._path, "conversation_messages")
         for migration in migrations("sqlite"):
             if migration.version > version:
                 for statement in migration.sql.split(";\n"):
                     self._db.execute(statement)
-                if migration.version == PRODUCT_KEYS_VERSION:
+                if migration.version == MESSAGES_VERSION:
                     change_keys(self._db, PRODUCT_KEYS)
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version = {LATEST_SQLITE}")

@@ -28,8 +28,8 @@ PRODUCT_KEYS = (
     ),
     NewKey("import_rejects", ("user_id", "raw_hash"), ("user_id", "raw_hash", "product"), ("raw_hash",)),
 )
-PRODUCT_KEYS_VERSION = 7
-"""The migration that needs them."""
+MESSAGES_VERSION = 7
+"""The migration that gives tables PRODUCT_KEYS."""
 
 
 def change_keys(db: sqlite3.Connection, keys: Sequence[NewKey]) -> None:

@@ -38,6 +38,15 @@ def refuse_unusable_tables(db: sqlite3.Connection, path: Path) -> None:
             raise SinkError(f"{what}: {', '.join(needing)}.", "Give them a default, or allow null in them.")
 
 
+def refuse_taken_name(db: sqlite3.Connection, path: Path, table: str) -> None:
+    """Raises SinkError if the file's user has a table or view with the name of one that is to be created."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone():
+        raise SinkError(
+            f"{path} cannot be brought up to date: it has a table {table} of its own.",
+            "Rename that table, or import into a new file with --to sqlite:///PATH.",
+        )
+
+
 _NAME_ANOTHER = "Restore the file from a copy, or import into a new one with --to sqlite:///PATH."
 _RESTORE = f"Rename or change the columns back. {_NAME_ANOTHER}"
 

@@ -20,7 +20,7 @@ from ray_import.sink.refusals import unknown_user
 from ray_import.sink.sqlstates import LATER, sink_error
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-MOST_ROWS, MOST_BYTES = 500, 1024 * 1024
+MOST_ROWS, MOST_BYTES = 1000, 1024 * 1024
 LEAST_ROWS, LEAST_BYTES = 50, 64 * 1024
 _CODE = re.compile(r"[0-9A-Z]{5}|PGRST[0-9A-Z]{3}")
 _UNKNOWN_ROLE = "22023"

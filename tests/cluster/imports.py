@@ -69,7 +69,12 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {
             "chunks": db.execute(
                 "SELECT id, user_id, conversation_id, thread, title, content, chunk_tier, chunk_index, chunk_count,"
-                " token_count, message_count, node_ids, created_at FROM conversation_chunks ORDER BY id"
+                " token_count, message_count, node_ids, spans, created_at FROM conversation_chunks ORDER BY id"
+            ).fetchall(),
+            "messages": db.execute(
+                "SELECT user_id, product, conversation_id, node_id, parent_id, thread, on_active_path, position, role,"
+                " created_at, model, text, quoted, attachments FROM conversation_messages"
+                " ORDER BY user_id, product, conversation_id, node_id"
             ).fetchall(),
             "ledger": db.execute(
                 "SELECT user_id, conversation_id, content_hash, settings_hash, title, create_time, update_time,"

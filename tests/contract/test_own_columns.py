@@ -18,7 +18,8 @@ from tests.contract.destinations import (
 from tests.contract.engines import imported, reimported
 
 TABLES = (
-    "conversation_chunks", "imported_conversations", "import_jobs", "import_rejects", "import_runs", "import_run_users",
+    "conversation_chunks", "conversation_messages", "imported_conversations", "import_jobs", "import_rejects",
+    "import_runs", "import_run_users",
 )  # fmt: skip
 SQLITE = """
 CREATE TABLE own_log (what TEXT);

@@ -1,10 +1,13 @@
 """Messages in a Postgres: what the migration to them makes of earlier tables, and how they are written and removed."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
@@ -345,3 +348,36 @@ def test_the_importers_role_reads_messages_and_conversations_of_all_users(migrat
             ("u2", 2),
         ]
         assert db.execute("SELECT user_id FROM conversations ORDER BY 1").fetchall() == [("u1",), ("u2",)]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text()
+SECTION = PAGE.partition("## Messages and conversations")[2].partition("\n## ")[0]
+PER_MONTH, ONE_CONVERSATION, FROM_A_PLACE = re.findall(r"```sql\n(.*?);\n```", SECTION, re.DOTALL)
+TEXTS = ("Wie hoch ist die Flut \u00fcberall?", "\U0001f30a In the Bay of Fundy 16 metres.\nElsewhere less.")
+
+
+def test_queries_of_the_docs_give_messages_by_month_conversation_and_place(migrated_database: Database) -> None:
+    of = import_of(1, "ada")
+    rows = rows_for("a", of=of)
+    content = f"# Tides \u00e9\n\nUser: {TEXTS[0]}\n\nAssistant: {TEXTS[1]}"
+    spans = []
+    for node, text in enumerate(TEXTS):
+        place = len(content.partition(text)[0].encode())
+        size = len(text.encode())
+        spans.append({"node": f"n{node}", "at": place, "start": 0, "fresh": 0, "end": size, "context": False})
+    chunk = rows.chunks[0]._replace(content=content, spans=orjson.dumps(spans).decode())
+    messages = tuple(
+        message._replace(text=text, role=role, created_at="2025-03-04T05:06:07.000Z")
+        for message, text, role in zip(rows.messages, TEXTS, ("user", "assistant"), strict=True)
+    )
+    title = "Why there are two tides a day"
+    with closing(PostgresTables(migrated_database).open()) as sink:
+        sink.write(of, SETTINGS, [replace(rows, title=title, chunks=(chunk,), messages=messages)], [])
+        sink.write(import_of(2), SETTINGS, [replace(rows_for("a"), title=title)], [])
+    assert asked(migrated_database, PER_MONTH) == [("2025-03", 1)]
+    assert [(role, text) for role, _, text in asked(migrated_database, ONE_CONVERSATION)] == [
+        ("user", TEXTS[0]),
+        ("assistant", TEXTS[1].partition("\n")[0]),
+    ]
+    [(_, role, _, text)] = asked(migrated_database, FROM_A_PLACE)
+    assert (role, text) == ("assistant", TEXTS[1].partition("\n")[0])

@@ -155,7 +155,12 @@ UNUSABLE = {
     ),
     "a list for a text": ("conversation_chunks", "title", "ALTER COLUMN title TYPE text[] USING '{}'", "text[]"),
     "a renamed column": ("conversation_chunks", "content", "RENAME content TO body", "no column content"),
-    "a column that is gone": ("conversation_chunks", "conversation_id", "DROP conversation_id", "conversation_id"),
+    "a column that is gone": (
+        "conversation_chunks",
+        "conversation_id",
+        "DROP conversation_id CASCADE",
+        "conversation_id",
+    ),
 }
 LATER = {
     "a renamed title": ("conversation_chunks", "title", "RENAME title TO heading", "no column title"),
@@ -183,7 +188,7 @@ LATER = {
     "a generated column": (
         "conversation_chunks",
         "thread",
-        "DROP thread, ADD thread text GENERATED ALWAYS AS ('main') STORED",
+        "DROP thread CASCADE, ADD thread text GENERATED ALWAYS AS ('main') STORED",
         "generated",
     ),
     "a column that needs a value": ("import_jobs", "org", "ADD org text NOT NULL", "must not be null"),

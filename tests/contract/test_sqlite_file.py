@@ -229,10 +229,11 @@ def test_a_damaged_file_is_an_error_and_not_damaged_further(filled: SqliteFile) 
     assert filled.path.read_bytes() == data
 
 
-def test_tables_that_somebody_dropped_are_an_error_without_a_traceback(filled: SqliteFile) -> None:
+@pytest.mark.parametrize("table", ["conversation_chunks", "conversation_messages"])
+def test_tables_that_somebody_dropped_are_an_error_without_a_traceback(filled: SqliteFile, table: str) -> None:
     with filled.connected() as db:
-        db.execute("DROP TABLE conversation_chunks")
-    assert "conversation_chunks is missing" in refused(filled.path).message
+        db.execute(f"DROP TABLE {table}")
+    assert f"{table} is missing" in refused(filled.path).message
     with closing(SqliteSink(filled.path, create=False)) as sink, pytest.raises(SinkError):
         sink.write(import_of(2), SETTINGS, [rows_for("b")], [])
 
@@ -250,6 +251,7 @@ def rebuilt(file: SqliteFile, table: str, before: str, after: str) -> None:
     ("table", "before", "after", "told"),
     [
         ("conversation_chunks", "content  ", "body     ", "conversation_chunks has no column content"),
+        ("conversation_messages", "quoted  ", "quotes  ", "conversation_messages has no column quoted"),
         ("import_jobs", "counts   ", "numbers  ", "import_jobs has no column counts"),
         ("conversation_chunks", "conversation_id TEXT", "conversation_id INTEGER", "conversation_id is INTEGER"),
         ("conversation_chunks", "user_id         TEXT", "user_id NUMERIC", "user_id is NUMERIC"),

@@ -117,6 +117,17 @@ def test_file_stays_as_it_was_when_a_table_has_another_key(tmp_path: Path) -> No
         assert list(db.iterdump()) == before
 
 
+def test_file_stays_as_it_was_when_a_table_of_its_user_has_the_name_of_ours(old: SqliteFile) -> None:
+    with old.connected() as db:
+        db.execute("CREATE TABLE conversation_messages (mine)")
+        before = list(db.iterdump())
+    with pytest.raises(SinkError, match="has a table conversation_messages of its own") as caught:
+        old.open()
+    assert "Rename" in (caught.value.hint or "")
+    with old.connected() as db:
+        assert list(db.iterdump()) == before
+
+
 def test_view_of_conversations_has_links_and_counts(tmp_path: Path) -> None:
     file = SqliteFile(tmp_path)
     with closing(file.open()) as sink:

@@ -19,6 +19,7 @@ from ray_import.settings import ImportSettings
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
 from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
+from ray_import.source.version import version_of
 from ray_import.terminal.reimport import planned, reimport
 from tests.gateway import faults
 from tests.gateway.server import Gateway, gateway
@@ -220,6 +221,22 @@ def test_a_dry_run_leaves_the_database_as_it_is(tmp_path: Path, version: int) ->
     else:
         assert result.code == 3, result
         assert "ray-import migrate" in result.err
+
+
+def test_dry_run_reads_an_export_again_when_it_was_imported_with_the_other_choice_of_messages(tmp_path: Path) -> None:
+    source = tmp_path / "ana.json"
+    source.write_text("[]")
+    (tmp_path / "users.csv").write_text(f"user_id,source\nana,{source}\n")
+    user = RunUser("ana", str(source), "complete", 1, version_of(source))
+    with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
+        of = RunOf(str(tmp_path / "users.csv"), ImportSettings(messages=False).rows_hash)
+        assert sink.start_run("run", of, "here/1") is None
+        sink.add_users("run", [RunUser("ana", str(source))])
+        assert sink.save_users("run", "here/1", [user])
+        sink.complete_run("run", "here/1")
+    dry_run = ("reimport", "--users", "users.csv", "--dry-run", "--json")
+    assert ray_import(tmp_path, *dry_run, "--no-messages").json["totals"] == {"all": 1, "unchanged": 1}
+    assert ray_import(tmp_path, *dry_run).json["totals"] == {"all": 1, "read": 1}
 
 
 def test_a_dry_run_tells_who_from_where_how_much_and_what_was_passed_over(project: Gateway, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ray_import.sink.sqlite import SqliteSink
 
 SETTINGS = ImportSettings()
 STARTED_AT = 1_790_000_000.0
-TABLES = ("conversation_chunks", "imported_conversations", "import_rejects")
+TABLES = ("conversation_chunks", "conversation_messages", "imported_conversations", "import_rejects")
 OF_ONE_RUN = {"import_id", "seen_in", "imported_at", "is_recent"}
 """Columns that say by which import, and when, a row was made."""
 
