@@ -193,6 +193,8 @@ def counts_add_up(trial: Trial) -> Iterator[str]:
         yield f"{len(tables['imported_conversations'])} conversations are in, counted are {counts}"
     if len(tables["conversation_chunks"]) != counts.chunks_written - counts.chunks_deleted:
         yield f"{len(tables['conversation_chunks'])} chunks are in, counted are {counts}"
+    if len(tables["conversation_messages"]) != counts.kept:
+        yield f"{len(tables['conversation_messages'])} messages are in, counted are {counts}"
     if not bool(counts.rejected) <= len(tables["import_rejects"]) <= counts.rejected:
         yield f"{len(tables['import_rejects'])} rejects are kept of {counts.rejected}"
     job = trial.outcome.job
@@ -219,7 +221,7 @@ def rejects_are_bytes_of_the_file(trial: Trial) -> Iterator[str]:
 
 def all_that_is_stored_can_be_stored_anywhere(trial: Trial) -> Iterator[str]:
     """No NUL and no half character, which other databases refuse."""
-    for table in ("conversation_chunks", "imported_conversations"):
+    for table in ("conversation_chunks", "conversation_messages", "imported_conversations"):
         for row in trial.outcome.tables.get(table, []):
             for column, value in row.items():
                 if isinstance(value, str) and ("\0" in value or not _is_utf_8(value)):

@@ -514,3 +514,13 @@ def test_extract_prints_the_same_when_the_export_comes_through_standard_input(fo
     out, err = process.communicate((folder / "good.json").read_bytes(), timeout=60)
     assert (process.returncode, err) == (0, b"")
     assert out == ray_import(folder, "extract", "good.json").out != b""
+
+
+@pytest.mark.ray
+def test_run_stores_messages_unless_they_are_not_wanted(tmp_path: Path) -> None:
+    export = written(tmp_path / "conversations.json", exported([conversation("a", "One.", "Two.")]))
+    for options, expected in (([], [("One.",), ("Two.",)]), (["--no-messages"], [])):
+        assert ray_import(tmp_path, "run", str(export), "--workers", "1", *options).code == 0
+        with closing(sqlite3.connect(tmp_path / "chunks.db")) as db:
+            assert db.execute("SELECT text FROM conversation_messages ORDER BY position").fetchall() == expected
+            assert db.execute("SELECT message_count, chunk_count FROM conversations").fetchall() == [(2, 1)]
