@@ -15,6 +15,7 @@ from ray_import.chunks.rows import iso_time
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.terminal.app import app
 from ray_import.terminal.conversation import printable, show_conversation
+from ray_import.terminal.streams import print_json
 from tests.contract.destinations import SETTINGS, import_of, rows_for
 from tests.golden.record import EXAMPLES, HERE, messages_of
 from tests.unit.importing.runs import Database
@@ -178,6 +179,18 @@ def test_show_gives_no_control_characters_when_plain_text_goes_to_a_pipe(hostile
     out = show(hostile, "h").stdout_bytes.decode()
     assert "red text, a title, clear, link, bell, over" in out
     assert [character for character in out if not character.isprintable() and character != "\n"] == []
+
+
+def test_show_json_escapes_control_characters_when_it_goes_to_a_terminal(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", out)
+    print_json({"text": f"é{HOSTILE}\x7f"})
+    written_out = out.buffer.getvalue().decode()
+    assert json.loads(written_out) == {"text": f"é{HOSTILE}\x7f"}
+    assert [character for character in written_out if not character.isprintable() and character != "\n"] == []
 
 
 def rendered(folder: Path, monkeypatch: pytest.MonkeyPatch, pager: str | None, **of_console: Any) -> str:
