@@ -133,7 +133,8 @@ class Span(NamedTuple):
 
     All in UTF-8 bytes. `[start, fresh)` repeats the end of the chunk before (the overlap); `[fresh, end)` is new. The
     fresh pieces of a thread's chunks, joined, are its messages. A piece of another thread's message that stands before
-    the first message of a side thread is `context`: none of it is new.
+    the first message of a side thread is `context`: none of it is new. A chunk that shows no more of a message than its
+    attachments or quoted words has the span `[0, 0)` for it: these are not the message's text.
     """
 
     node_id: str
@@ -158,8 +159,8 @@ class Chunk:
 
     @property
     def node_ids(self) -> list[str]:
-        """The messages of which something is new in this chunk."""
-        return [span.node_id for span in self.spans if span.end > span.fresh]
+        """The messages of which something is new in this chunk: text, or words that stand before the text."""
+        return [span.node_id for span in self.spans if not span.context and (span.end > span.fresh or not span.end)]
 
 
 @dataclass(frozen=True, slots=True)

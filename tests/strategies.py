@@ -243,13 +243,22 @@ def _kept_messages() -> st.SearchStrategy[Message]:
         create_time=times(),
         text=long_texts() | long_texts(1, 3),
         attachments=st.just(()) | names,
+        quoted=st.just("") | st.just("") | long_texts(),
     )
 
 
 @st.composite
 def kept_conversations(draw: st.DrawFn) -> Conversation:
-    """A conversation as the extractor leaves it: messages of several threads, one among the other."""
-    kept = tuple(draw(_kept_messages())._replace(node_id=f"m{i}") for i in range(draw(st.integers(0, 7))))
+    """A conversation as the extractor leaves it: messages of several threads, one among the other.
+
+    A side thread may begin below any message before it, or below none; the main thread has nothing above it.
+    """
+    kept: tuple[Message, ...] = ()
+    for i in range(draw(st.integers(0, 7))):
+        message = draw(_kept_messages())
+        own = [one.node_id for one in kept if one.thread == message.thread]
+        above = [None, *(one.node_id for one in kept)] if not own and message.thread != "main" else [None, *own][-1:]
+        kept += (message._replace(node_id=f"m{i}", parent_id=draw(st.sampled_from(above))),)
     title = draw(st.sampled_from(["", "Talk", "漢" * 40, "A very long title " * 9]))
     return kept_conversation(kept, title)
 

@@ -85,12 +85,14 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_query_of_the_readme_finds_something_in_its_sample(sample: Path) -> None:
-    (query,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+def test_the_queries_of_the_readme_find_something_in_its_sample(sample: Path) -> None:
+    blocks = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    queries = [query for block in blocks for query in block.split(";") if query.strip()]
     with closing(sqlite3.connect(sample)) as db:
-        found = db.execute(query).fetchall()
-    assert found
-    assert all("balcony" in content for _, _, content in found)
+        (an_id,) = db.execute("SELECT max(conversation_id) FROM conversation_messages").fetchone()
+        found = [db.execute(query.replace("THE ID", an_id)).fetchall() for query in queries]
+    assert all(found)
+    assert all("balcony" in content for _, _, content in found[0])
 
 
 @pytest.mark.parametrize("has_sqlite3", [True, False])

@@ -37,6 +37,18 @@ def first_boundary(text: bytes, start: int, end: int) -> int:
         begins = [at + len(mark) for mark in kind if (at := text.find(mark, max(start - len(mark), 0), latest)) >= 0]
         if begins:
             return min(begins)
+    return first_character(text, start, end)
+
+
+def first_word(text: bytes, start: int) -> int | None:
+    """The first place from `start` on at which a word begins; None where there is none before the text's end."""
+    marks = (mark for kind in KINDS for mark in kind)
+    begins = (at + len(mark) for mark in marks if (at := text.find(mark, max(start - len(mark), 0))) >= 0)
+    return min((at for at in begins if at < len(text)), default=None)
+
+
+def first_character(text: bytes, start: int, end: int) -> int:
+    """The first place in [start, end) at which a character begins; `end` where there is none."""
     at = start
     while at < end and _inside_character(text, at):
         at += 1

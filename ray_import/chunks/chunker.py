@@ -3,6 +3,9 @@
 A thread is its messages' rendered texts end to end. A chunk shows a range of that, [first, end): the
 fresh part [fresh, end) follows where the chunk before ended, and what lies before `fresh` repeats that
 one's end. So the overlap needs no text of its own, and the fresh parts, joined, are the thread.
+
+Cuts are places in rendered texts; spans are places in the messages' own texts, without the attachments and the quoted
+words that stand before these.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ray_import.chunks.boundary import first_boundary, last_boundary
+from ray_import.chunks.context import Contexts
+from ray_import.chunks.rendering import CONTINUED, LABELS, before_text, rendered_text
 from ray_import.records import Chunk, Conversation, Message, Span
 from ray_import.settings import BYTES_PER_TOKEN, ChunkSettings
 
@@ -21,13 +26,6 @@ ENCODED_CHARACTERS = 8 * 1024 * 1024
 ENCODED_MESSAGES = 16
 """Of such a thread; a chunk that shows more encodes some of them again."""
 
-_CONTINUED = " (continued)"
-_LABELS = {
-    role: (f"\n\n{name}: ".encode(), f"\n\n{name}{_CONTINUED}: ".encode())
-    for role, name in {"user": "User", "assistant": "Assistant"}.items()
-}
-"""What stands before a message, and before the rest of one."""
-
 
 def estimate_tokens(size_bytes: int) -> int:
     """UTF-8 bytes / 4, rounded up: never less for text in any script than a tokenizer's usual count."""
@@ -37,15 +35,9 @@ def estimate_tokens(size_bytes: int) -> int:
 def chunk_conversation(conversation: Conversation, settings: ChunkSettings) -> Iterator[Chunk]:
     """The chunks of each thread in turn, in the order in which the threads begin."""
     header = _header(conversation.title, settings.target_tokens * BYTES_PER_TOKEN // TITLE_SHARE)
+    contexts = Contexts(conversation.messages, settings.overlap_tokens * BYTES_PER_TOKEN)
     for messages in _by_thread(conversation.messages):
-        yield from _Thread(messages, header, settings).chunks()
-
-
-def rendered_text(message: Message) -> str:
-    """What a chunk shows of a message, and what cuts and spans refer to: its attachments, then its text."""
-    if not message.attachments:
-        return message.text
-    return f"[attached: {', '.join(message.attachments)}]\n{message.text}"
+        yield from _Thread(messages, contexts, header, settings).chunks()
 
 
 def _by_thread(messages: Iterable[Message]) -> list[list[Message]]:
@@ -63,7 +55,7 @@ def _header(title: str, max_bytes: int) -> bytes:
 
 
 def _encoded(messages: Sequence[Message]) -> "list[bytes] | _EncodedOnDemand":
-    if sum(len(message.text) for message in messages) <= ENCODED_CHARACTERS:
+    if sum(len(message.text) + len(message.quoted) for message in messages) <= ENCODED_CHARACTERS:
         return [rendered_text(message).encode() for message in messages]
     return _EncodedOnDemand(messages)
 
@@ -89,16 +81,26 @@ class _Place(NamedTuple):
     offset: int
 
 
+_BEGIN = _Place(0, 0)
+
+
 class _Thread:
     """All in UTF-8 bytes, which are decoded once, when a chunk is put together."""
 
-    def __init__(self, messages: list[Message], header: bytes, settings: ChunkSettings) -> None:
+    def __init__(self, messages: list[Message], contexts: Contexts, header: bytes, settings: ChunkSettings) -> None:
         self._messages = messages
         self._texts = _encoded(messages)
-        self._labels = [_LABELS[message.role] for message in messages]
+        self._labels = [LABELS[message.role] for message in messages]
+        self._before_bytes = {
+            i: len(before_text(message).encode())
+            for i, message in enumerate(messages)
+            if message.attachments or message.quoted
+        }
         self._header = header
         self._room = settings.target_tokens * BYTES_PER_TOKEN - len(header)
         self._overlap = settings.overlap_tokens * BYTES_PER_TOKEN
+        left = self._room - self._whole_bytes(0) if self._fits_alone(0) else self._overlap
+        self._context = contexts.before(messages[0], left)
 
     def chunks(self) -> Iterator[Chunk]:
         shown = [(*self._shown(first, fresh, end), fresh) for first, fresh, end in self._ranges()]
@@ -119,10 +121,11 @@ class _Thread:
 
     def _ranges(self) -> Iterator[tuple[_Place, _Place, _Place]]:
         """Each chunk as (first, fresh, end); a fresh place is never at a message's end."""
-        fresh = _Place(0, 0)
+        fresh = _BEGIN
         while fresh.message < len(self._texts):
             first = self._overlap_before(fresh)
-            end = self._end_of_chunk(first, fresh)
+            context = self._context if fresh == _BEGIN else None
+            end = self._end_of_chunk(first, fresh, self._room - (len(context.content) if context else 0))
             yield first, fresh, end
             fresh = end if end.offset < len(self._texts[end.message]) else _Place(end.message + 1, 0)
 
@@ -147,15 +150,15 @@ class _Thread:
             text = self._texts[message - 1]
             left -= self._label_bytes(message - 1, 0)
             if len(text) > left:
-                left -= len(_CONTINUED)
+                left -= len(CONTINUED)
                 begin = first_boundary(text, len(text) - left, len(text)) if left > 0 else len(text)
                 return _Place(message - 1, begin) if begin < len(text) else _Place(message, 0)
             left -= len(text)
             message -= 1
         return _Place(message, 0)
 
-    def _end_of_chunk(self, first: _Place, fresh: _Place) -> _Place:
-        left = self._room
+    def _end_of_chunk(self, first: _Place, fresh: _Place, left: int) -> _Place:
+        """Where the chunk from `first` on ends, if it has `left` bytes."""
         message, offset = first.message, first.offset
         while True:
             text = self._texts[message]
@@ -183,13 +186,31 @@ class _Thread:
         """A chunk's content, its size in bytes, and what it shows."""
         pieces = [self._header]
         spans = []
+        at = len(self._header)
+        if self._context is not None and fresh == _BEGIN:
+            content, span = self._context
+            pieces.append(content)
+            spans.append(span._replace(at=at + span.at))
+            at += len(content)
         for message in range(first.message, end.message + 1):
             text = self._texts[message]
             start = first.offset if message == first.message else 0
             stop = end.offset if message == end.message else len(text)
             new_from = stop if message < fresh.message else fresh.offset if message == fresh.message else start
-            spans.append(Span(self._messages[message].node_id, start, max(new_from, start), stop))
-            pieces.append(self._labels[message][start > 0])
+            label = self._labels[message][start > 0]
+            at += len(label)
+            span = Span(self._messages[message].node_id, start, max(new_from, start), stop, at)
+            if message in self._before_bytes:
+                span = self._clipped(span, self._before_bytes[message])
+            spans.append(span)
+            pieces.append(label)
             pieces.append(text[start:stop])
-        content = b"".join(pieces)
-        return content.decode(), len(content), tuple(spans)
+            at += stop - start
+        return b"".join(pieces).decode(), at, tuple(spans)
+
+    @staticmethod
+    def _clipped(shown: Span, before: int) -> Span:
+        """The part of a piece of a rendered text that is in the message's own text, behind its first `before` bytes."""
+        node_id, start, fresh, end, at, _ = shown
+        at += min(max(before - start, 0), end - start)
+        return Span(node_id, max(start - before, 0), max(fresh - before, 0), max(end - before, 0), at)

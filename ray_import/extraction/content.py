@@ -85,14 +85,21 @@ class CodeContent(_Lenient):
 
     language: Text = ""
     text: Text = ""
+    parts: Parts = []
 
     def as_text(self) -> str:
-        """A fenced block, its fence longer than any in the code."""
-        if not self.text.strip():
+        """A fenced block, its fence longer than any in the code: the `text` or, where it is blank, the parts."""
+        code = self.text if _is_visible(self.text) else "\n".join(filter(None, _strings(self.parts)))
+        if not _is_visible(code):
             return ""
-        fence = "`" * (max(map(len, _FENCES.findall(self.text)), default=SHORTEST_FENCE - 1) + 1)
+        fence = "`" * (max(map(len, _FENCES.findall(code)), default=SHORTEST_FENCE - 1) + 1)
         language = self.language if _LANGUAGE.fullmatch(self.language) and self.language != "unknown" else ""
-        return f"{fence}{language}\n{self.text}\n{fence}"
+        return f"{fence}{language}\n{code}\n{fence}"
+
+
+def _is_visible(code: str) -> bool:
+    """NUL goes from every text, so that it fills none."""
+    return bool(code.replace("\0", "").strip())
 
 
 def _strings(parts: list[str | PartObject]) -> Iterator[str]:

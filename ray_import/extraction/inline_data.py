@@ -8,7 +8,7 @@ SHORTEST_IN_CODE = 200
 _HEAD = re.compile(r"data:(?:[A-Za-z0-9.+/-]|\\/)*+(?:;(?!base64,)[A-Za-z0-9._=+%-]*+)*+;base64,")
 _RUN = re.compile(r"(?:[A-Za-z0-9+/_=%-]++|\\/)*+")
 _ENDS_DIRECTLY = re.compile(r"""\\?["'`)>]|&quot;""")
-_WORDS_FOLLOW = re.compile(r"[ \t]++[^\s]")
+_LINE_ENDS = re.compile(r"[ \t]*+(?:\n|\Z)")
 _NARROWEST, _WIDEST = 60, 128
 """Of the lines of wrapped data, in characters."""
 
@@ -62,8 +62,9 @@ def _run_from(text: str, start: int) -> int:
 
 def _is_last_line(text: str, start: int, end: int, lines: int) -> bool:
     """Whether a shorter run behind `lines` full ones is data too; a word of letters, or of a sentence, is not."""
-    if start == end or text[start:end].isalpha():
+    run = text[start:end]
+    if run.isalpha() or not any(map(str.isalnum, run)):
         return False
     if _ENDS_DIRECTLY.match(text, end):
         return True
-    return lines >= 2 and (text[end - 1] == "=" or not _WORDS_FOLLOW.match(text, end))
+    return lines >= 2 and (run.endswith("=") or _LINE_ENDS.match(text, end) is not None)

@@ -87,8 +87,8 @@ def without_marks(text: str, unknown: list[str]) -> str:
 def _shown(field: str, unknown: list[str]) -> Callable[[re.Match[str]], str]:
     def words(span: re.Match[str]) -> str:
         body = span[1].replace(field, FIELD)
-        if "\n" in body and not holds_json(body):
-            return span[1]  # a mark that does not end, and the end of another one
+        if "\n" in body and not (body.endswith(("]", "}")) and holds_json(body)):
+            return span[1]  # a mark that does not end, and the end of another one: lines break only within JSON
         return visible_words(body, unknown)
 
     return words

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import iso_time
-from ray_import.errors import RecordError, reject_reason
+from ray_import.errors import RecordError, SourceError, reject_reason
 from ray_import.extraction.extract import NotAConversation, content_hash, extract
 from ray_import.extraction.graph import MAIN
 from ray_import.importing.sources import Sources
@@ -90,9 +90,53 @@ def inspect_sources(sources: Sources, settings: ImportSettings) -> Inspection:
 
 
 def extracted(sources: Sources, settings: ImportSettings) -> Iterator[Conversation | NotAConversation | Problem]:
-    """Every item of `sources` after the rules; one that cannot be read is a problem of kind `reject`."""
-    for raw in sources.conversations():
-        yield outcome_of(raw, settings)
+    """Every item of `sources` after the rules, in order; one that cannot be read is a problem of kind `reject`.
+
+    Of several copies of a conversation, only the one that an import of them would leave is given. So `sources` are
+    read twice: the first time for the places of these copies. Raises SourceError where they have changed in between.
+    """
+    places = _places_of_newest(sources, settings)
+    left = len(places)
+    for place, raw in enumerate(sources.conversations()):
+        outcome = outcome_of(raw, settings)
+        if isinstance(outcome, Conversation):
+            if places.get(outcome.id) != place:
+                continue
+            left -= 1
+        yield outcome
+    if left:
+        raise SourceError(f"{sources.label} has changed while it was read.", "Run the command again.")
+
+
+def _places_of_newest(sources: Sources, settings: ImportSettings) -> dict[str, int]:
+    """By id, which item of `sources`, counted from 0, is the copy that stays; nothing of the texts is held."""
+    newest: dict[str, tuple[tuple[str, int], str, int]] = {}
+    for place, raw in enumerate(sources.first_pass()):
+        outcome = outcome_of(raw, settings)
+        if isinstance(outcome, Conversation):
+            copy = newness(iso_time(outcome.update_time), outcome.nodes), content_hash(raw.data), place
+            newest[outcome.id] = max(newest.get(outcome.id, copy), copy)
+    return {conversation_id: place for conversation_id, (_, _, place) in newest.items()}
+
+
+def message_lines(conversation: Conversation) -> Iterator[dict[str, Any]]:
+    """The objects that `extract` prints of a conversation, one for each kept message; docs/extraction.md, section 8."""
+    for position, message in enumerate(conversation.messages):
+        yield {
+            "conversation_id": conversation.id,
+            "title": conversation.title,
+            "node_id": message.node_id,
+            "parent_id": message.parent_id,
+            "thread": message.thread,
+            "on_active_path": message.on_active_path,
+            "position": position,
+            "role": message.role,
+            "create_time": message.create_time,
+            "model": message.model,
+            "quoted": message.quoted,
+            "text": message.text,
+            "attachments": message.attachments,
+        }
 
 
 def outcome_of(raw: RawConversation, settings: ImportSettings) -> Conversation | NotAConversation | Problem:

@@ -1,7 +1,7 @@
 """All the exports of a run as one stream of raw conversations, and what was wrong with them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
@@ -94,8 +94,16 @@ class Sources:
 
     def conversations(self) -> Iterator[RawConversation]:
         """Every item of every export, in order; problems are put aside."""
+        return self._items(Export.reading)
+
+    def first_pass(self) -> Iterator[RawConversation]:
+        """The items that `conversations` will give, for a command that reads twice: temporary copies of archives stay
+        open, and neither `problems` nor `bytes_read` change."""
+        return replace(self, problems=[], bytes_read=0)._items(lambda export: export.members)  # noqa: SLF001
+
+    def _items(self, members_of: Callable[[Export], Iterable[Member]]) -> Iterator[RawConversation]:
         for export in self.exports:
-            for member in export.reading():
+            for member in members_of(export):
                 before = self.bytes_read
                 for item in read_conversations(member, self.limits):
                     if isinstance(item, Problem):

@@ -22,6 +22,7 @@ from ray_import.sink.port import KeptReject, Known, Pruned, RejectLimits, Replac
 from ray_import.sink.refusals import FirstRefusals
 from ray_import.sink.sqlite_file import APPLICATION_ID
 from ray_import.sink.sqlite_jobs import SqliteJobs
+from ray_import.sink.sqlite_reading import SqliteReading
 from ray_import.sink.sqlite_runs import SqliteRuns
 
 __all__ = ["APPLICATION_ID", "SqliteSink"]
@@ -57,7 +58,7 @@ _KEEP = (
 )
 
 
-class SqliteSink(SqliteJobs, SqliteRuns):
+class SqliteSink(SqliteJobs, SqliteRuns, SqliteReading):
     """See `Sink`."""
 
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:

@@ -29,7 +29,7 @@ def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, pat
     if isinstance(address, HttpAddress):
         finder = _looked_at(address, limits, patience)
     else:
-        finder = _looked_into(address, permitted(address, limits.sources))
+        finder = _looked_into(address, permitted(address, limits.sources), limits)
     if not finder.members:
         raise finder.failure()
     members, problems = in_reading_order(finder.members), tuple(finder.problems)
@@ -45,7 +45,7 @@ def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> 
     return finder
 
 
-def _looked_into(named: Path, permitted: PermittedPath) -> Finder:
+def _looked_into(named: Path, permitted: PermittedPath, limits: ReadLimits) -> Finder:
     path = permitted.path
     try:
         status = path.stat()
@@ -54,13 +54,19 @@ def _looked_into(named: Path, permitted: PermittedPath) -> Finder:
     except (OSError, ValueError):
         raise ConfigError(f"There is no file or folder {shown(str(named))}.") from None
     is_folder = stat.S_ISDIR(status.st_mode)
-    if not is_folder and not stat.S_ISREG(status.st_mode):
+    is_pipe = stat.S_ISFIFO(status.st_mode) and limits.sources.files_under is None
+    if not is_folder and not is_pipe and not stat.S_ISREG(status.st_mode):
         raise ConfigError(
             f"{shown(str(named))} is neither a file nor a folder.", "Write the contents of a pipe to a file first."
         )
     finder = Finder(shown(str(named)), without="" if is_folder else f"{shown(named.name)}/")
     if is_folder:
         finder.look_into_folder(path, permitted.open_file)
+    elif is_pipe:
+        from ray_import.source.piped import piped  # noqa: PLC0415 - brings in what downloads need
+
+        opener, size = piped(path, finder.where, limits.max_download_bytes)
+        finder.look_into_stream(opener, shown(named.name), size)
     else:
         finder.look_into_stream(permitted.open_file(path), shown(named.name), status.st_size)
     return finder

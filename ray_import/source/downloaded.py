@@ -30,7 +30,7 @@ def downloaded(client: Client, first: Answer, most_bytes: int) -> tuple[ReadAt, 
             answer.close()
 
     with ExitStack() as failed:
-        with _room_for(f"{label} {why}", first.size):
+        with room_for(f"{label} {why}", first.size):
             file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
         size = client.patience.persist(attempt)
         failed.pop_all()
@@ -55,7 +55,7 @@ def _copied(answer: Answer, file: BinaryIO, what: str, most_bytes: int) -> int:
         _refuse_more_than(most_bytes, size, what)
         rest = memoryview(piece)
         while rest:
-            with _room_for(what, answer.size):
+            with room_for(what, answer.size):
                 rest = rest[file.write(rest) :]
     return size
 
@@ -69,7 +69,8 @@ def _refuse_more_than(most_bytes: int, size: int, what: str) -> None:
 
 
 @contextmanager
-def _room_for(what: str, size: int | None) -> Iterator[None]:
+def room_for(what: str, size: int | None) -> Iterator[None]:
+    """Raises SourceError where an OSError says that a temporary file for `what` cannot be made or written."""
     try:
         with opening():
             yield

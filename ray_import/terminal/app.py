@@ -12,7 +12,7 @@ import typer
 
 from ray_import import __version__
 from ray_import.errors import ResultsNotWritten
-from ray_import.importing.inspection import extracted, inspect_sources
+from ray_import.importing.inspection import extracted, inspect_sources, message_lines
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.records import Conversation, Problem, lacks
@@ -23,6 +23,7 @@ from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
+from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout
 from ray_import.terminal.supervision import supervised
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
@@ -180,7 +181,7 @@ def extract(
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
 ) -> None:
-    """Print the kept messages in order, one JSON object per line."""
+    """Print the kept messages in order, one JSON object per line; one copy of each conversation."""
     with o.errors_told():
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, read=read)
@@ -280,6 +281,7 @@ def retry_rejects(
 
 
 app.command()(reimport)
+app.command()(show)
 
 
 @app.command()
@@ -313,5 +315,5 @@ def _tell_end(summary: Summary, *, as_json: bool) -> None:
 
 def _print_messages(conversation: Conversation) -> None:
     write = sys.stdout.buffer.write
-    for message in conversation.messages:
-        write(orjson.dumps({"conversation_id": conversation.id, **message._asdict()}) + b"\n")
+    for line in message_lines(conversation):
+        write(orjson.dumps(line) + b"\n")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _ERRORS = "ray_import.ascii"
 _IN_ASCII = {"…": "..."}
 _UNWRAPPED = 1_000_000
+_ESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""Control characters that JSON allows in strings; a terminal may obey them."""
 
 
 class ReaderGone(Exception):
@@ -101,6 +103,8 @@ def print_json(value: object) -> None:
         text = orjson.dumps(value, option=orjson.OPT_INDENT_2)
     except TypeError:  # a name that is no UTF-8
         text = json.dumps(value, indent=2).encode()
+    if sys.stdout.isatty():
+        text = text.decode().translate(_ESCAPED).encode()
     with suppress(ReaderGone):
         sys.stdout.buffer.write(text + b"\n")
         sys.stdout.flush()

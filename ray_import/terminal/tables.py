@@ -12,6 +12,7 @@ from ray_import.importing.inspection import Inspection
 from ray_import.importing.summary import Summary
 from ray_import.records import Problem
 from ray_import.sink.port import Job, KeptReject
+from ray_import.sink.reading import StoredConversation
 from ray_import.source.names import shown
 
 SHORT_HASH, SHORT_ID = 12, 8
@@ -134,6 +135,21 @@ def show_rejects(console: Console, rejects: Sequence[KeptReject]) -> None:
         " To print one: ray-import rejects --raw REJECT.",
         soft_wrap=True,
     )
+
+
+def show_conversations(console: Console, conversations: Sequence[StoredConversation]) -> None:
+    """Conversations to choose from."""
+    several_users = len({one.user_id for one in conversations}) > 1
+    table = _list_of("conversation", "date", "title", *(["user"] if several_users else []))
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for one in conversations:
+        table.add_row(
+            Text(shown(one.conversation_id)),
+            (one.update_time or one.create_time or "unknown")[:10],
+            Text(shown(one.title or "Untitled")),
+            *([Text(shown(one.user_id))] if several_users else []),
+        )
+    console.print(table)
 
 
 def _minute(iso: str | None) -> str:

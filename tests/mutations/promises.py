@@ -266,15 +266,29 @@ def inspect_agrees(trial: Trial) -> Iterator[str]:
 
 
 def extract_agrees(trial: Trial) -> Iterator[str]:
-    """`extract` goes through the same items, and every node of a conversation is accounted for."""
+    """`extract` gives the copies that the import leaves and all other items, and every node of a conversation is
+    accounted for."""
     found, summary = trial.outcome.extracted, trial.outcome.summary
     for one in found:
         if isinstance(one, Conversation):
             accounted = one.without_message + len(one.messages) + sum(one.left_out.values())
             if accounted != one.nodes:
                 yield f"of {one.nodes} nodes of {one.id} {accounted} are accounted for"
-    if summary is not None and len(found) != summary.counts.seen:
-        yield f"extract gives {len(found)} items, the import {summary.counts.seen}"
+    if summary is None:
+        return
+    others = sum(not isinstance(one, Conversation) for one in found)
+    if others != (counted := summary.counts.rejected + summary.counts.not_a_conversation):
+        yield f"extract gives {others} items that are no conversations, the import {counted}"
+    given = [
+        (one.id, message.node_id, message.text)
+        for one in found
+        if isinstance(one, Conversation)
+        for message in one.messages
+    ]
+    rows = trial.outcome.tables["conversation_messages"]
+    stored = [(row["conversation_id"], row["node_id"], row["text"]) for row in rows]
+    if sorted(given) != sorted(stored):
+        yield f"extract gives {len(given)} messages, the import has stored {len(stored)}, or they are not the same"
 
 
 def _kinds(problems: Sequence[Problem]) -> Counter[str]:

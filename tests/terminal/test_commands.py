@@ -2,6 +2,7 @@ import gzip
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from ray_import.chunks.rows import Import
 from ray_import.sink.sqlite import SqliteSink
-from tests.terminal.commands import Ended, ended, ray_import, started
+from tests.terminal.commands import Ended, ended, environment, ray_import, started
 from tests.unit.bulk.webhook import webhook
 from tests.unit.source.exports import conversation, exported, written, zipped
 from tests.unit.source.test_products import CLAUDE, DEEPSEEK, GEMINI, GROK
@@ -296,8 +297,8 @@ def test_extract_prints_one_message_a_line_with_its_keys_in_order(folder: Path) 
     messages = [orjson.loads(line) for line in lines]
     assert {tuple(message) for message in messages} == {
         (
-            "conversation_id", "node_id", "parent_id", "thread", "on_active_path", "role", "create_time", "text",
-            "attachments",
+            "conversation_id", "title", "node_id", "parent_id", "thread", "on_active_path", "position", "role",
+            "create_time", "model", "quoted", "text", "attachments",
         )
     }  # fmt: skip
     assert [(m["conversation_id"], m["role"], m["text"]) for m in messages] == [
@@ -308,6 +309,29 @@ def test_extract_prints_one_message_a_line_with_its_keys_in_order(folder: Path) 
         ("b", "user", "No."),
     ]
     assert "日".encode() in result.out
+
+
+def test_extract_prints_one_copy_when_a_file_holds_two(folder: Path) -> None:
+    copies = [
+        conversation("a", "New."),
+        conversation("a", "Old.") | {"update_time": "2020-01-01T00:00:05Z"},
+        conversation("b", "Other."),
+    ]
+    written(folder / "copies.json", exported(copies))
+    result = ray_import(folder, "extract", "copies.json")
+    lines = [orjson.loads(line) for line in result.out.splitlines()]
+    assert [(line["conversation_id"], line["text"]) for line in lines] == [("a", "New."), ("b", "Other.")]
+    assert result.code == 0
+
+
+def test_extract_prints_the_same_when_the_export_comes_through_standard_input(folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ray_import", "extract", "/dev/stdin"],
+        cwd=folder, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = process.communicate((folder / "good.json").read_bytes(), timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert out == ray_import(folder, "extract", "good.json").out != b""
 
 
 def test_extract_tells_problems_on_standard_error_alone(folder: Path) -> None:

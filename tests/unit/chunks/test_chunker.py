@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from ray_import.chunks import chunker
-from ray_import.chunks.chunker import chunk_conversation, estimate_tokens, rendered_text
+from ray_import.chunks.chunker import chunk_conversation, estimate_tokens
+from ray_import.chunks.rendering import rendered_text
 from ray_import.errors import ConfigError
 from ray_import.records import Chunk, Conversation, Message
 from ray_import.settings import ChunkSettings
@@ -35,24 +36,22 @@ def contents(conversation: Conversation, settings: ChunkSettings = SMALL) -> lis
     return [chunk.content for chunk in chunks_of(conversation, settings)]
 
 
-# The rules, each checked on any conversation. What a chunk shows is rendered here anew, from its spans.
+# The rules, each checked on any conversation. What a chunk shows is read here anew, from its content and its spans.
+
+
+def expected_before(message: Message) -> bytes:
+    """What is shown of a message and is not its text."""
+    attached = f"[attached: {', '.join(message.attachments)}]\n" if message.attachments else ""
+    quote = "".join(f"> {line}\n" for line in message.quoted.split("\n")) + "\n" if message.quoted else ""
+    return (attached + quote).encode()
 
 
 def expected_render(message: Message) -> bytes:
-    attached = f"[attached: {', '.join(message.attachments)}]\n" if message.attachments else ""
-    return (attached + message.text).encode()
+    return expected_before(message) + message.text.encode()
 
 
-def expected_content(conversation: Conversation, chunk: Chunk, header: str) -> str:
-    by_id = {message.node_id: message for message in conversation.messages}
-    paragraphs = [header]
-    for span in chunk.spans:
-        message = by_id[span.node_id]
-        name = {"user": "User", "assistant": "Assistant"}[message.role]
-        continued = " (continued)" if span.start > 0 else ""
-        piece = expected_render(message)[span.start : span.end].decode()
-        paragraphs.append(f"{name}{continued}: {piece}")
-    return "\n\n".join(paragraphs)
+def by_id(conversation: Conversation) -> dict[str, Message]:
+    return {message.node_id: message for message in conversation.messages}
 
 
 def header_of(conversation: Conversation, settings: ChunkSettings) -> str:
@@ -67,28 +66,81 @@ def header_of(conversation: Conversation, settings: ChunkSettings) -> str:
     raise AssertionError(header)
 
 
+def shown_before(chunk: Chunk, header: str) -> list[bytes]:
+    """What stands before each span, the label included."""
+    content, ends = chunk.content.encode(), [len(header.encode())]
+    ends += [span.at + span.end - span.start for span in chunk.spans]
+    assert ends[-1] == len(content)
+    assert content.startswith(header.encode())
+    return [content[end : span.at] for end, span in zip(ends, chunk.spans, strict=False)]
+
+
+def split_label(gap: bytes, role: str) -> tuple[bool, bytes]:
+    """Whether the label says that the message continues, and what is shown behind it."""
+    for continued in (True, False):
+        label = f"\n\n{role.capitalize()}{' (continued)' if continued else ''}: ".encode()
+        if gap.startswith(label):
+            return continued, gap.removeprefix(label)
+    raise AssertionError(gap)
+
+
+@given(kept_conversations(), chunk_settings())
+def test_chunk_conversation_gives_spans_that_lead_to_the_messages_own_text(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    messages = by_id(conversation)
+    for chunk in chunk_conversation(conversation, settings):
+        content = chunk.content.encode()
+        for span in chunk.spans:
+            assert 0 <= span.start <= span.fresh <= span.end
+            own = messages[span.node_id].text.encode()[span.start : span.end]
+            assert content[span.at : span.at + span.end - span.start] == own
+            assert len(own) == span.end - span.start
+
+
 @given(kept_conversations(), chunk_settings())
 def test_a_chunk_shows_its_title_and_its_pieces_labelled_and_nothing_else(
     conversation: Conversation, settings: ChunkSettings
 ) -> None:
-    header = header_of(conversation, settings)
+    header, messages = header_of(conversation, settings), by_id(conversation)
     for chunk in chunk_conversation(conversation, settings):
-        assert chunk.content == expected_content(conversation, chunk, header)
+        for span, gap in zip(chunk.spans, shown_before(chunk, header), strict=True):
+            before = expected_before(messages[span.node_id])
+            continued, shown = split_label(gap, messages[span.node_id].role)
+            if span.start > 0:
+                assert (continued, shown) == (True, b"")
+            elif span.end > 0:
+                assert before.endswith(shown)
+                assert continued == (shown != before)
+            else:
+                assert shown in before if continued else before.startswith(shown)
 
 
 @given(kept_conversations(), chunk_settings())
 def test_the_new_pieces_of_a_threads_chunks_give_back_its_messages_exactly(
     conversation: Conversation, settings: ChunkSettings
 ) -> None:
-    new: dict[str, bytes] = {}
+    messages = by_id(conversation)
+    new = dict.fromkeys(messages, b"")
     for chunk in chunk_conversation(conversation, settings):
         for span in chunk.spans:
-            assert 0 <= span.start <= span.fresh <= span.end
-            (message,) = (m for m in conversation.messages if m.node_id == span.node_id)
             if span.end > span.fresh:
-                assert len(new.get(span.node_id, b"")) == span.fresh
-                new[span.node_id] = new.get(span.node_id, b"") + expected_render(message)[span.fresh : span.end]
-    assert new == {message.node_id: expected_render(message) for message in conversation.messages}
+                assert len(new[span.node_id]) == span.fresh
+                new[span.node_id] += messages[span.node_id].text.encode()[span.fresh : span.end]
+    assert new == {message.node_id: message.text.encode() for message in conversation.messages}
+
+
+@given(kept_conversations(), chunk_settings())
+def test_attachments_and_quoted_words_are_shown_whole_when_chunks_cut_them(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    settings = ChunkSettings(settings.target_tokens, 0)
+    messages = by_id(conversation)
+    shown = dict.fromkeys(messages, b"")
+    for chunk in chunk_conversation(conversation, settings):
+        for span, gap in zip(chunk.spans, shown_before(chunk, header_of(conversation, settings)), strict=True):
+            shown[span.node_id] += split_label(gap, messages[span.node_id].role)[1]
+    assert shown == {message.node_id: expected_before(message) for message in conversation.messages}
 
 
 @given(kept_conversations(), chunk_settings())
@@ -108,7 +160,7 @@ def test_a_chunk_never_mixes_threads_and_a_threads_chunks_are_numbered(
     threads = {message.node_id: message.thread for message in conversation.messages}
     chunks = chunks_of(conversation, settings)
     for chunk in chunks:
-        assert {threads[span.node_id] for span in chunk.spans} == {chunk.thread}
+        assert {threads[span.node_id] for span in chunk.spans if not span.context} == {chunk.thread}
     groups = [(thread, list(group)) for thread, group in groupby(chunks, lambda chunk: chunk.thread)]
     assert [thread for thread, _ in groups] == list(dict.fromkeys(threads.values()))
     for _, group in groups:
@@ -122,16 +174,17 @@ def test_an_overlap_repeats_the_end_of_the_chunk_before_and_keeps_to_its_budget(
 ) -> None:
     chunks = chunks_of(conversation, settings)
     for before, chunk in pairwise(chunks):
-        repeated = [span for span in chunk.spans if span.fresh > span.start]
+        repeated = [span for span in chunk.spans if span.fresh > span.start and not span.context]
         assert sum(span.fresh - span.start for span in repeated) <= settings.overlap_tokens * 4
         if chunk.index == 0:
             assert repeated == []
-        shown_before = {span.node_id: span for span in before.spans}
+        shown_in_it = {span.node_id: span for span in before.spans}
         for span in repeated:
-            assert shown_before[span.node_id].start <= span.start
-            assert shown_before[span.node_id].end == span.fresh
+            assert shown_in_it[span.node_id].start <= span.start
+            assert shown_in_it[span.node_id].end == span.fresh
         if repeated:
-            last = before.spans[-1]
+            # Where the text of the last one is still to come, what was shown of it is what stands before that.
+            last = [span for span in before.spans if span.end > span.start][-1]
             assert (repeated[-1].node_id, repeated[-1].fresh) == (last.node_id, last.end)
     for chunk in chunks[:1]:
         assert all(span.fresh == span.start for span in chunk.spans)
@@ -141,20 +194,24 @@ def test_an_overlap_repeats_the_end_of_the_chunk_before_and_keeps_to_its_budget(
 def test_every_chunk_has_something_new_and_is_dated_by_it(conversation: Conversation, settings: ChunkSettings) -> None:
     times = {message.node_id: message.create_time for message in conversation.messages}
     for chunk in chunk_conversation(conversation, settings):
+        only_before = [span.node_id for span in chunk.spans if span.end == 0]
         new = [span.node_id for span in chunk.spans if span.end > span.fresh]
-        assert chunk.node_ids == new != []
-        assert chunk.created_at == times[new[0]]
+        assert chunk.node_ids == new + only_before != []
+        assert len(only_before) <= 1
+        assert chunk.created_at == times[chunk.node_ids[0]]
 
 
 @given(kept_conversations(), chunk_settings())
 def test_a_message_that_fits_a_chunk_is_not_cut(conversation: Conversation, settings: ChunkSettings) -> None:
     header = header_of(conversation, settings)
     room = settings.target_tokens * 4 - len(f"{header}\n\nAssistant: ".encode())
-    sizes = {message.node_id: len(expected_render(message)) for message in conversation.messages}
+    messages = by_id(conversation)
     for chunk in chunk_conversation(conversation, settings):
-        for span in chunk.spans:
-            if sizes[span.node_id] <= room and span.end > span.fresh:
-                assert (span.start, span.fresh, span.end) == (0, 0, sizes[span.node_id])
+        for span, gap in zip(chunk.spans, shown_before(chunk, header), strict=True):
+            message = messages[span.node_id]
+            if len(expected_render(message)) <= room and span.node_id in chunk.node_ids:
+                assert (span.start, span.fresh, span.end) == (0, 0, len(message.text.encode()))
+                assert split_label(gap, message.role) == (False, expected_before(message))
 
 
 @given(kept_conversations(), chunk_settings())
@@ -163,15 +220,132 @@ def test_chunks_are_no_smaller_than_they_must_be(conversation: Conversation, set
     labels = {message.node_id: len(f"\n\n{message.role}: ") for message in conversation.messages}
     sizes = {message.node_id: len(expected_render(message)) for message in conversation.messages}
     for before, after in pairwise(chunks_of(conversation, settings)):
-        following = after.spans[-1] if not after.node_ids else next(s for s in after.spans if s.end > s.fresh)
-        if before.thread == after.thread and following.fresh == 0:
-            size = len(before.content.encode()) + labels[following.node_id] + sizes[following.node_id]
+        following = after.node_ids[0]
+        if before.thread == after.thread and following not in before.node_ids:
+            size = len(before.content.encode()) + labels[following] + sizes[following]
             assert size > settings.target_tokens * 4
 
 
 @given(kept_conversations(), chunk_settings())
 def test_the_same_conversation_gives_the_same_chunks(conversation: Conversation, settings: ChunkSettings) -> None:
     assert chunks_of(conversation, settings) == chunks_of(replace(conversation), settings)
+
+
+# The context of a side thread
+
+
+@given(kept_conversations(), chunk_settings())
+def test_chunk_conversation_shows_context_once_when_a_side_thread_has_an_ancestor(
+    conversation: Conversation, settings: ChunkSettings
+) -> None:
+    messages = by_id(conversation)
+    header = header_of(conversation, settings)
+    for chunk in chunk_conversation(conversation, settings):
+        first = next(message for message in conversation.messages if message.thread == chunk.thread)
+        context = [span for span in chunk.spans if span.context]
+        if chunk.index or first.parent_id is None:
+            assert context == []
+        for span in context:
+            ancestor = messages[span.node_id]
+            assert span == chunk.spans[0]
+            assert span.node_id == first.parent_id
+            assert 0 < span.end == span.fresh == len(ancestor.text.encode())
+            assert span.node_id not in chunk.node_ids
+            gap = shown_before(chunk, header)[0]
+            assert len(gap) + span.end - span.start <= settings.overlap_tokens * 4
+            continued, shown = split_label(gap, ancestor.role)
+            assert continued == (span.start > 0 or shown != expected_before(ancestor))
+            assert expected_before(ancestor).endswith(shown)
+
+
+def answers(ancestor: str, *texts: str, **of_ancestor: object) -> Conversation:
+    """A question with an answer on the shown path, and other answers, each of them a side thread."""
+    question = says(ancestor, "q")._replace(**of_ancestor)  # type: ignore[arg-type]
+    shown = says("Shown.", "a", "assistant")._replace(parent_id="q")
+    others = [
+        says(text, f"s{i}", "assistant", f"s{i}")._replace(parent_id="q", on_active_path=False)
+        for i, text in enumerate(texts)
+    ]
+    return kept_conversation((question, shown, *others))
+
+
+def test_chunk_conversation_shows_the_whole_question_when_it_fits_the_overlap() -> None:
+    conversation = answers("Why?", "Because.", attachments=("a.pdf",), quoted="It is\nso.")
+    (side,) = [chunk for chunk in chunks_of(conversation, ChunkSettings(100, 50)) if chunk.thread == "s0"]
+    assert side.content == "# Talk\n\nUser: [attached: a.pdf]\n> It is\n> so.\n\nWhy?\n\nAssistant: Because."
+    assert [(span.node_id, span.start, span.end, span.context) for span in side.spans] == [
+        ("q", 0, 4, True),
+        ("s0", 0, 8, False),
+    ]
+    assert side.node_ids == ["s0"]
+
+
+def test_chunk_conversation_cuts_context_at_a_word_when_it_exceeds_the_overlap() -> None:
+    conversation = answers("So it goes, and so it went, until the very end.", "No.", "Yes.")
+    sides = [chunk.content for chunk in chunks_of(conversation, OVERLAPPING) if chunk.thread != "main"]
+    assert sides == [
+        f"# Talk\n\nUser (continued): until the very end.\n\nAssistant: {text}" for text in ("No.", "Yes.")
+    ]
+
+
+def test_chunk_conversation_cuts_context_inside_the_quoted_words_when_the_text_is_short() -> None:
+    conversation = answers("Why?", "Because.", quoted="The lake is deep. It is cold.")
+    (side,) = [chunk for chunk in chunks_of(conversation, ChunkSettings(50, 11)) if chunk.thread == "s0"]
+    assert side.content == "# Talk\n\nUser (continued): deep. It is cold.\n\nWhy?\n\nAssistant: Because."
+    assert side.content[side.spans[0].at :].startswith("Why?")
+
+
+def test_chunk_conversation_shows_the_end_of_a_word_when_the_word_is_longer_than_the_overlap() -> None:
+    (side,) = [chunk for chunk in chunks_of(answers("漢" * 90, "No."), OVERLAPPING) if chunk.thread == "s0"]
+    assert side.content == f"# Talk\n\nUser (continued): {'漢' * 6}\n\nAssistant: No."
+
+
+@pytest.mark.parametrize(("size", "context"), [(158, "User (continued): it."), (159, ""), (181, "")])
+def test_chunk_conversation_shortens_context_when_the_first_message_would_be_cut(size: int, context: str) -> None:
+    conversation = answers("So it goes, say they who know it.", "x" * size)
+    (side,) = [chunk for chunk in chunks_of(conversation, OVERLAPPING) if chunk.thread == "s0"]
+    assert side.content == f"# Talk{context and f'{chr(10)}{chr(10)}{context}'}\n\nAssistant: {'x' * size}"
+
+
+def test_chunk_conversation_shows_no_context_when_there_is_no_overlap() -> None:
+    assert contents(answers("Why?", "Because."))[1] == "# Talk\n\nAssistant: Because."
+
+
+def test_chunk_conversation_encodes_an_ancestor_once_when_many_threads_begin_below_it() -> None:
+    reads = 0
+
+    class Counted(str):
+        __slots__ = ()
+
+        def encode(self, *args: str) -> bytes:
+            nonlocal reads
+            reads += 1
+            return super().encode(*args)
+
+    conversation = answers(Counted("word " * 1000), *["No."] * 200)
+    assert sum(chunk.thread != "main" for chunk in chunks_of(conversation, OVERLAPPING)) == 200
+    assert reads <= 2
+
+
+# Quoted words
+
+
+def test_rendered_text_shows_quoted_words_as_a_quote_when_there_are_some() -> None:
+    message = says("How deep?")._replace(quoted="Lake Aru is deep.\n\nVery.")
+    assert rendered_text(message) == "> Lake Aru is deep.\n> \n> Very.\n\nHow deep?"
+
+
+def test_chunk_conversation_gives_an_empty_span_when_a_chunk_shows_quoted_words_alone() -> None:
+    message = says("How deep?")._replace(quoted="word " * 70 + "end")
+    chunks = chunks_of(kept_conversation((message,)))
+    assert len(chunks) == 3
+    assert [(span.start, span.fresh, span.end) for chunk in chunks for span in chunk.spans] == [
+        (0, 0, 0),
+        (0, 0, 0) if "How" not in chunks[1].content else (0, 0, 9),
+        (0, 0, 9),
+    ]
+    assert [chunk.node_ids for chunk in chunks] == [["m"]] * 3
+    assert {chunk.created_at for chunk in chunks} == {float(START)}
 
 
 # The form
@@ -377,9 +551,13 @@ def test_a_long_list_of_attachments_is_cut_like_text() -> None:
     names = [f"scan {i}.pdf" for i in range(200)]
     message = says("Read these.", "m", "user", "main", *names)
     chunks = chunks_of(kept_conversation((message,)), OVERLAPPING)
-    raw = f"[attached: {', '.join(names)}]\nRead these.".encode()
-    assert b"".join(raw[span.fresh : span.end] for chunk in chunks for span in chunk.spans) == raw
+    assert len(chunks) > 10
+    assert all(any(name in chunk.content for chunk in chunks) for name in names)
     assert chunks[-1].content.endswith("]\nRead these.")
+    assert [(span.start, span.fresh, span.end) for chunk in chunks for span in chunk.spans] == [
+        *[(0, 0, 0)] * (len(chunks) - 1),
+        (0, 0, len("Read these.")),
+    ]
 
 
 @given(kept_conversations(), chunk_settings())

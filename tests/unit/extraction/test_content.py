@@ -142,3 +142,10 @@ def test_parts_that_nest_without_end_are_empty_and_no_recursion_error() -> None:
 )
 def test_code_is_a_fenced_block_whose_fence_is_longer_than_any_in_it(language: object, code: str, block: str) -> None:
     assert visible_text({"content_type": "code", "language": language, "text": code}) == block
+
+
+@pytest.mark.parametrize("text", [None, "", " ", "\0"])
+def test_code_is_in_the_parts_when_the_text_is_blank(text: str | None) -> None:
+    content = {"content_type": "code", "language": "python", "text": text, "parts": ["x = 1", {"text": "y = 2"}]}
+    assert visible_text(content) == "```python\nx = 1\ny = 2\n```"
+    assert visible_text({**content, "parts": ["\0", 1]}) == ""

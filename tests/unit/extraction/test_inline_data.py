@@ -42,6 +42,8 @@ def clean(text: str) -> str:
         (f"{HEAD}{LINES}\nThanks", "[data]\nThanks"),
         (f"{HEAD}{LINES}\nThanks for it", "[data]\nThanks for it"),
         (f"{HEAD}{LINES}\n2nd is prose", "[data]\n2nd is prose"),
+        (f"{HEAD}{LINES}\nStep1: more words", "[data]\nStep1: more words"),
+        (f"{HEAD}{LINES}\n-\n  x", "[data]\n-\n  x"),
         (f'"{HEAD}{LINES}\nThanks"', '"[data]\nThanks"'),
         (f"{HEAD}\nAAAA", f"{HEAD}\nAAAA"),
         (f"{HEAD} AAAA", f"{HEAD} AAAA"),

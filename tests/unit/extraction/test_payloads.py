@@ -178,6 +178,8 @@ def test_lenticular_brackets_stay_when_they_hold_words(text: str) -> None:
 def test_an_unterminated_mark_takes_no_lines_when_the_end_of_another_follows() -> None:
     text = '- \ue200product\ue202{"title":"A"}\n\n- words \ue201and'
     assert clean_answer(text).text == '- product{"title":"A"}\n\n- words and'
+    assert clean_answer('\ue200hotel\ue202{"title":"A"}\n \ue201and').text == 'hotel{"title":"A"}\n and'
+    assert clean_answer('\ue200hotel\ue202{"title":\n"A"}\ue201and').text == "Aand"
 
 
 # A user's own words, and titles

@@ -1,14 +1,17 @@
 import json
+from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ray_import.importing.inspection import Inspection, extracted, inspect_sources
-from ray_import.importing.sources import open_sources
-from ray_import.records import Conversation, Problem
+from ray_import.errors import SourceError
+from ray_import.importing.inspection import Inspection, extracted, inspect_sources, message_lines
+from ray_import.importing.sources import Sources, open_sources
+from ray_import.records import Conversation, Problem, RawConversation
 from ray_import.settings import ChunkSettings, ImportSettings
+from ray_import.source.export import Export
 from tests.unit.importing.runs import SETTINGS, Database
 from tests.unit.source.exports import conversation, exported, written
 
@@ -118,3 +121,76 @@ def test_every_item_comes_out_in_order_and_a_bad_one_as_a_problem(tmp_path: Path
     ]  # fmt: skip
     assert [outcome.id for outcome in outcomes if isinstance(outcome, Conversation)] == ["a", "branching", "empty"]
     assert outcomes[-1] == Problem("reject", "x.json, item 4", "invalid_json")
+
+
+def texts(outcomes: list[Any]) -> list[tuple[str, str]]:
+    return [(one.id, message.text) for one in outcomes if isinstance(one, Conversation) for message in one.messages]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_extracted_gives_the_newest_copy_alone_when_a_conversation_is_met_several_times(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    copies = [
+        conversation("a", "Old.", update_time=1_700_000_100.0),
+        conversation("a", "New.", "Longer.", update_time=1_700_000_300.0),
+        conversation("a", "New.", update_time=1_700_000_300.0),
+    ]
+    items = [*(copies[i] for i in order), conversation("b", "Other."), copies[order[0]]]
+    sources = open_sources([written(tmp_path / "x.json", exported(items))], SETTINGS.read)
+    assert sorted(texts(list(extracted(sources, SETTINGS)))) == [("a", "Longer."), ("a", "New."), ("b", "Other.")]
+
+
+def test_extracted_gives_the_older_copy_when_the_newer_one_cannot_be_read(tmp_path: Path) -> None:
+    newer = exported([conversation("a", "New.", update_time=1_700_000_300.0)])[1:-1].replace(b"1700000300.0", b"NaN")
+    path = written(tmp_path / "x.json", b"[" + newer + b"," + exported([conversation("a", "Old.")])[1:])
+    outcomes = list(extracted(open_sources([path], SETTINGS.read), SETTINGS))
+    assert texts(outcomes) == [("a", "Old.")]
+    assert outcomes[0] == Problem("reject", "x.json, item 0", "invalid_json")
+
+
+def test_extracted_tells_each_problem_once_when_an_export_is_cut_off(tmp_path: Path) -> None:
+    sources = open_sources(
+        [written(tmp_path / "x.json", exported([conversation("a"), conversation("b")])[:-20])], SETTINGS.read
+    )
+    outcomes = list(extracted(sources, SETTINGS))
+    assert [problem.kind for problem in sources.problems] == ["truncated"]
+    assert [type(outcome) for outcome in outcomes] == [Conversation, Problem]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_extracted_gives_what_an_import_leaves_when_copies_are_equally_new(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    copies = [conversation("a", "One."), conversation("a", "Two."), conversation("a", "Three.")]
+    path = written(tmp_path / "x.json", exported([copies[i] for i in order]))
+    database = Database(tmp_path / "x.db")
+    database.imported(path)
+    ((_, text),) = texts(list(extracted(open_sources([path], SETTINGS.read), SETTINGS)))
+    ((content,),) = database.rows("SELECT content FROM conversation_chunks")
+    assert content.endswith(f"User: {text}")
+
+
+def test_extracted_raises_source_error_when_the_source_changes_between_the_passes(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", exported([conversation("a"), conversation("b")]))
+
+    class Changing(Sources):
+        def conversations(self) -> Iterator[RawConversation]:
+            path.write_bytes(exported([conversation("a"), conversation("c")]))
+            return self._items(Export.reading)
+
+    opened = open_sources([path], SETTINGS.read)
+    with pytest.raises(SourceError, match="has changed while it was read"):
+        list(extracted(Changing(opened.exports, opened.limits), SETTINGS))
+
+
+def test_message_lines_give_the_documented_keys_in_their_order(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.json", exported([branching()]))
+    (found,) = extracted(open_sources([path], SETTINGS.read), SETTINGS)
+    assert isinstance(found, Conversation)
+    lines = list(message_lines(found))
+    assert [line["position"] for line in lines] == list(range(len(found.messages)))
+    assert list(lines[0]) == [
+        "conversation_id", "title", "node_id", "parent_id", "thread", "on_active_path", "position", "role",
+        "create_time", "model", "quoted", "text", "attachments",
+    ]  # fmt: skip

@@ -3,8 +3,10 @@ import json
 import os
 import stat
 import struct
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -656,3 +658,46 @@ def test_an_error_tells_names_and_never_what_is_in_a_file(tmp_path: Path) -> Non
         assert "doctor" not in f"{caught.value} {caught.value.args}"
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+# --- pipes ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def pipe_of(path: Path, data: bytes) -> Iterator[Path]:
+    """A FIFO at `path` through which `data` comes once."""
+
+    def write() -> None:
+        with suppress(BrokenPipeError):  # the reader may refuse the rest
+            path.write_bytes(data)
+
+    os.mkfifo(path)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield path
+    finally:
+        writer.join(60)
+
+
+@pytest.mark.parametrize("data", [JSON, zipped({"conversations.json": JSON}), gzip.compress(JSON)])
+def test_open_export_reads_a_pipe_as_often_as_a_file_when_its_writer_has_ended(tmp_path: Path, data: bytes) -> None:
+    with pipe_of(tmp_path / "pipe", data) as pipe:
+        export = open_export(pipe)
+    assert list(contents(export).values()) == list(contents(export).values()) == [JSON]
+
+
+def test_open_export_leaves_nothing_in_tmpdir_when_a_pipe_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pipe_of(tmp_path / "pipe", JSON) as pipe:
+        contents(open_export(pipe))
+    assert list(folder.iterdir()) == []
+
+
+def test_open_export_refuses_a_pipe_when_more_than_the_limit_comes(tmp_path: Path) -> None:
+    with pipe_of(tmp_path / "pipe", JSON) as pipe, pytest.raises(SourceError, match="more than the limit of 10 bytes"):
+        open_export(pipe, ReadLimits(max_download_bytes=10))

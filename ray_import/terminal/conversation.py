@@ -1,0 +1,143 @@
+"""A stored conversation as Markdown, and as it is rendered on a terminal."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import orjson
+from markdown_it import MarkdownIt
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.text import Text
+
+from ray_import.chunks.rendering import quoted_lines
+from ray_import.chunks.rows import MessageRow
+from ray_import.extraction.graph import MAIN
+from ray_import.sink.reading import StoredConversation
+from ray_import.terminal.paging import paged
+
+LONGEST_RENDERED_CHARACTERS = 200_000
+"""A longer text is shown as it is: rendering takes a second per MB, and much memory."""
+
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)"
+)
+"""Control sequences and strings of a terminal (ECMA-48), complete ones."""
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """`text` without escape sequences and control characters but line breaks and tabs: safe on a terminal."""
+    if text.isprintable():
+        return text
+    return _SEQUENCE.sub("", text).translate(_CONTROLS)
+
+
+def as_markdown(conversation: StoredConversation, messages: Sequence[MessageRow]) -> str:
+    """The conversation as a Markdown document; the texts as they are stored."""
+    parts = [f"# {conversation.title or 'Untitled'}", "\n".join(facts_of(conversation))]
+    for message, heading in zip(messages, headings_of(messages), strict=True):
+        parts += [f"## {heading}", f"{_before_text(message)}{message.text}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def facts_of(conversation: StoredConversation) -> Iterator[str]:
+    """What is known of the conversation: its link and id, then the rest in one line."""
+    yield conversation.link or conversation.conversation_id
+    times = [minute_of(time) for time in (conversation.create_time, conversation.update_time) if time is not None]
+    facts = [
+        f"{' to '.join(dict.fromkeys(times))} UTC" if times else "",
+        conversation.model or "",
+        f"{conversation.message_count:,} {'message' if conversation.message_count == 1 else 'messages'}",
+        "starred" if conversation.is_starred else "",
+        "archived" if conversation.is_archived else "",
+        f"project {conversation.project}" if conversation.project else "",
+        f"memory {conversation.memory_scope}" if conversation.memory_scope else "",
+    ]
+    yield " · ".join(fact for fact in facts if fact)
+
+
+def headings_of(messages: Sequence[MessageRow]) -> Iterator[str]:
+    """For each message its number, author, model, time and branch, and the number of the message that it answers: where
+    a branch begins, and where that is not the message before it."""
+    numbers = {message.node_id: message.position + 1 for message in messages}
+    threads: set[str] = set()
+    before: MessageRow | None = None
+    for message in messages:
+        number = numbers.get(message.parent_id or "")
+        is_side = message.thread != MAIN
+        begins_branch = is_side and message.thread not in threads
+        threads.add(message.thread)
+        after = ""
+        if number is not None and (begins_branch or before is None or message.parent_id != before.node_id):
+            after = f"branches from {number}" if begins_branch else f"after {number}"
+        parts = [
+            f"{message.position + 1}. {message.role.capitalize()}",
+            message.model or "",
+            f"{minute_of(message.created_at)} UTC" if message.created_at else "",
+            f"branch {message.thread}" if is_side else "",
+            after,
+        ]
+        yield " · ".join(part for part in parts if part)
+        before = message
+
+
+def minute_of(iso: str) -> str:
+    """A time in ISO 8601 to the minute."""
+    return iso[:16].replace("T", " ")
+
+
+def show_conversation(console: Console, conversation: StoredConversation, messages: Sequence[MessageRow]) -> None:
+    """Prints the conversation: rendered and paged on a terminal, else as Markdown.
+
+    No control character of a stored text is printed.
+    """
+    if not console.is_terminal:
+        console.file.write(printable(as_markdown(conversation, messages)))
+        return
+    paged(console, _rendered(console, conversation, messages))
+
+
+def _rendered(console: Console, conversation: StoredConversation, messages: Sequence[MessageRow]) -> Iterator[str]:
+    with console.capture() as captured:
+        console.print(Text(printable(conversation.title) or "Untitled", style="bold underline"))
+        for fact in facts_of(conversation):
+            console.print(Text(printable(fact), style="dim"))
+    yield captured.get()
+    for message, heading in zip(messages, headings_of(messages), strict=True):
+        with console.capture() as captured:
+            console.print()
+            console.print(Text(printable(heading), style="bold cyan" if message.role == "user" else "bold green"))
+            if before := printable(_before_text(message)).rstrip("\n"):
+                console.print(Text(before, style="dim"))
+                console.print()
+        yield captured.get()
+        yield _body(console, message)
+
+
+def _body(console: Console, message: MessageRow) -> str:
+    """An assistant's Markdown is rendered; a user's words are shown as typed."""
+    text = printable(message.text)
+    if message.role != "user" and len(text) <= LONGEST_RENDERED_CHARACTERS:
+        try:
+            with console.capture() as captured:
+                console.print(_markdown(text))
+            return captured.get()
+        except Exception:  # noqa: BLE001, S110 - whatever the renderer cannot take is shown as it is
+            pass
+    with console.capture() as captured:
+        console.print(Text(text))
+    return captured.get()
+
+
+def _markdown(text: str) -> Markdown:
+    """Without HTML, which would not be shown, and without links that a terminal hides behind their words."""
+    rendered = Markdown("", hyperlinks=False)
+    parser = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
+    rendered.markup, rendered.parsed = text, parser.parse(text)
+    return rendered
+
+
+def _before_text(message: MessageRow) -> str:
+    names = orjson.loads(message.attachments)
+    attached = f"[attached: {', '.join(names)}]\n\n" if names else ""
+    return attached + quoted_lines(message.quoted) if message.quoted else attached
