@@ -31,8 +31,10 @@ class StoredConversation:
 
     @property
     def link(self) -> str | None:
-        """Where the product shows it; None for a product without links."""
-        return f"https://chatgpt.com/c/{self.conversation_id}" if self.product == PRODUCT else None
+        """Where the product shows it; None for a product without links, and where the id is not the product's own."""
+        if self.product != PRODUCT or self.conversation_id.startswith(("unidentified-", "sha256:")):
+            return None
+        return f"https://chatgpt.com/c/{self.conversation_id}"
 
 
 class Reading(Protocol):

@@ -84,6 +84,12 @@ def test_conversations_gives_all_that_is_known_of_a_conversation(sink: Sink, *, 
     assert found.link == "https://chatgpt.com/c/c1"
 
 
+@pytest.mark.parametrize("conversation_id", ["unidentified-0123456789abcdef", f"sha256:{'0' * 32}"])
+def test_conversation_has_no_link_when_its_id_is_made_here(sink: Sink, conversation_id: str) -> None:
+    sink.write(import_of(1), SETTINGS, [rows_for(conversation_id)], [])
+    assert [one.link for one in sink.conversations("u1", conversation_id, 10)] == [None]
+
+
 def test_messages_gives_the_rows_of_one_conversation_by_position(sink: Sink) -> None:
     rows, others = rows_for("c1", chunks=5), rows_for("c2")
     hard = rows.messages[3]._replace(

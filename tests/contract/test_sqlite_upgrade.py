@@ -131,7 +131,8 @@ def test_file_stays_as_it_was_when_a_table_of_its_user_has_the_name_of_ours(old:
 def test_view_of_conversations_has_links_and_counts(tmp_path: Path) -> None:
     file = SqliteFile(tmp_path)
     with closing(file.open()) as sink:
-        sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=3), rows_for("b", chunks=0)], [])
+        of_file = rows_for("unidentified-0123456789abcdef", chunks=0)
+        sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=3), rows_for("b", chunks=0), of_file], [])
     with file.connected() as db:
         found = db.execute(
             "SELECT conversation_id, product, title, link, model, is_starred, is_archived, project, memory_scope,"
@@ -141,4 +142,5 @@ def test_view_of_conversations_has_links_and_counts(tmp_path: Path) -> None:
     assert found == [
         ("a", "chatgpt", "v1", "https://chatgpt.com/c/a", *of_both, 3, 3, 1),
         ("b", "chatgpt", "v1", "https://chatgpt.com/c/b", *of_both, 0, 0, 0),
+        ("unidentified-0123456789abcdef", "chatgpt", "v1", None, *of_both, 0, 0, 0),
     ]
