@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ray_import.chunks.chunker import chunk_conversation
+from ray_import.chunks.rendering import quoted_lines
 from ray_import.chunks.rows import iso_time
 from ray_import.errors import RecordError, SourceError, reject_reason
 from ray_import.extraction.extract import NotAConversation, content_hash, extract
@@ -134,7 +135,7 @@ def message_lines(conversation: Conversation) -> Iterator[dict[str, Any]]:
             "create_time": message.create_time,
             "model": message.model,
             "quoted": message.quoted,
-            "text": message.text,
+            "text": quoted_lines(message.quoted) + message.text if message.quoted else message.text,
             "attachments": message.attachments,
         }
 

@@ -142,7 +142,7 @@ def test_extract_leaves_out_messages_when_nobody_saw_or_typed_them(case: str, ke
 def test_extract_gives_quoted_words_when_a_question_is_about_them() -> None:
     question = messages("46-targeted-reply.json")[2]
     assert question["quoted"] == "Lake Aru is deep."
-    assert question["text"] == "How deep?"
+    assert question["text"] == "> Lake Aru is deep.\n\nHow deep?"
 
 
 def test_extract_gives_the_text_when_a_content_is_a_string() -> None:

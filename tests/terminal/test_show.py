@@ -50,9 +50,7 @@ def conversations_of(name: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def before_text(message: dict[str, Any]) -> str:
-    attached = f"[attached: {', '.join(message['attachments'])}]\n\n" if message["attachments"] else ""
-    quote = "".join(f"> {line}\n" for line in message["quoted"].split("\n")) + "\n" if message["quoted"] else ""
-    return attached + quote
+    return f"[attached: {', '.join(message['attachments'])}]\n\n" if message["attachments"] else ""
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -74,6 +72,13 @@ def test_show_gives_each_kept_message_once_in_order_for_every_conversation(golde
         assert rest == "\n"
 
 
+def own_words(message: dict[str, Any]) -> str:
+    """The text without the quoted words before it, which `--json` gives apart only."""
+    quote = "".join(f"> {line}\n" for line in message["quoted"].split("\n")) + "\n" if message["quoted"] else ""
+    assert message["text"].startswith(quote)
+    return str(message["text"]).removeprefix(quote)
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_show_json_equals_extract_for_every_conversation(golden: Path, name: str) -> None:
     for conversation_id, messages in conversations_of(name).items():
@@ -82,7 +87,7 @@ def test_show_json_equals_extract_for_every_conversation(golden: Path, name: str
         of_conversation = ("conversation_id", "title", "create_time")
         assert found["messages"] == [
             {k: v for k, v in message.items() if k not in of_conversation}
-            | {"created_at": iso_time(message["create_time"])}
+            | {"created_at": iso_time(message["create_time"]), "text": own_words(message)}
             for message in messages
         ]
 
