@@ -331,6 +331,10 @@ def everything_in(fetch: Fetch) -> dict[str, list[Any]]:
     }
 
 
+_SPANS = '[{"node":'
+"""How spans begin in SQLite. Postgres keeps keys in another order."""
+
+
 def _plain(value: Any) -> Any:
     match value:
         case UUID():
@@ -338,7 +342,9 @@ def _plain(value: Any) -> Any:
         case datetime():
             return iso_time(value.timestamp())
         case list():
-            return orjson.dumps(value).decode()
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        case str() if value.startswith(_SPANS):
+            return _plain(orjson.loads(value))
         case bool():
             return int(value)
         case _:

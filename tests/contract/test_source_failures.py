@@ -124,11 +124,24 @@ def test_of_several_sources_one_that_is_not_there_is_a_problem(
 def test_extract_gives_what_came_before_the_break(server: ObjectServer, patience: Patience) -> None:
     sources = open_sources([server.put("x.json", JSON)], SETTINGS.read, patience)
     server.asked.clear()
-    breaking(server, 1, Fault(503))
+    list(sources.first_pass())
+    first_pass = len(server.asked)
+    server.asked.clear()
     outcomes = extracted(sources, SETTINGS)
+    breaking(server, first_pass + 1, Fault(503))
     assert all(isinstance(next(outcomes), Conversation) for _ in range(100))
     with pytest.raises(SourceRefused):
         list(outcomes)
+
+
+def test_extract_gives_nothing_when_the_server_breaks_before_all_copies_are_known(
+    server: ObjectServer, patience: Patience
+) -> None:
+    sources = open_sources([server.put("x.json", JSON)], SETTINGS.read, patience)
+    server.asked.clear()
+    breaking(server, 1, Fault(503))
+    with pytest.raises(SourceRefused):
+        next(extracted(sources, SETTINGS))
 
 
 # --- secrets -------------------------------------------------------------------------------------
