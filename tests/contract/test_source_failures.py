@@ -22,6 +22,7 @@ from ray_import.importing.sources import open_sources
 from ray_import.records import Conversation
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.source.patience import Patience
+from ray_import.source.remote import KEPT_BYTES
 from tests.contract.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.contract.remote_exports import talks
 from tests.terminal.commands import PLAIN
@@ -122,13 +123,13 @@ def test_of_several_sources_one_that_is_not_there_is_a_problem(
 
 
 def test_extract_gives_what_came_before_the_break(server: ObjectServer, patience: Patience) -> None:
-    sources = open_sources([server.put("x.json", JSON)], SETTINGS.read, patience)
-    server.asked.clear()
-    list(sources.first_pass())
+    more_than_is_kept = talks("c", 2 * KEPT_BYTES // len(JSON) * 600)
+    address = server.put("x.json", more_than_is_kept)
+    list(open_sources([address], SETTINGS.read, patience).first_pass())
     first_pass = len(server.asked)
     server.asked.clear()
-    outcomes = extracted(sources, SETTINGS)
     breaking(server, first_pass + 1, Fault(503))
+    outcomes = extracted(open_sources([address], SETTINGS.read, patience), SETTINGS)
     assert all(isinstance(next(outcomes), Conversation) for _ in range(100))
     with pytest.raises(SourceRefused):
         list(outcomes)
