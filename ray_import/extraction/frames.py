@@ -14,7 +14,9 @@ SIGN = ":::"
 OPENED = frozenset({"writing", "contextList"})
 
 _BEFORE = r"([ \t]*+(?:>[ \t]*+)*+)"
-_OPENING = re.compile(_BEFORE + r"((?:(?:[-+*]|\d{1,9}[.)])[ \t]++)?+)(:{3,}+)[ \t]*+([A-Za-z][\w-]*+)([^\n]*+)")
+_OPENING = re.compile(
+    _BEFORE + r"((?:(?:[-+*]|\d{1,9}[.)])[ \t]++(?:\[[ xX]\][ \t]++)?+)*+)(:{3,}+)[ \t]*+([A-Za-z][\w-]*+)([^\n]*+)"
+)
 _CLOSING = re.compile(_BEFORE + r"(:{3,}+)[ \t\r]*+\n?")
 _VALUE = r""""(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|[^\s"'{}]*+"""
 _ATTRIBUTE = re.compile(rf"([^\s=\"'{{}}]++)(?:[ \t]*+=[ \t]*+({_VALUE}))?+")
@@ -33,13 +35,13 @@ class Frames:
     _open: list[tuple[int, bool, int]] = field(default_factory=list)
     """Each with its colons, whether its lines go, and the fewest colons of it and those around it."""
 
-    def shown(self, line: str) -> str:
-        """What stays of a line with a `SIGN` outside of code; the line itself where it is none of a frame."""
+    def shown(self, line: str) -> str | None:
+        """What stays of a line with a `SIGN` outside of code; None where it begins and ends no frame."""
         if found := _OPENING.match(line):
             return self._opening(line, found)
-        if (found := _CLOSING.fullmatch(line)) and self._close(len(found[2])):
-            return ""
-        return line
+        found = _CLOSING.fullmatch(line)
+        goes = self._close(len(found[2])) if found else None
+        return None if goes is None else "" if goes else line
 
     def _opening(self, line: str, found: re.Match[str]) -> str:
         before, marker, colons, name, rest = found.groups()
@@ -56,13 +58,13 @@ class Frames:
             return _written(lines, before, before, line)
         return _written(lines or [""], before + marker, before + " " * len(marker), line)
 
-    def _close(self, colons: int) -> bool:
+    def _close(self, colons: int) -> bool | None:
         """Closes the innermost frame that began with at most so many colons, and those in it.
 
-        Returns whether its lines go. It takes as many steps as frames are closed.
+        Returns whether its lines go, None where there is no such frame. It takes as many steps as frames are closed.
         """
         if not self._open or self._open[-1][2] > colons:
-            return False
+            return None
         while True:
             began_with, goes, _ = self._open.pop()
             if began_with <= colons:

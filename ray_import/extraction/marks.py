@@ -9,12 +9,10 @@ from collections.abc import Callable
 
 from ray_import.extraction.payloads import FIELD, KNOWN, holds_json, json_or_none, visible_words
 
-_SPAN = re.compile(
-    "\ue200([^\ue200\ue201\n]{0,20000}|[A-Za-z_][A-Za-z0-9_-]{0,60}\ue202?[\\[{][^\ue200\ue201]{0,20000})\ue201"
-)
+_SPAN = re.compile("\ue200([^\ue200\ue201\n]*+|[A-Za-z_][A-Za-z0-9_-]{0,60}\ue202?[\\[{][^\ue200\ue201]*+)\ue201")
 """On one line, so that a mark that is cut off takes nothing else; but JSON may be spread over several."""
 _KINDS = "|".join(sorted(KNOWN, key=len, reverse=True))
-_OLDER_SPAN = re.compile(f"\ue600((?:{_KINDS})(?=[\ue602\ue601\\[{{])[^\ue600\ue601\n]{{0,20000}})\ue601")
+_OLDER_SPAN = re.compile(f"\ue600((?:{_KINDS})(?=[\ue602\ue601\\[{{])[^\ue600\ue601\n]*+)\ue601")
 _OLDEST_SPAN = re.compile(
     f"\ue142((?:{_KINDS})(?=[\ue142\ue141\\[{{])"
     f"(?:[^\ue142\ue141\n]|\ue142(?!(?:{_KINDS})[\ue142\ue141\\[{{])){{0,20000}}+)\ue141"
@@ -29,7 +27,7 @@ _UNBRACKETED = re.compile("(?:(?:file|mem)?cite)?(?:\ue202turn\\d+[a-z]+\\d+)+")
 _BARE_CITE = re.compile(r"(?:file|mem)?cite(?:turn\d+[a-z]+\d+)+")
 _LENTICULAR = re.compile(
     r"【(?:[^【】†\n]{0,2000}+†[^【】\n]{0,2000}+|turn\d+[a-z]+\d+|oaicite:[^【】\n]{0,2000}+"
-    r'|\s*+(\{(?:"(?:[^"\\\n]|\\.)*+"|[^"【】])*+))】'
+    r'|\s*+(\{(?:"(?:[^"\\\n]|\\.)*+"|[^"\\【】])*+))】'
 )
 _CONTENT_REFERENCE = re.compile(r":contentReference\[oaicite:\d++\](?:\{index=\d++\})?+")
 _SANDBOX = re.compile(r"!?\[((?:[^\[\]\n]|\[[^\[\]\n]*+\])*+)\]\([ \t]*<?sandbox:(?:[^()\n]|\([^()\n]*+\))*+\)")

@@ -32,11 +32,16 @@ def report_of(message: RawMessage) -> Report | None:
     if metadata is not None and metadata.chatgpt_sdk is not None:
         report = _report_in(as_dict(metadata.chatgpt_sdk).get("widget_state"))
     if report is None and _begins_with_a_state(message.content):
-        text = visible_text(message.content).strip()
+        text = visible_text(_unfenced(message.content)).strip()
         return _report_in(text.removeprefix(_STATE_SIGN)) if text.startswith(_STATE_SIGN) else None
     if report is None and metadata is not None and metadata.async_task_type == "research":
         return _result_of(message) if is_set(metadata.is_async_task_result_message) else None
     return report
+
+
+def _unfenced(content: Content | str | None) -> Content | str | None:
+    """A state that is written as code is shown without its fence."""
+    return Content("text", content.parts, content.text) if isinstance(content, Content) else content
 
 
 def _report_in(state: object) -> Report | None:

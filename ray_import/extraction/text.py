@@ -106,10 +106,11 @@ def _pieces(text: str, blocks: Blocks, opened: Frames | None) -> Iterator[_Piece
         if is_code is not was_code:
             yield _Piece(was_code, "".join(lines), paragraphs)
             lines, paragraphs, length, was_code = [], [], 0, is_code
-        is_frame = not is_code and opened is not None and frames.SIGN in line
+        framed = opened.shown(line) if opened is not None and not is_code and frames.SIGN in line else None
+        is_frame = framed is not None
         if place is Place.NEW or is_frame:
             paragraphs.append(length)
-        shown = opened.shown(line) if is_frame and opened is not None else line
+        shown = line if framed is None else framed
         lines.append(shown)
         length += len(shown)
         if is_frame:

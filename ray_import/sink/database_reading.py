@@ -12,6 +12,8 @@ from ray_import.sink.reading import StoredConversation, words_of
 PAGE_BYTES = 4 * 1024 * 1024
 """A page ends with the message that exceeds it: a gateway need not pass on a long conversation at once."""
 
+MOST_READINGS = 3
+
 
 class DatabaseReading(DatabaseCalls):
     """See `Reading`."""
@@ -25,9 +27,11 @@ class DatabaseReading(DatabaseCalls):
         return [StoredConversation(**{**row, **{name: our_time(row[name]) for name in times}}) for row in found]
 
     def messages(self, user_id: str, product: str, conversation_id: str) -> list[MessageRow]:
-        """See `Reading.messages`. Pages of different imports are not mixed: then all is read again."""
-        while True:
-            rows: list[MessageRow] = []
+        """See `Reading.messages`. Pages of different imports are not mixed: then all is read again, a few times, since
+        rows that somebody else has changed may stay so."""
+        rows: list[MessageRow] = []
+        for _ in range(MOST_READINGS):
+            rows = []
             while page := self._call(
                 "messages",
                 p_user_id=user_id,
@@ -38,7 +42,8 @@ class DatabaseReading(DatabaseCalls):
             ):
                 rows += map(_message_of, page)
             if len({row.import_id for row in rows}) <= 1:
-                return rows
+                break
+        return rows
 
 
 def _message_of(found: dict[str, Any]) -> MessageRow:

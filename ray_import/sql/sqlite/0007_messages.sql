@@ -45,7 +45,8 @@ UPDATE import_runs SET settings_hash = 'sha256:' || settings_hash;
 -- What a reader wants of a conversation. A view of this name that a user has made stays.
 CREATE VIEW IF NOT EXISTS conversations AS
     SELECT user_id, product, conversation_id, title,
-        CASE WHEN product = 'chatgpt' AND conversation_id NOT LIKE 'unidentified-%' AND conversation_id NOT LIKE 'sha256:%'
+        CASE WHEN product = 'chatgpt' AND substr(conversation_id, 1, 13) <> 'unidentified-'
+            AND substr(conversation_id, 1, 7) <> 'sha256:'
             THEN 'https://chatgpt.com/c/' || conversation_id END AS link,
         create_time, update_time, model, is_starred, is_archived, project, memory_scope, has_messages,
         message_count, chunk_count,

@@ -25,6 +25,8 @@ def clean(text: str) -> str:
         ("\t:::NAME\na\n \t:::  \nb", "a\nb"),
         ("> :::NAME\n> a\n> :::\nb", "> a\nb"),
         ("- :::NAME\n  a\n  :::\nb", "-\n  a\nb"),
+        ("- - :::NAME\n    a\n    :::\nb", "- -\n    a\nb"),
+        ("- [x] :::NAME\n  a\n  :::\nb", "- [x]\n  a\nb"),
         (":::NAME same line\na\n:::", "same line\na\n"),
         (":::NAME{id=1} same line\na\n:::", "same line\na\n"),
         ("  :::NAME{id=1} same line\n  a\n  :::", "  same line\n  a\n"),
@@ -140,3 +142,8 @@ def test_all_lines_stay_when_no_frame_is_known(lines: list[str]) -> None:
 def test_only_its_first_line_goes_when_a_frame_is_unterminated(frames: list[str], words: str) -> None:
     head = "".join("Title: T\n\n" for frame in frames if "title" in frame)
     assert clean("\n".join([*frames, words])) == head + words
+
+
+def test_inline_code_goes_over_a_line_with_colons_when_that_is_no_frame() -> None:
+    text = "x `Foo:::bar\n\ue200cite\ue202turn0search1\ue201` y"
+    assert clean(text) == text

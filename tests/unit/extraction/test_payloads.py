@@ -1,5 +1,6 @@
 """extraction.md §5: what a private-use mark shows, by its kind and payload; and what is counted."""
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,6 +181,13 @@ def test_an_unterminated_mark_takes_no_lines_when_the_end_of_another_follows() -
     assert clean_answer(text).text == '- product{"title":"A"}\n\n- words and'
     assert clean_answer('\ue200hotel\ue202{"title":"A"}\n \ue201and').text == 'hotel{"title":"A"}\n and'
     assert clean_answer('\ue200hotel\ue202{"title":\n"A"}\ue201and').text == "Aand"
+
+
+def test_a_mark_is_resolved_however_long_its_payload_is() -> None:
+    names = [f"Glide {i}" for i in range(3000)]
+    items = orjson.dumps([["turn0product1", name] for name in names]).decode()
+    assert clean_answer(f"A \ue200products\ue202{items}\ue201 b").text == f"A {', '.join(names)} b"
+    assert clean_answer(f"A \ue600products\ue602{items}\ue601 b").text == f"A {', '.join(names)} b"
 
 
 # A user's own words, and titles

@@ -48,6 +48,7 @@ def told(value: object, before: str = "", after: str = "") -> dict[str, Any]:
         told(state()),
         told(json.dumps(state(), indent=1), "\n ", "\n"),
         {**told(""), "content": {"content_type": "text", "text": told(state())["content"]["parts"][0]}},
+        {**told(""), "content": {"content_type": "code", "text": told(state())["content"]["parts"][0]}},
         {**told(""), "content": {"content_type": "text", "parts": ["", told(state())["content"]["parts"][0]]}},
         {**told(""), "content": {"parts": [{"text": told(state())["content"]["parts"][0]}]}},
         {**told(""), "content": told(state())["content"]["parts"][0]},
