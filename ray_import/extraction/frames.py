@@ -14,9 +14,9 @@ SIGN = ":::"
 OPENED = frozenset({"writing", "contextList"})
 
 _BEFORE = r"([ \t]*+(?:>[ \t]*+)*+)"
-_OPENING = re.compile(
-    _BEFORE + r"((?:(?:[-+*]|\d{1,9}[.)])[ \t]++(?:\[[ xX]\][ \t]++)?+)*+)(:{3,}+)[ \t]*+([A-Za-z][\w-]*+)([^\n]*+)"
-)
+_MARKERS = r"((?:(?:[-+*]|\d{1,9}[.)])[ \t]++(?:\[[ xX]\][ \t]++)?+)*+)"
+"""Of list items, with the boxes of tasks."""
+_OPENING = re.compile(_BEFORE + _MARKERS + r"(:{3,}+)[ \t]*+([A-Za-z][\w-]*+)([^\n]*+)")
 _CLOSING = re.compile(_BEFORE + r"(:{3,}+)[ \t\r]*+\n?")
 _VALUE = r""""(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|[^\s"'{}]*+"""
 _ATTRIBUTE = re.compile(rf"([^\s=\"'{{}}]++)(?:[ \t]*+=[ \t]*+({_VALUE}))?+")

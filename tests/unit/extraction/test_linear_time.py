@@ -33,6 +33,7 @@ REPEATED = [
     "- - -\n", "===\n", "\\`", "`\\", "` ``\n\n", "`\ue200cite\ue201", "\ue200`\ue201", "::::::\n", ":::a\n",
     "::::a\n:::\n", ":::writing\n:::\n", ':::writing{a="', ':::writing{subject="x"}\n', ":::writing{a=b ", "> :::\n",
     "- :::writing\n", "【{", '【{"', '【{"a', "【{}】", "【oaicite:", ":contentReference[oaicite:", "[oaicite:1]",
+    '【{\\"', "- - :::writing\n", "- [x] ",
     "\ue600",
     "\ue600cite", "\ue600cite\ue602", "\ue142", "\ue142cite", "\ue142cite\ue142", "\ue142cite\ue142a\ue141", "\ue141",
     "\ue203", "\ue200a[", '\ue200products\ue202[["turn1a1","', "turn1a1,", "data:;base64,\n",
