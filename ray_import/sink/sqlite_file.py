@@ -12,7 +12,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
 from ray_import.sink.sqlite_keys import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
-from ray_import.sink.sqlite_tables import refuse_taken_name, refuse_unusable_tables
+from ray_import.sink.sqlite_tables import refuse_taken_names, refuse_unusable_tables
 
 APPLICATION_ID = 0x52_41_59_49  # "RAYI"
 HEADER_BYTES = 100
@@ -153,8 +153,8 @@ class SqliteConnection:
         )
 
     def _migrate(self, version: int) -> None:
-        if version < MESSAGES_VERSION:
-            refuse_taken_name(self._db, self._path, "conversation_messages")
+        passing = [key.passing for key in PRODUCT_KEYS] if version < MESSAGES_VERSION else []
+        refuse_taken_names(self._db, self._path, version, passing)
         for migration in migrations("sqlite"):
             if migration.version > version:
                 for statement in migration.sql.split(";\n"):

@@ -1,13 +1,14 @@
 """Whether the tables in a SQLite file can be written to: somebody may have altered them."""
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ray_import.errors import SinkError
-from ray_import.sink.migrations import migrations
+from ray_import.sink.migrations import LATEST_SQLITE, migrations
 
 _REFUSED = {"TEXT": ("INTEGER", "REAL", "NUMERIC"), "INTEGER": ("TEXT",), "BLOB": ()}
 """By the affinity that a column should have those that would change what is written: the text 007 into the number 7."""
@@ -38,12 +39,42 @@ def refuse_unusable_tables(db: sqlite3.Connection, path: Path) -> None:
             raise SinkError(f"{what}: {', '.join(needing)}.", "Give them a default, or allow null in them.")
 
 
-def refuse_taken_name(db: sqlite3.Connection, path: Path, table: str) -> None:
-    """Raises SinkError if the file's user has a table or view with the name of one that is to be created."""
-    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone():
+def refuse_taken_names(db: sqlite3.Connection, path: Path, version: int, passing: Iterable[str] = ()) -> None:
+    """Raises SinkError, naming them, if the file's user has tables, indexes or columns named as what an update adds.
+
+    `version` is the file's; `passing` are tables that are there only while it is brought up to date.
+    """
+    before, after = _names(version), _names(LATEST_SQLITE)
+    added = {name: kind for name, kind in after.items() if name not in before} | dict.fromkeys(passing, "table")
+    there = db.execute("SELECT type, name, lower(name) FROM sqlite_schema WHERE type <> 'trigger' AND sql IS NOT NULL")
+    found = []
+    for kind, name, lowered in there.fetchall():
+        ours = added.get(lowered)
+        if ours in ("table", "index") or (ours == "view" and kind == "index"):  # another view stays instead of ours
+            found.append(f"{'an' if kind == 'index' else 'a'} {kind} {name}")
+    for table in (name for name, kind in before.items() if kind == "table"):
+        for name, lowered in db.execute("SELECT name, lower(name) FROM pragma_table_xinfo(?)", (table,)):
+            if f"{table}.{lowered}" in added:
+                found.append(f"a column {table}.{name}")
+    if found:
         raise SinkError(
-            f"{path} cannot be brought up to date: it has a table {table} of its own.",
-            "Rename that table, or import into a new file with --to sqlite:///PATH.",
+            f"{path} cannot be brought up to date: it has {', '.join(found)} of its own.",
+            "Rename what is named here (make an index anew), or import into a new file with --to sqlite:///PATH.",
+        )
+
+
+@cache
+def _names(version: int) -> dict[str, str]:
+    """Of what there is at a version: whether it is a table, an index, a view or a column (`table.column`)."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        for migration in migrations("sqlite"):
+            if migration.version <= version:
+                db.executescript(migration.sql)
+        return dict(
+            db.execute(
+                "SELECT name, type FROM sqlite_schema UNION ALL SELECT t.name || '.' || c.name, 'column'"
+                " FROM sqlite_schema AS t, pragma_table_xinfo(t.name) AS c WHERE t.type = 'table'"
+            ).fetchall()
         )
 
 

@@ -42,6 +42,7 @@ CREATE VIEW conversations AS SELECT 'mine' AS whose;
 CREATE TRIGGER own_update AFTER UPDATE ON imported_conversations BEGIN INSERT INTO own_log VALUES ('update'); END;
 CREATE TRIGGER own_insert AFTER INSERT ON imported_conversations BEGIN INSERT INTO own_log VALUES ('insert'); END;
 CREATE TRIGGER own_delete AFTER DELETE ON import_rejects BEGIN INSERT INTO own_log VALUES ('delete'); END;
+CREATE TRIGGER own_spelling AFTER DELETE ON Imported_Conversations BEGIN INSERT INTO own_log VALUES ('gone'); END;
 CREATE TRIGGER own_of_chunks AFTER DELETE ON conversation_chunks BEGIN
     UPDATE imported_conversations SET title = title WHERE conversation_id = old.conversation_id; END;
 """
@@ -117,15 +118,73 @@ def test_file_stays_as_it_was_when_a_table_has_another_key(tmp_path: Path) -> No
         assert list(db.iterdump()) == before
 
 
-def test_file_stays_as_it_was_when_a_table_of_its_user_has_the_name_of_ours(old: SqliteFile) -> None:
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [
+        ("CREATE TABLE Conversation_Messages (mine PRIMARY KEY)", "a table Conversation_Messages"),
+        ("CREATE VIEW conversation_messages AS SELECT 1 AS mine", "a view conversation_messages"),
+        ("CREATE INDEX Conversation_messages ON own_log (what)", "an index Conversation_messages"),
+        ("CREATE INDEX conversation_messages_by_TIME ON own_log (what)", "an index conversation_messages_by_TIME"),
+        ("CREATE INDEX conversations ON own_log (what)", "an index conversations"),
+        ("CREATE TABLE Imported_conversations_with_old_key (a)", "a table Imported_conversations_with_old_key"),
+        ("CREATE TABLE import_rejects_with_old_key (a)", "a table import_rejects_with_old_key"),
+        ("ALTER TABLE imported_conversations ADD COLUMN Model", "a column imported_conversations.Model"),
+        ("ALTER TABLE conversation_chunks ADD COLUMN spans", "a column conversation_chunks.spans"),
+        ("ALTER TABLE conversation_chunks ADD COLUMN product", "a column conversation_chunks.product"),
+        ("ALTER TABLE import_rejects ADD COLUMN product AS (reason)", "a column import_rejects.product"),
+        (
+            "CREATE TABLE conversation_messages (mine); ALTER TABLE imported_conversations ADD COLUMN project",
+            "a table conversation_messages, a column imported_conversations.project",
+        ),
+    ],
+)
+def test_file_stays_as_it_was_when_its_user_has_taken_a_name_of_ours(old: SqliteFile, added: str, told: str) -> None:
     with old.connected() as db:
-        db.execute("CREATE TABLE conversation_messages (mine)")
+        db.execute("DROP VIEW conversations")
+        db.executescript(added)
         before = list(db.iterdump())
-    with pytest.raises(SinkError, match="has a table conversation_messages of its own") as caught:
+    with pytest.raises(SinkError, match=re.escape(f"cannot be brought up to date: it has {told} of its own")) as caught:
         old.open()
     assert "Rename" in (caught.value.hint or "")
     with old.connected() as db:
         assert list(db.iterdump()) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "reference"),
+    [
+        ("imported_conversations", "imported_conversations (user_id, conversation_id)"),
+        ("imported_conversations", "Imported_Conversations (Conversation_id, user_id)"),
+        ("imported_conversations", "imported_conversations"),
+        ("import_rejects", "import_rejects (user_id, raw_hash)"),
+        ("import_rejects", "import_rejects"),
+    ],
+)
+def test_file_stays_as_it_was_when_a_foreign_key_refers_to_an_old_key(
+    old: SqliteFile, table: str, reference: str
+) -> None:
+    with old.connected() as db:
+        db.execute(f"CREATE TABLE own_tags (a, b, FOREIGN KEY (a, b) REFERENCES {reference})")
+        before = list(db.iterdump())
+    with pytest.raises(SinkError, match=f"{table} cannot be brought up to date: .* own_tags") as caught:
+        old.open()
+    assert "product" in (caught.value.hint or "")
+    with old.connected() as db:
+        assert list(db.iterdump()) == before
+
+
+def test_foreign_key_to_an_index_of_its_user_stays_when_a_file_is_brought_up_to_date(old: SqliteFile) -> None:
+    with old.connected() as db:
+        db.execute("CREATE UNIQUE INDEX own_titles ON imported_conversations (user_id, title)")
+        db.execute(
+            "CREATE TABLE own_tags (a, b, FOREIGN KEY (a, b) REFERENCES imported_conversations (user_id, title))"
+        )
+    old.open().close()
+    with old.connected() as db:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("INSERT INTO own_tags VALUES ('u1', 'T')")
+        with pytest.raises(sqlite3.IntegrityError):
+            db.execute("INSERT INTO own_tags VALUES ('u1', 'other')")
 
 
 def test_view_of_conversations_has_links_and_counts(tmp_path: Path) -> None:
