@@ -24,7 +24,7 @@ from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, retry_kept
 from ray_import.terminal.show import show
-from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout
+from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout, write_json
 from ray_import.terminal.supervision import supervised
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
@@ -314,6 +314,5 @@ def _tell_end(summary: Summary, *, as_json: bool) -> None:
 
 
 def _print_messages(conversation: Conversation) -> None:
-    write = sys.stdout.buffer.write
     for line in message_lines(conversation):
-        write(orjson.dumps(line) + b"\n")
+        write_json(orjson.dumps(line))

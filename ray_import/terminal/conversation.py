@@ -1,7 +1,7 @@
 """A stored conversation as Markdown, and as it is rendered on a terminal."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import orjson
 from markdown_it import MarkdownIt
@@ -18,10 +18,9 @@ from ray_import.terminal.paging import paged
 LONGEST_RENDERED_CHARACTERS = 200_000
 """A longer text is shown as it is: rendering takes a second per MB, and much memory."""
 
-_SEQUENCE = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)"
-)
-"""Control sequences and strings of a terminal (ECMA-48), complete ones."""
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*+[ -/]*+[@-~]|[\]PX^_][^\x07\x1b\n]*+(?:\x07|\x1b\\))")
+"""Control sequences and strings of a terminal (ECMA-48), complete ones in one line, as 7 bits write them: U+009D and
+U+009C are more often curly quotes that were decoded wrongly."""
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
@@ -32,12 +31,14 @@ def printable(text: str) -> str:
     return _SEQUENCE.sub("", text).translate(_CONTROLS)
 
 
-def as_markdown(conversation: StoredConversation, messages: Sequence[MessageRow]) -> str:
-    """The conversation as a Markdown document; the texts as they are stored."""
+def as_markdown(
+    conversation: StoredConversation, messages: Sequence[MessageRow], cleaned: Callable[[str], str] = str
+) -> str:
+    """The conversation as a Markdown document; the texts as they are stored, or each as `cleaned` gives it."""
     parts = [f"# {conversation.title or 'Untitled'}", "\n".join(facts_of(conversation))]
     for message, heading in zip(messages, headings_of(messages), strict=True):
         parts += [f"## {heading}", f"{_before_text(message)}{message.text}"]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(cleaned, parts)) + "\n"
 
 
 def facts_of(conversation: StoredConversation) -> Iterator[str]:
@@ -92,7 +93,7 @@ def show_conversation(console: Console, conversation: StoredConversation, messag
     No control character of a stored text is printed.
     """
     if not console.is_terminal:
-        console.file.write(printable(as_markdown(conversation, messages)))
+        console.file.write(as_markdown(conversation, messages, printable))
         return
     paged(console, _rendered(console, conversation, messages))
 

@@ -21,7 +21,7 @@ from ray_import.terminal.tables import show_conversations
 
 MOST_LISTED = 20
 
-_LINK = re.compile(r"(?:https?://)?(?:www\.)?(?:chatgpt\.com|chat\.openai\.com)/(?:[^?#\s]*/)?c/([^/?#\s]+)")
+_LINK = re.compile(r"<?(?i:(?:https?://)?(?:www\.)?(?:chatgpt\.com|chat\.openai\.com))/(?:[^?#\s]*/)?c/([^/?#\s>]+)")
 
 
 def show(
@@ -46,8 +46,8 @@ def show(
         if as_json:
             _print_json(found, messages)
         elif raw:
-            text = as_markdown(found, messages)
-            sys.stdout.buffer.write((printable(text) if sys.stdout.isatty() else text).encode(errors="replace"))
+            text = as_markdown(found, messages, printable if sys.stdout.isatty() else str)
+            sys.stdout.buffer.write(text.encode(errors="replace"))
         else:
             show_conversation(stdout, found, messages)
 
@@ -58,6 +58,8 @@ def _found(sink: Reading, user_id: str | None, wanted: str) -> list[StoredConver
     if link is None:
         return sink.conversations(user_id, wanted, MOST_LISTED + 1)
     conversation_id = unquote(link[1])
+    if "\0" in conversation_id:  # which Postgres does not take
+        return []
     found = sink.conversations(user_id, conversation_id, MOST_LISTED + 1)
     return [one for one in found if one.conversation_id == conversation_id]
 

@@ -103,11 +103,16 @@ def print_json(value: object) -> None:
         text = orjson.dumps(value, option=orjson.OPT_INDENT_2)
     except TypeError:  # a name that is no UTF-8
         text = json.dumps(value, indent=2).encode()
+    with suppress(ReaderGone):
+        write_json(text)
+        sys.stdout.flush()
+
+
+def write_json(text: bytes) -> None:
+    """Writes JSON and the end of the line to standard output; on a terminal, with all control characters escaped."""
     if sys.stdout.isatty():
         text = text.decode().translate(_ESCAPED).encode()
-    with suppress(ReaderGone):
-        sys.stdout.buffer.write(text + b"\n")
-        sys.stdout.flush()
+    sys.stdout.buffer.write(text + b"\n")
 
 
 def set_up() -> None:

@@ -334,6 +334,19 @@ def test_extract_prints_the_same_when_the_export_comes_through_standard_input(fo
     assert out == ray_import(folder, "extract", "good.json").out != b""
 
 
+def test_extract_escapes_control_characters_on_a_terminal(folder: Path) -> None:
+    text = "é\x7f\x85\x9b2J"
+    written(folder / "controls.json", exported([conversation("a", text)]))
+    ours, its = os.openpty()
+    with os.fdopen(ours, "rb") as terminal, os.fdopen(its, "wb") as end:
+        command = [sys.executable, "-m", "ray_import", "extract", "controls.json"]
+        subprocess.run(command, cwd=folder, env=environment(), stdout=end, timeout=60, check=True)
+        line = terminal.readline().decode()
+    assert orjson.loads(line)["text"] == text
+    assert [character for character in line.rstrip() if not character.isprintable()] == []
+    assert text in ray_import(folder, "extract", "controls.json").out.decode()
+
+
 def test_extract_tells_problems_on_standard_error_alone(folder: Path) -> None:
     result = ray_import(folder, "extract", "bad item.json")
     assert [orjson.loads(line)["conversation_id"] for line in result.out.splitlines()] == ["a", "a"]

@@ -5,6 +5,7 @@ import json
 import shutil
 from contextlib import closing
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -111,6 +112,8 @@ def test_show_marks_branches_with_the_message_they_branch_from(golden: Path) -> 
         "https://chatgpt.com/g/g-p-1-plans/c/forks",
         "https://chat.openai.com/c/forks/",
         " chatgpt.com/c/forks ",
+        "HTTPS://ChatGPT.com/c/forks",
+        "<https://chatgpt.com/c/forks>",
     ],
 )
 def test_show_finds_a_conversation_by_id_prefix_link_or_title(golden: Path, wanted: str) -> None:
@@ -132,6 +135,14 @@ def test_show_ends_with_2_when_no_conversation_matches(golden: Path, wanted: str
     result = show(golden, wanted)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"error: No conversation matches {wanted}." in result.stderr
+
+
+def test_show_asks_no_destination_for_an_id_with_nul(golden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres takes no NUL."""
+    monkeypatch.setattr(SqliteSink, "conversations", None)
+    result = show(golden, "https://chatgpt.com/c/forks%00")
+    assert result.exit_code == 2
+    assert "error: No conversation matches https://chatgpt.com/c/forks%00." in result.stderr
 
 
 def test_show_lists_at_most_20_when_several_conversations_match(tmp_path: Path) -> None:
@@ -182,8 +193,15 @@ def test_show_gives_the_text_as_it_is_when_raw_or_json_goes_to_a_pipe(hostile: P
 
 def test_show_gives_no_control_characters_when_plain_text_goes_to_a_pipe(hostile: Path) -> None:
     out = show(hostile, "h").stdout_bytes.decode()
-    assert "red text, a title, clear, link, bell, over" in out
+    assert "red text, a title, 2Jclear, link, bell, over" in out
     assert [character for character in out if not character.isprintable() and character != "\n"] == []
+
+
+def test_show_keeps_what_stands_between_a_sequence_that_begins_and_a_later_end(tmp_path: Path) -> None:
+    item = conversation("h", "One \x1b]0;", "Two.", "Three \x07.", title="T \x1b]0;")
+    Database(tmp_path / "chunks.db").imported(written(tmp_path / "x.json", exported([item])))
+    out = show(tmp_path, "h").stdout_bytes.decode()
+    assert [word for word in ("# T ]0;", "One ]0;", "Two.", "Three .") if word not in out] == []
 
 
 def test_show_json_escapes_control_characters_when_it_goes_to_a_terminal(
@@ -219,7 +237,7 @@ def test_show_renders_markdown_without_the_texts_own_sequences_on_a_terminal(
     hostile: Path, monkeypatch: pytest.MonkeyPatch, pager: str | None
 ) -> None:
     out = rendered(hostile, monkeypatch, pager)
-    assert "red text, a title, clear, link, bell, over" in out
+    assert "red text, a title, 2Jclear, link, bell, over" in out
     assert "\x1b[1mBold.\x1b[0m <b>tag</b>" in out
     for sequence in ("\x1b[31m", "\x1b]", "\x9b", "\x07", "\x08", "\r"):
         assert sequence not in out
@@ -246,6 +264,14 @@ def test_show_ends_well_when_the_pager_is_left_early(hostile: Path, monkeypatch:
     assert rendered(hostile, monkeypatch, "true") == ""
 
 
+@pytest.mark.parametrize("pager", ["ray-import-no-such-pager", "/dev/null"])
+def test_show_prints_without_a_pager_when_that_cannot_be_started(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch, pager: str
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert rendered(hostile, monkeypatch, pager) == rendered(hostile, monkeypatch, "") != ""
+
+
 def test_show_gives_a_text_as_it_is_when_it_cannot_be_rendered(hostile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray_import.terminal.conversation.LONGEST_RENDERED_CHARACTERS", 5)
     assert "**Bold.** <b>tag</b>" in rendered(hostile, monkeypatch, "")
@@ -260,9 +286,18 @@ def test_show_gives_a_text_as_it_is_when_it_cannot_be_rendered(hostile: Path, mo
         ("\x1b]0;title\x07x\x1b]0;t\x1b\\y", "xy"),
         ("\x1b]0;never ended", "]0;never ended"),
         ("\x1b[", "["),
-        ("\x9b31mred\x9d0;t\x9cx", "redx"),
+        ("\x9b31mred\x9d0;t\x9cx", "31mred0;tx"),
+        ("He said \x9dyes\x9c, twice", "He said yes, twice"),
+        ("\x1b]0;not ended\nin its line\x07", "]0;not ended\nin its line"),
         ("\x1bPdata\x1b\\x\x00\x7f\x85\r", "x"),
     ],
 )
 def test_printable_takes_out_sequences_and_control_characters(text: str, expected: str) -> None:
     assert printable(text) == expected
+
+
+@pytest.mark.parametrize("begun", ["\x9d", "\x1b]", "\x1b[", "\x1b[0", "\x1b[ "])
+def test_printable_takes_time_in_proportion_to_the_text(begun: str) -> None:
+    before = process_time()
+    printable(begun * 100_000)
+    assert process_time() - before < 2
