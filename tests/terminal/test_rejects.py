@@ -102,7 +102,7 @@ def test_where_there_are_none_nothing_is_started(folder: Path) -> None:
 
 @pytest.mark.ray
 def test_tried_again_on_ray_what_passes_is_in_and_gone_from_the_list(folder: Path) -> None:
-    Database(folder / "chunks.db").imported(folder / "x.json", user_id="ana")
+    Database(folder / "chunks.db", imports=1).imported(folder / "x.json", user_id="ana")
     result = ray_import(folder, "retry-rejects", "--json")
     assert result.code == 1, result
     of_ana, of_local = result.json["imports"]
