@@ -14,6 +14,7 @@ from ray_import.chunks.rows import MessageRow
 from ray_import.extraction.graph import MAIN
 from ray_import.sink.reading import StoredConversation
 from ray_import.terminal.paging import paged
+from ray_import.terminal.tables import minute_of
 
 LONGEST_RENDERED_CHARACTERS = 200_000
 """A longer text is shown as it is: rendering takes a second per MB, and much memory."""
@@ -80,11 +81,6 @@ def headings_of(messages: Sequence[MessageRow]) -> Iterator[str]:
         ]
         yield " · ".join(part for part in parts if part)
         before = message
-
-
-def minute_of(iso: str) -> str:
-    """A time in ISO 8601 to the minute."""
-    return iso[:16].replace("T", " ")
 
 
 def show_conversation(console: Console, conversation: StoredConversation, messages: Sequence[MessageRow]) -> None:

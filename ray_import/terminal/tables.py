@@ -63,7 +63,7 @@ def show_inspection(console: Console, found: Inspection) -> None:
         "rejected": found.rejected, "not a conversation": found.not_a_conversation,
     }))  # fmt: skip
     table.add_row(
-        "messages from", f"{_minute(found.first)} to {_minute(found.last)} (UTC)" if found.first else "unknown"
+        "messages from", f"{minute_of(found.first)} to {minute_of(found.last)} (UTC)" if found.first else "unknown"
     )
     table.add_row("nodes", f"{found.nodes:,}, {found.without_message:,} without a message")
     table.add_row("threads", f"{found.threads:,}, {found.side_threads:,} of them side branches")
@@ -100,7 +100,7 @@ def show_jobs(console: Console, jobs: Iterable[Job]) -> None:
         written = job.counts.get("chunks", {}).get("written", 0)
         source = Text(job.source)
         table.add_row(
-            _minute(job.started_at),
+            minute_of(job.started_at),
             status,
             Text(job.user_id),
             source,
@@ -152,7 +152,8 @@ def show_conversations(console: Console, conversations: Sequence[StoredConversat
     console.print(table)
 
 
-def _minute(iso: str | None) -> str:
+def minute_of(iso: str | None) -> str:
+    """A time in ISO 8601 to the minute."""
     return (iso or "unknown")[:16].replace("T", " ")
 
 
