@@ -2,7 +2,7 @@ import sys
 
 
 def main() -> None:
-    """The console script. Ctrl-C is told in a word also while the commands are imported, which takes half a second."""
+    """The console script. Ctrl-C prints one word, also during the half second that the imports take."""
     try:
         from ray_import.terminal.app import main as command  # noqa: PLC0415
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from ray_import.source.copies import Copy
 from ray_import.source.names import copy_of, is_archive, is_group_chats, is_other_json
 
 MAX_NAMED = 20
-"""Files of one source that are not read and are named; of all others only the number is told."""
+"""Files of one source that are not read and are named; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from ray_import.source.reasons import in_words
 
 def damaged(name: str, error: Exception) -> SourceError:
     """The error for `name`, reading which raised one of DAMAGE."""
-    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # that is how a bad place is told
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL reports a bad offset
         return SourceError(f"{name} cannot be read ({os.strerror(error.errno)}).", "Check the disk it is on.")
     what = f"{name} is damaged or cut off: {in_words(error)}."
     return SourceError(what, "Download the export again, or unpack it.")

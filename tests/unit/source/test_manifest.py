@@ -27,7 +27,7 @@ def as_named_shards(shards: list[str]) -> Any:
 
 
 def missing(manifest: bytes, present: list[str]) -> list[str]:
-    """The shards that are told as missing."""
+    """The shards that are reported as missing."""
     problems = missing_shards("x.zip", listed_shards(manifest), {shard_name(name) for name in present})
     return [problem.detail.split(" ")[0] for problem in problems]
 
