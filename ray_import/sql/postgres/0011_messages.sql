@@ -4,7 +4,7 @@ begin;
 
 alter table public.conversation_chunks
     add column if not exists product text not null default 'chatgpt',
-    -- [{node, at, start, fresh, end, context}], in bytes of UTF-8: from byte `at` on the content shows the bytes
+    -- [{node, start, fresh, end, at, context}], in bytes of UTF-8: from byte `at` on the content shows the bytes
     -- [start, end) of the text of that message.
     add column if not exists spans   jsonb;
 -- conversation_chunks_by_conversation stays as it is: a conversation's id alone finds its few rows.
