@@ -39,6 +39,10 @@ class ConversationSource(Protocol):
     def label(self) -> str:
         """How the import's source is called in its job and summary."""
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether it is no error that nothing is in it; known when all is read."""
+
     def conversations(self) -> Iterator[RawConversation]:
         """Every item, in order."""
 

@@ -1,18 +1,18 @@
 """Runs over many users as the tests run them: in this process, out of real exports, into a real SQLite file."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ray_import.bulk.local_reading import LocalReaders, LocalReading
 from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Done, Ended, Opened, Part
 from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
-from ray_import.cluster.reading import read_export
 from ray_import.errors import ClusterError, ImporterError, PayloadLost, SourceSlow
 from ray_import.importing.batching import split_batch
 from ray_import.importing.lease import begin_run, lost, this_process
@@ -21,7 +21,7 @@ from ray_import.records import Batch, Frame
 from ray_import.settings import ImportSettings
 from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import SqliteSink
-from ray_import.source.address import address_of, label_of
+from ray_import.source.address import label_of
 
 WHAT = "users.jsonl"
 
@@ -55,11 +55,11 @@ class Dials:
 
 
 class InlineReading:
-    """See `Reading`: reads when it is asked."""
+    """A reading in this process, with what the dials make of it."""
 
     def __init__(
         self,
-        told: Iterator[Any],
+        reading: LocalReading,
         error: ImporterError | None,
         ended: Callable[[], None],
         clock: Clock,
@@ -70,7 +70,7 @@ class InlineReading:
         self._clock = clock
         self._silent_until = clock() + silent_seconds
         self.closed = False
-        self._told = told
+        self._reading = reading
         self._error = error
         self._ended = ended
         self._parts = 0
@@ -82,18 +82,15 @@ class InlineReading:
             return None
         if self._error is not None and self._parts:
             raise self._error
-        told: Opened | Part | Ended | ImporterError = next(self._told)
-        if isinstance(told, ImporterError):
-            raise told
-        if isinstance(told, Part):
-            self._parts += 1
-            return Part(next(self._told).raw(), told.size_bytes, told.frames, told.bytes_read)
-        return told
+        event = self._reading.poll()
+        self._parts += isinstance(event, Part)
+        return event
 
     def close(self) -> None:
         """See `Reading.close`."""
         if not self.closed:
             self.closed = True
+            self._reading.close()
             self._ended()
 
 
@@ -112,18 +109,17 @@ class InlineReaders:
 
     def read(self, source: str, known_version: str, *, gives_up: bool = False) -> InlineReading:
         """See `Readers.read`."""
-        address_of(source)
+        reading = LocalReaders(self.settings).read(source, known_version, gives_up=gives_up)
         user_id = self.user_of[source]
         self.begun[user_id] += 1
         self.order.append(user_id)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         errors = self.dials.read_errors.get(user_id)
-        told = read_export(source, known_version, self.settings, gives_up=gives_up)
         if user_id in self.dials.slow_sources:
             slow = SourceSlow("It is slow.") if gives_up else None
-            return InlineReading(told, slow, self._ended, self.clock, 30.0 if gives_up else 300.0)
-        return InlineReading(told, errors.pop(0) if errors else None, self._ended, self.clock)
+            return InlineReading(reading, slow, self._ended, self.clock, 30.0 if gives_up else 300.0)
+        return InlineReading(reading, errors.pop(0) if errors else None, self._ended, self.clock)
 
     def _ended(self) -> None:
         self.open -= 1
