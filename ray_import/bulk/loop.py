@@ -5,10 +5,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ray_import.bulk.imports import MakeImport
 from ray_import.bulk.places import free_places
 from ray_import.bulk.ports import Workers
 from ray_import.bulk.progress import RunProgress, RunReporter
-from ray_import.bulk.user_import import MakeImport, UserImport, in_short
+from ray_import.bulk.user_import import UserImport, in_short
 from ray_import.errors import ImporterError, ImportRunning, PayloadLost, SourceSlow
 from ray_import.settings import SourcePace
 from ray_import.sink.port import LEASE_SECONDS, RunUser, UserState

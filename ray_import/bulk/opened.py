@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ray_import.bulk.bucket import FoundUsers
+from ray_import.bulk.imports import Imports
 from ray_import.bulk.ports import Readers
 from ray_import.bulk.progress import RunReport
-from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.bulk.which import WhichUsers
 from ray_import.importing.lease import Heartbeat, begin_run, let_go, lost, this_process

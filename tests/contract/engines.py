@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ray_import.bulk.imports import Imports
 from ray_import.bulk.loop import Run
-from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.chunks.rows import Import
 from ray_import.importing.executor import InlineExecutor

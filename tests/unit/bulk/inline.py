@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ray_import.bulk.imports import Imports
 from ray_import.bulk.local_reading import LocalReaders, LocalReading
 from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Done, Ended, Opened, Part
 from ray_import.bulk.progress import RunProgress
-from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.errors import ClusterError, ImporterError, PayloadLost, SourceSlow
 from ray_import.importing.batching import split_batch
