@@ -2,16 +2,18 @@
 
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 from ray_import.bulk.ports import Opened, Readers
 from ray_import.bulk.user_import import REJECTS_KEPT, UserImport
 from ray_import.bulk.users import UserSource, seen_version
 from ray_import.chunks.rows import Import
+from ray_import.importing.profile import profile_of
 from ray_import.importing.work import Work
-from ray_import.settings import ImportSettings
+from ray_import.records import Problem
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import RunUser, Sink
 
 
@@ -26,7 +28,7 @@ class MakeImport(Protocol):
 class Imports:
     """See `MakeImport`. `sources` are by user, `versions` as `RunLedger.versions` gives them.
 
-    With `force` an export is read also where its version is in already.
+    With `options.force` an export is read also where its version is in already.
     """
 
     readers: Readers
@@ -34,7 +36,7 @@ class Imports:
     settings: ImportSettings
     sources: Mapping[str, UserSource]
     versions: Mapping[str, tuple[str, str]]
-    force: bool = False
+    options: ImportOptions = field(default_factory=ImportOptions)
 
     def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
         """Begins to read the export of `user`, unless a look from here tells that it is in already.
@@ -43,13 +45,14 @@ class Imports:
         """
         named = self.sources[user.user_id]
         label, version = self.versions.get(user.user_id, ("", ""))
-        known_version = version if label == user.source and not self.force else ""
+        known_version = version if label == user.source and not self.options.force else ""
         seen = seen_version(named, self.settings.read.sources)
         is_in = known_version and known_version == seen
         reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version, gives_up=gives_up)
         of = Import(str(uuid.uuid4()), user.user_id, time.time())
-        work = Work(of, self.settings, force=self.force, reject_limits=REJECTS_KEPT)
-        return UserImport(replace(user, version=seen), work, reading, known_version, self.sink)
+        work = Work(of, self.settings, prune=self.options.prune, force=self.options.force, reject_limits=REJECTS_KEPT)
+        profile = profile_of(of, self.options)
+        return UserImport(replace(user, version=seen), work, reading, known_version, self.sink, profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Unchanged:
     version: str
     waits_on: ClassVar[None] = None
     of_server: ClassVar[bool] = False
+    problems: ClassVar[Sequence[Problem]] = ()
 
     def poll(self) -> Opened:
         """See `Reading.poll`."""

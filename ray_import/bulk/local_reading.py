@@ -1,12 +1,13 @@
 """Readers that read in this process, one batch per poll."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ray_import.bulk.ports import Ended, Opened, Part
 from ray_import.bulk.reading import ReadEvent, read_batches, read_export
 from ray_import.importing.sources import ConversationSource
+from ray_import.records import Problem
 from ray_import.settings import ImportSettings
 from ray_import.source.address import address_of
 
@@ -17,8 +18,9 @@ class LocalReading:
     waits_on: ClassVar[None] = None
     of_server: ClassVar[bool] = False
 
-    def __init__(self, events: Generator[ReadEvent]) -> None:
+    def __init__(self, events: Generator[ReadEvent], problems: Sequence[Problem] = ()) -> None:
         self._events = events
+        self.problems = problems
 
     def poll(self) -> Opened | Part | Ended:
         """See `Reading.poll`. A payload is bytes."""
@@ -43,7 +45,7 @@ class LocalReaders:
 
 def read_opened(source: ConversationSource, settings: ImportSettings) -> LocalReading:
     """Reads a source that is open already; its version is unknown."""
-    return LocalReading(_events_of(source, settings.flow.batch_bytes))
+    return LocalReading(_events_of(source, settings.flow.batch_bytes), source.problems)
 
 
 def _events_of(source: ConversationSource, batch_bytes: int) -> Generator[ReadEvent]:

@@ -51,6 +51,10 @@ class Reading(Protocol):
         """Whether the export lies on a server, which may be slow."""
 
     @property
+    def problems(self) -> Sequence[Problem]:
+        """What is known to be wrong with the export so far; empty where only `Ended` tells."""
+
+    @property
     def waits_on(self) -> Any:
         """What `Workers.wait` may be given to wake up when there is more; None where there is more already."""
 

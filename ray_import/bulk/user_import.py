@@ -1,23 +1,26 @@
-"""The import of one user in a run over many: from the first look at the export to how it ended."""
+"""The import of one user: from the first look at the export to how it ended."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from ray_import.bulk.ports import Done, Ended, Opened, Part, Reading, Workers
-from ray_import.errors import ImporterError, ImportRunning, NotAnExport, SinkError
+from ray_import.errors import ImporterError, ImportRunning, Interrupted, NotAnExport, SinkError
 from ray_import.importing.lease import begin, lost
+from ray_import.importing.profile import Profile, words_for_partial
 from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
-from ray_import.importing.sources import found_nothing
-from ray_import.importing.summary import counts_as_dict
-from ray_import.importing.tally import add_counts
+from ray_import.importing.sources import nothing_found
+from ray_import.importing.summary import Summary, counts_as_dict
+from ray_import.importing.tally import add_counts, bounded_counts
 from ray_import.importing.work import Work
-from ray_import.records import Counts, lacks
-from ray_import.sink.port import RejectLimits, RunUser, Sink, UserState
-from ray_import.sink.refusals import Refusals
+from ray_import.records import Counts, Problem, lacks, reject_problem
+from ray_import.sink.port import JobStatus, Pruned, RejectLimits, RunUser, Sink, UserState
+from ray_import.sink.refusals import REFUSED, Refusals
 from ray_import.source.names import base_name, shown
 
+REJECTS_NAMED = 20
+"""Rejects that the summary names; all of them are counted, and kept in the destination."""
 MOST_TOLD_CHARACTERS = 500
 MOST_NAME_CHARACTERS = 60
 """Of a file's name in a note."""
@@ -26,9 +29,23 @@ REJECTS_KEPT = RejectLimits(100, 10_000_000)
 
 
 class UserImport:
-    """Reads on while there is room, counts what comes back, and ends once, whatever happens."""
+    """Reads on while there is room, counts what comes back, and ends once, whatever happens.
 
-    def __init__(self, user: RunUser, work: Work, reading: Reading, known_version: str, sink: Sink) -> None:
+    `profile` is the service's row of the user, if there is one to update. With `counts_not_read` the names of files
+    that might hold chats and are not read become notes of the counts.
+    """
+
+    def __init__(
+        self,
+        user: RunUser,
+        work: Work,
+        reading: Reading,
+        known_version: str,
+        sink: Sink,
+        profile: Profile | None = None,
+        *,
+        counts_not_read: bool = True,
+    ) -> None:
         self.user = replace(user, attempts=user.attempts + 1, state="running", error=None)
         self.work = work
         self.in_flight = 0  # conversations: what was handed out as one batch may come back in parts
@@ -37,17 +54,25 @@ class UserImport:
         self.told_at = 0.0  # when the job's row was brought up to date
         self.moved_at = 0.0  # when something was read or handed out
         self.bytes_read = 0
+        self.bytes_total: int | None = None
         self.has_begun = False  # has a job, which nobody else's may be
         self.counts = Counts()
-        self._refusals = Refusals()
+        self.pruned: Pruned | None = None
         self.error: ImporterError | None = None
+        self._refusals = Refusals()
+        self._rejects: list[Problem] = []  # the first, to be named in the summary
+        self._withdrawn: str | None = None  # the code of the rejects that were deleted at the end
         self._reading = reading
         self._known_version = known_version
         self._sink = sink
+        self._profile = profile
+        self._counts_not_read = counts_not_read
         self._part: Part | None = None
         self._skipped = False
         self._end: Ended | None = None
         self._may_have_begun = False
+        self._job_ended = False
+        self._finished = False
 
     @property
     def waits_on(self) -> Any | None:
@@ -91,7 +116,7 @@ class UserImport:
             case None:
                 return False
             case Opened() as opened:
-                self._begin(opened)
+                self._take_version(opened)
             case Part() as part:
                 self._part = part
                 self.bytes_read = part.bytes_read
@@ -100,12 +125,18 @@ class UserImport:
                 self.bytes_read = end.bytes_read
         return True
 
-    def _begin(self, opened: Opened) -> None:
-        """Takes the user's lease, unless this version of the export is in already. Raises ImportRunning."""
+    def _take_version(self, opened: Opened) -> None:
+        """Begins, unless this version of the export is in already. Raises ImportRunning."""
         self.user = replace(self.user, version=opened.version)
+        self.bytes_total = opened.bytes_total
         if opened.version and opened.version == self._known_version:
             self._skipped = True
-            return
+        elif not self.has_begun:
+            self.begin()
+            self.begin_profile()
+
+    def begin(self) -> None:
+        """Takes the user's lease. Raises ImportRunning."""
         self._may_have_begun = True
         try:
             begin(self._sink, self.work.of, self.user.source)
@@ -113,6 +144,11 @@ class UserImport:
             self._may_have_begun = False
             raise
         self.has_begun = True
+
+    def begin_profile(self) -> None:
+        """Says in the service's row that the import begins. Raises ConfigError where there is no such table."""
+        if self._profile is not None:
+            self._profile.begins(self._sink)
 
     def _hand_out(self, workers: Workers, most_bytes: int, turn: int) -> bool:
         part = self._part
@@ -136,13 +172,20 @@ class UserImport:
         if done.result is not None:
             add_counts(self.counts, done.result.counts)
             self._refusals.add(done.result)
+            for reject in done.result.rejects[: REJECTS_NAMED - len(self._rejects)]:
+                self._rejects.append(reject_problem(reject.member, reject.position, reject.reason))
             self._look_at_refusals()
 
     def tell_job(self) -> None:
         """Brings the job's row up to date; where it is another's by now, or refused, this import ends."""
+        if not self.has_begun:
+            return
         with self._ends_alone():
-            if self.has_begun and not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
+            if not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
                 self.error = self.error or lost()
+            elif self._profile is not None:
+                total = self.bytes_total
+                self._profile.goes_on(self._sink, self.bytes_read / total if total else None)
 
     def _look_at_refusals(self, *, at_end: bool = False) -> None:
         if self.error is None:
@@ -160,31 +203,113 @@ class UserImport:
             self.error = self.error or error
 
     def finish(self) -> RunUser:
-        """How it ended; its job's row says so, too, unless that is another's by now."""
+        """Ends the import: prunes, deletes rejects that must not stay, and writes the end to the job's row.
+
+        Raises SinkBusy where the destination is away.
+        """
         self.stop_reading()
         self.error = self.error or self._nothing_found()
         if self._end is not None:
             self._look_at_refusals(at_end=True)
+            with self._ends_alone():
+                self._prune()
         with self._ends_alone():
-            code = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
-            if code is not None:
-                withdraw(code, self._refusals, self.counts, self.work.of, self._sink)
+            self._withdraw_refused()
         self._note_what_is_not_read()
-        counts = counts_as_dict(self.counts)
         with self._ends_alone():
-            if self._may_have_begun and not self._end_job(counts) and self.has_begun:
-                self.error = self.error or lost()
-        return replace(self.user, state=self._state(), error=self._message() or self._first_problem(), counts=counts)
+            self._end_job()
+        self._finished = True
+        return self._ended_user()
+
+    def abandon(self, error: ImporterError) -> None:
+        """Ends the import with `error` after its run was left, as far as the destination can be reached.
+
+        An import that has finished stays as it ended. An error that it had before stays the reason, unless somebody has
+        asked to stop.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        if self.error is None or isinstance(error, Interrupted):
+            self.error = error
+        for step in (self._withdraw_refused, self._end_job):
+            with suppress(ImporterError):  # that the import has failed matters more
+                step()
+
+    def _prune(self) -> None:
+        """Only by a complete export: what is missing in another one may have been in it."""
+        if self.work.prune and self.error is None and self._state() == "complete":
+            self.pruned = self._sink.prune(self.work.of)
+            self.counts.chunks_deleted += self.pruned.chunks
+
+    def _withdraw_refused(self) -> None:
+        """Deletes the rejects that an import with this error must not leave."""
+        self._withdrawn = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        if self._withdrawn is not None:
+            withdraw(self._withdrawn, self._refusals, self.counts, self.work.of, self._sink)
+            self._rejects = [told for told in self._rejects if told.detail != f"{REFUSED}{self._withdrawn}"]
 
     def _note_what_is_not_read(self) -> None:
         """Counts the files of the export that might hold chats and are not read, by name."""
-        problems = () if self._end is None else self._end.problems
-        names = (base_name(problem.where) for problem in problems if problem.kind == "not_read")
+        if not self._counts_not_read or self._end is None:
+            return
+        names = (base_name(problem.where) for problem in self._end.problems if problem.kind == "not_read")
         self.counts.notes.update(f"not_read:{name[:MOST_NAME_CHARACTERS]}" for name in names)
 
-    def _end_job(self, counts: dict[str, Any]) -> bool:
-        """Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of."""
-        return self._sink.update_job(self.work.of.id, counts, _job_status(self._state()), self._message())
+    def _end_job(self) -> None:
+        """Writes the end to the job's row, once.
+
+        Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of.
+        """
+        if not self._may_have_begun or self._job_ended:
+            return
+        status, told = _job_status(self._state()), self._message()
+        try:
+            is_ours = self._sink.update_job(self.work.of.id, counts_as_dict(self.counts), status, told)
+        except ImporterError:
+            self._job_ended = True  # the answer may be lost, and the row may have it
+            raise
+        self._job_ended = True
+        if not is_ours:
+            if self.has_begun:
+                self.error = self.error or lost()
+            return
+        if self._profile is not None:
+            self._profile.ends(self._sink, status, self._words_for_partial() if status == "partial" else told)
+        # Workers end on their own: one may commit rejects after the first time. What comes after this one as well is
+        # no proof for later imports, since the job has failed (see `Sink.takes_none`).
+        self._withdraw()
+
+    def _ended_user(self) -> RunUser:
+        error = self._message() or self._first_problem() or "".join(self.warnings) or None
+        return replace(self.user, state=self._state(), error=error, counts=counts_as_dict(self.counts))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was asked for beside the import and could not be done."""
+        return (self._profile.warning,) if self._profile is not None and self._profile.warning else ()
+
+    def summary(self, destination: str, workers: int, seconds: float) -> Summary:
+        """How the import ended."""
+        status = _job_status(self._state())
+        return Summary(
+            import_id=self.work.of.id,
+            user_id=self.work.of.user_id,
+            source=self.user.source,
+            destination=destination,
+            status=status,
+            counts=bounded_counts(self.counts),
+            bytes_read=self.bytes_read,
+            seconds=seconds,
+            workers=workers,
+            problems=(*self._problems, *self._rejects),
+            pruned=self.pruned,
+            error=self.error,
+            warnings=self.warnings,
+        )
 
     def stop_reading(self) -> None:
         """Nothing more of the export is wanted."""
@@ -192,11 +317,23 @@ class UserImport:
 
     def _nothing_found(self) -> NotAnExport | None:
         end, counts = self._end, self.counts
-        if end is None or not found_nothing(counts.seen, counts.not_a_conversation, may_be_empty=end.may_be_empty):
+        if end is None or self.work.retries:  # that none of the rejects is a conversation is nothing new
             return None
-        return NotAnExport(f"{self.user.source} holds no conversations.")
+        seen, strangers = counts.seen, counts.not_a_conversation
+        return nothing_found(self.user.source, seen, strangers, end.problems, may_be_empty=end.may_be_empty)
+
+    @property
+    def _problems(self) -> Sequence[Problem]:
+        """What is wrong with the source, as far as it is known."""
+        return self._reading.problems if self._end is None else self._end.problems
+
+    def _words_for_partial(self) -> str:
+        return words_for_partial(self.counts.rejected, sum(not told.harmless for told in self._problems))
 
     def _message(self) -> str | None:
+        """The error as the ledger has it."""
+        if isinstance(self.error, Interrupted):
+            return "interrupted"
         return None if self.error is None else in_short(self.error.message)
 
     def _first_problem(self) -> str | None:
@@ -224,5 +361,5 @@ def in_short(error: str) -> str:
     return shown(error if len(error) <= MOST_TOLD_CHARACTERS else f"{error[:MOST_TOLD_CHARACTERS]}…")
 
 
-def _job_status(state: UserState) -> Any:
-    return state if state in ("complete", "partial") else "failed"
+def _job_status(state: UserState) -> JobStatus:
+    return "complete" if state == "complete" else "partial" if state == "partial" else "failed"

@@ -14,6 +14,7 @@ from ray_import.cluster.lane import SELDOM_RECYCLED, Recycling, actor_factory
 from ray_import.cluster.lanes import Lanes
 from ray_import.cluster.metrics import PoolTotals
 from ray_import.cluster.patience import FOR_WHAT_IS_THERE, Patience
+from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.session import Session
 from ray_import.errors import ImporterError, PayloadLost, SinkBusy
 from ray_import.importing.dispatch import Dispatch, Fate, Load, Verdict
@@ -110,8 +111,9 @@ class WorkerPool:
         return self._dispatch.has_room(size_bytes)
 
     def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
-        """Takes a batch whose payload is in the object store."""
-        self._hold(Load(self._next_number, size_bytes, len(frames)), payload, frames, work)
+        """Takes a batch. A payload that is bytes is put into the object store. Raises ClusterError."""
+        stored = put_payload(payload) if isinstance(payload, bytes) else payload
+        self._hold(Load(self._next_number, size_bytes, len(frames)), stored, frames, work)
         self._send()
 
     def resize(self, workers: int) -> None:

@@ -86,6 +86,7 @@ class _RayReading:
     def __init__(self, generator: Any, took: Callable[[float], None], *, of_server: bool) -> None:
         self.waits_on: Any = generator
         self.of_server = of_server
+        self.problems = ()
         self._took = took
         self._part: Part | None = None
 

@@ -41,6 +41,3 @@ class KeptRejects:
             self.bytes_read += reject.size_bytes
             if raw is not None:
                 yield RawConversation(reject.member, reject.position, 0, raw)
-
-    def refuse_nothing_found(self, seen: int, not_a_conversation: int) -> None:
-        """That none is a conversation is nothing new."""

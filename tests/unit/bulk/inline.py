@@ -18,7 +18,7 @@ from ray_import.importing.batching import split_batch
 from ray_import.importing.lease import begin_run, lost, this_process
 from ray_import.importing.work import Work, import_batch
 from ray_import.records import Batch, Frame
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.source.address import label_of
@@ -67,6 +67,7 @@ class InlineReading:
     ) -> None:
         self.waits_on = self
         self.of_server = bool(silent_seconds)
+        self.problems = reading.problems
         self._clock = clock
         self._silent_until = clock() + silent_seconds
         self.closed = False
@@ -255,7 +256,7 @@ class Users:
         most_active: int = 2,
         tick_seconds: float = 0.01,
         at: Callable[[int], None] = lambda _: None,
-        force: bool = False,
+        options: ImportOptions = ImportOptions(),  # noqa: B008 - it is frozen
         interrupted: bool = False,
         make_sink: Callable[[Path], LedgerSink] = LedgerSink,
         clock: Clock | None = None,
@@ -267,14 +268,14 @@ class Users:
             settings_hash = self.settings.rows_hash
             in_run = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]
             order = list(self.sources)
-            begin_run(sink, run_id, RunOf(WHAT, settings_hash, force))
+            begin_run(sink, run_id, RunOf(WHAT, settings_hash, options.force))
             opened = sorted(sink.add_users(run_id, in_run), key=lambda user: order.index(user.user_id))
             readers = InlineReaders(
                 self.settings, dials, {source: user for user, source in self.sources.items()}, clock
             )
             workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds, budget_bytes), Shown(at)
             named = {user_id: UserSource(user_id, source) for user_id, source in self.sources.items()}
-            imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), force)
+            imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), options)
 
             def save(some: Sequence[RunUser]) -> None:
                 if not sink.save_users(run_id, this_process(), some):
