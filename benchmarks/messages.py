@@ -34,7 +34,7 @@ work = Work(Import("benchmark", "somebody", 1_790_000_000.0), settings)
 sink = SqliteSink(Path(database))
 wall, cpu = time.perf_counter(), time.process_time()
 for batch in batches_of(open_sources([export], settings.read).conversations(), settings.flow.batch_bytes):
-    import_batch(batch.payload, batch.number, batch.frames, work, sink)
+    import_batch(batch.payload, batch.frames, work, sink)
 sink.close()
 print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, Path(database).stat().st_size]))
 """

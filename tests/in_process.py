@@ -6,7 +6,7 @@ from typing import Any
 from ray_import.bulk.ports import Done
 from ray_import.errors import ImporterError
 from ray_import.importing.work import Work, import_batch
-from ray_import.records import Frame
+from ray_import.records import Batch
 from ray_import.sink.port import Sink
 
 
@@ -24,14 +24,14 @@ class InProcessWorkers:
         """See `Workers.has_room`."""
         return not self._done
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
+    def submit(self, batch: Batch, work: Work) -> None:
         """See `Workers.submit`."""
         try:
-            result = import_batch(payload, 0, frames, work, self._sink)
+            result = import_batch(batch.payload, batch.frames, work, self._sink)
         except ImporterError as error:
-            self._done.append(Done(work, len(frames), size_bytes, error=error))
+            self._done.append(Done(work, len(batch.frames), batch.size_bytes, error=error))
         else:
-            self._done.append(Done(work, len(frames), size_bytes, result))
+            self._done.append(Done(work, len(batch.frames), batch.size_bytes, result))
 
     def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:  # noqa: ARG002
         """See `Workers.wait`."""

@@ -4,8 +4,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ray_import.bulk.ports import Ended, Opened, Part
-from ray_import.bulk.reading import ReadEvent, read_batches, read_export
+from ray_import.bulk.ports import Opened, ReadEvent
+from ray_import.bulk.reading import read_batches, read_export
 from ray_import.importing.sources import ConversationSource
 from ray_import.records import Problem
 from ray_import.settings import ImportSettings
@@ -22,7 +22,7 @@ class LocalReading:
         self._events = events
         self.problems = problems
 
-    def poll(self) -> Opened | Part | Ended:
+    def poll(self) -> ReadEvent:
         """See `Reading.poll`. A payload is bytes."""
         return next(self._events)
 

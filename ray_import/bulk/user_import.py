@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from ray_import.bulk.ports import Done, Ended, Opened, Part, Reading, Workers
+from ray_import.bulk.ports import Done, Ended, Opened, Reading, Workers
 from ray_import.errors import ImporterError, ImportRunning, Interrupted, NotAnExport, SinkError
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.profile import Profile, words_for_partial
@@ -14,7 +14,7 @@ from ray_import.importing.sources import nothing_found
 from ray_import.importing.summary import Summary, counts_as_dict
 from ray_import.importing.tally import add_counts, bounded_counts
 from ray_import.importing.work import Work
-from ray_import.records import Counts, Problem, lacks, reject_problem
+from ray_import.records import Batch, Counts, Problem, lacks, reject_problem
 from ray_import.sink.port import JobStatus, Pruned, RejectLimits, RunUser, Sink, UserState
 from ray_import.sink.refusals import REFUSED, Refusals
 from ray_import.source.names import base_name, shown
@@ -67,7 +67,7 @@ class UserImport:
         self._sink = sink
         self._profile = profile
         self._counts_not_read = counts_not_read
-        self._part: Part | None = None
+        self._batch: Batch | None = None
         self._skipped = False
         self._end: Ended | None = None
         self._may_have_begun = False
@@ -77,7 +77,7 @@ class UserImport:
     @property
     def waits_on(self) -> Any | None:
         """What there has to be more of before this import goes on; None where it waits for workers."""
-        return None if self._part is not None or self._is_read else self._reading.waits_on
+        return None if self._batch is not None or self._is_read else self._reading.waits_on
 
     @property
     def waits_for_server(self) -> bool:
@@ -96,7 +96,7 @@ class UserImport:
     @property
     def takes_room(self) -> bool:
         """Whether it has something with the workers, or for them."""
-        return self.in_flight > 0 or self._part is not None
+        return self.in_flight > 0 or self._batch is not None
 
     def go_on(self, workers: Workers, most_bytes: int, turn: int) -> bool:
         """Hands out one batch, if one was read and there is room for it: so that no more than `most_bytes` are in
@@ -104,7 +104,7 @@ class UserImport:
         if self.error is not None:
             return False
         try:
-            return self._hand_out(workers, most_bytes, turn) if self._part is not None else self._read_on()
+            return self._hand_out(workers, most_bytes, turn) if self._batch is not None else self._read_on()
         except ImporterError as error:
             self.error = error
             return True
@@ -117,9 +117,9 @@ class UserImport:
                 return False
             case Opened() as opened:
                 self._take_version(opened)
-            case Part() as part:
-                self._part = part
-                self.bytes_read = part.bytes_read
+            case Batch() as batch:
+                self._batch = batch
+                self.bytes_read = batch.bytes_read
             case Ended() as end:
                 self._end = end
                 self.bytes_read = end.bytes_read
@@ -151,15 +151,15 @@ class UserImport:
             self._profile.begins(self._sink)
 
     def _hand_out(self, workers: Workers, most_bytes: int, turn: int) -> bool:
-        part = self._part
-        if part is None or not workers.has_room(part.size_bytes):
+        batch = self._batch
+        if batch is None or not workers.has_room(batch.size_bytes):
             return False
-        if self.in_flight and self.bytes_in_flight + part.size_bytes > most_bytes:
+        if self.in_flight and self.bytes_in_flight + batch.size_bytes > most_bytes:
             return False
-        self._part = None
-        workers.submit(part.payload, part.size_bytes, part.frames, self.work)
-        self.in_flight += len(part.frames)
-        self.bytes_in_flight += part.size_bytes
+        self._batch = None
+        workers.submit(batch, self.work)
+        self.in_flight += len(batch.frames)
+        self.bytes_in_flight += batch.size_bytes
         self.last_turn = turn
         return True
 

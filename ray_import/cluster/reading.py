@@ -9,10 +9,11 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ray_import.bulk.ports import Ended, Opened, Part, Reading
+from ray_import.bulk.ports import ReadEvent, Reading
 from ray_import.bulk.reading import read_export
 from ray_import.cluster.failures import to_ours
 from ray_import.errors import ImporterError
+from ray_import.records import Batch
 from ray_import.settings import ImportSettings
 from ray_import.source.address import address_of
 
@@ -28,7 +29,7 @@ WORKER_CPUS = 0.8
 def read_export_remotely(
     source: str, known_version: str, settings: ImportSettings, *, gives_up: bool = False
 ) -> Iterator[Any]:
-    """The events of `read_export` as a task yields them: a Part without its payload, then the payload as a buffer.
+    """The events of `read_export` as a task yields them: a Batch without its payload, then the payload as a buffer.
 
     An ImporterError is yielded instead of raised, because Ray shows the text of what a task raises in its dashboard,
     and in it are names of users and files.
@@ -36,7 +37,7 @@ def read_export_remotely(
     events = read_export(source, known_version, settings, gives_up=gives_up)
     try:
         for event in events:
-            if isinstance(event, Part):
+            if isinstance(event, Batch):
                 yield replace(event, payload=None)
                 yield pickle.PickleBuffer(event.payload)
             else:
@@ -88,9 +89,9 @@ class _RayReading:
         self.of_server = of_server
         self.problems = ()
         self._took = took
-        self._part: Part | None = None
+        self._batch: Batch | None = None
 
-    def poll(self) -> Opened | Part | Ended | None:
+    def poll(self) -> ReadEvent | None:
         """See `Reading.poll`."""
         ready, _ = ray.wait([self.waits_on], timeout=0, fetch_local=False)
         if not ready:
@@ -98,17 +99,17 @@ class _RayReading:
         try:
             ref = next(self.waits_on)
             # A reader that is lost yields its error last, also where a payload was to come.
-            if self._part is not None and ref != self.waits_on.completed():
-                part, self._part = self._part, None
-                return Part(ref, part.size_bytes, part.frames, part.bytes_read)
+            if self._batch is not None and ref != self.waits_on.completed():
+                batch, self._batch = self._batch, None
+                return replace(batch, payload=ref)
             told = ray.get(ref)
         except ray.exceptions.RayError as error:
             raise to_ours(error) from None
         if isinstance(told, ImporterError):
             raise told
         self._took(told.seconds)
-        if isinstance(told, Part):
-            self._part = told
+        if isinstance(told, Batch):
+            self._batch = told
             return self.poll()
         return told
 

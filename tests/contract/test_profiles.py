@@ -18,7 +18,7 @@ from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
-from ray_import.records import Frame
+from ray_import.records import Batch
 from ray_import.settings import ImportOptions
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import Sink
@@ -94,8 +94,8 @@ def row_of(server: PostgresTables) -> dict[str, Any]:
 class Interrupting(InProcessWorkers):
     """Somebody asks to stop when the first batch is in."""
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
-        super().submit(payload, size_bytes, frames, work)
+    def submit(self, batch: Batch, work: Work) -> None:
+        super().submit(batch, work)
         raise Interrupted("The import was interrupted.")
 
 

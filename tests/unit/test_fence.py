@@ -12,8 +12,8 @@ IMPORT_ALL_WITHOUT_RAY = """
 import importlib, pkgutil, sys
 sys.modules["ray"] = None  # from here on `import ray` raises
 import ray_import
-MAY_KNOW_RAY = {"deaths", "failures", "held", "job_metadata", "joining", "lane", "lanes", "machines"}
-MAY_KNOW_RAY |= {"metrics", "payloads", "pool", "reading", "session", "starting", "users_run", "worker"}
+MAY_KNOW_RAY = {"deaths", "failures", "job_metadata", "joining", "lane", "lanes", "machines"}
+MAY_KNOW_RAY |= {"metrics", "payloads", "pool", "reading", "session", "splitting", "starting", "users_run", "worker"}
 MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in MAY_KNOW_RAY}
 for module in pkgutil.walk_packages(ray_import.__path__, "ray_import."):
     name = module.name

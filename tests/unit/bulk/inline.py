@@ -10,14 +10,14 @@ from typing import Any
 from ray_import.bulk.imports import Imports
 from ray_import.bulk.local_reading import LocalReaders, LocalReading
 from ray_import.bulk.loop import Run
-from ray_import.bulk.ports import Done, Ended, Opened, Part
+from ray_import.bulk.ports import Done, ReadEvent
 from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.users import UserSource
 from ray_import.errors import ClusterError, ImporterError, PayloadLost, SourceSlow
 from ray_import.importing.batching import split_batch
 from ray_import.importing.lease import begin_run, lost, this_process
 from ray_import.importing.work import Work, import_batch
-from ray_import.records import Batch, Frame
+from ray_import.records import Batch
 from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import SqliteSink
@@ -76,7 +76,7 @@ class InlineReading:
         self._ended = ended
         self._parts = 0
 
-    def poll(self) -> Opened | Part | Ended | None:
+    def poll(self) -> ReadEvent | None:
         """See `Reading.poll`."""
         assert not self.closed
         if self._parts and self._clock() < self._silent_until:
@@ -84,7 +84,7 @@ class InlineReading:
         if self._error is not None and self._parts:
             raise self._error
         event = self._reading.poll()
-        self._parts += isinstance(event, Part)
+        self._parts += isinstance(event, Batch)
         return event
 
     def close(self) -> None:
@@ -150,13 +150,13 @@ class InlineWorkers:
         """See `Workers.has_room`."""
         return len(self._held) < self.room
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
+    def submit(self, batch: Batch, work: Work) -> None:
         """See `Workers.submit`."""
-        assert self.has_room(size_bytes)
+        assert self.has_room(batch.size_bytes)
         if self.dials.refused_batches[work.of.user_id]:
             self.dials.refused_batches[work.of.user_id] -= 1
             raise ClusterError("There is nowhere to put it.")
-        self._held.append((Batch(0, bytes(payload), frames), work))
+        self._held.append((batch, work))
         self.most_held = max(self.most_held, len(self._held))
         self.shares.append(Counter())
         for held, whose in self._held:
@@ -169,7 +169,7 @@ class InlineWorkers:
             return []
         batch, work = self._held.popleft()
         if self.dials.halves and len(batch.frames) > 1:
-            batch, rest = split_batch(batch, 0)
+            batch, rest = split_batch(batch)
             self._held.appendleft((rest, work))
         return [self._done(batch, work)]
 
@@ -179,7 +179,7 @@ class InlineWorkers:
             self.dials.lost_batches[work.of.user_id] -= 1
             return Done(work, len(batch.frames), len(batch.payload), error=PayloadLost("A machine was lost."))
         try:
-            result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
+            result = import_batch(batch.payload, batch.frames, work, self.sink)
         except ImporterError as error:
             return Done(work, len(batch.frames), len(batch.payload), error=error)
         self.dials.after_batch(work)

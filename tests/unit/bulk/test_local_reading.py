@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ray_import.bulk.local_reading import LocalReaders, read_opened
-from ray_import.bulk.ports import Ended, Opened, Part, Reading
+from ray_import.bulk.ports import Ended, Opened, ReadEvent, Reading
 from ray_import.errors import ConfigError, SourceError
 from ray_import.importing.sources import open_sources
+from ray_import.records import Batch
 from tests.unit.importing.runs import batches_of_bytes
 from tests.unit.source.exports import conversation, exported, written
 
@@ -20,8 +21,8 @@ def export(tmp_path: Path) -> Path:
     return written(tmp_path / "conversations.json", exported([conversation(f"c{i}") for i in range(3)]))
 
 
-def events_of(reading: Reading) -> list[Opened | Part | Ended]:
-    found: list[Opened | Part | Ended] = []
+def events_of(reading: Reading) -> list[ReadEvent]:
+    found: list[ReadEvent] = []
     while not found or not isinstance(found[-1], Ended):
         event = reading.poll()
         assert event is not None
@@ -35,10 +36,10 @@ def test_local_readers_give_every_byte_of_the_conversations_when_a_file_is_read(
     opened, *parts, end = events_of(reading)
     assert isinstance(opened, Opened)
     assert opened.version
-    payloads = [part.payload for part in parts if isinstance(part, Part)]
+    payloads = [part.payload for part in parts if isinstance(part, Batch)]
     assert all(isinstance(payload, bytes) for payload in payloads)
     assert b"[" + b",".join(payloads) + b"]" == export.read_bytes()
-    assert [part.size_bytes for part in parts if isinstance(part, Part)] == [len(payload) for payload in payloads]
+    assert [part.size_bytes for part in parts if isinstance(part, Batch)] == [len(payload) for payload in payloads]
     assert isinstance(end, Ended)
     assert opened.bytes_total == end.bytes_read == export.stat().st_size
 
@@ -68,7 +69,7 @@ def test_read_opened_reads_nothing_more_when_it_is_closed(export: Path) -> None:
     reading = read_opened(source, SETTINGS)
     opened, part = reading.poll(), reading.poll()
     assert isinstance(opened, Opened)
-    assert isinstance(part, Part)
+    assert isinstance(part, Batch)
     assert (opened.version, opened.bytes_total) == ("", export.stat().st_size)
     reading.close()
     assert part.bytes_read < export.stat().st_size
