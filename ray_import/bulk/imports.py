@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
+from ray_import.bulk.outcome import REJECTS_KEPT
 from ray_import.bulk.ports import Opened, Readers
-from ray_import.bulk.user_import import REJECTS_KEPT, UserImport
+from ray_import.bulk.user_import import UserImport
 from ray_import.bulk.users import UserSource, seen_version
 from ray_import.chunks.rows import Import
 from ray_import.importing.profile import profile_of

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ray_import.bulk.imports import MakeImport
+from ray_import.bulk.outcome import in_short
 from ray_import.bulk.places import free_places
 from ray_import.bulk.ports import Done, Workers
 from ray_import.bulk.progress import RunProgress, RunReporter
-from ray_import.bulk.user_import import UserImport, in_short
+from ray_import.bulk.user_import import UserImport
 from ray_import.errors import ImporterError, ImportRunning, PayloadLost, SourceRefused, SourceSlow
 from ray_import.importing.pace import Pace
 from ray_import.settings import SourcePace

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ray_import.bulk.local_reading import read_opened
 from ray_import.bulk.loop import Run
+from ray_import.bulk.outcome import job_status
 from ray_import.bulk.ports import Workers
 from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import UserImport
@@ -16,6 +17,7 @@ from ray_import.importing.profile import Profile
 from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary
+from ray_import.importing.tally import bounded_counts
 from ray_import.importing.work import Work
 from ray_import.sink.port import RunUser, Sink
 
@@ -79,7 +81,21 @@ def import_user(
     except BaseException as fault:
         one.abandon(ImporterError(type(fault).__name__))
         raise
-    return one.summary(destination, workers, time.monotonic() - began)
+    return Summary(
+        import_id=work.of.id,
+        user_id=work.of.user_id,
+        source=source.label,
+        destination=destination,
+        status=job_status(one.state),
+        counts=bounded_counts(one.counts),
+        bytes_read=one.bytes_read,
+        seconds=time.monotonic() - began,
+        workers=workers,
+        problems=one.problems,
+        pruned=one.pruned,
+        error=one.error,
+        warnings=one.warnings,
+    )
 
 
 def _run_over(one: UserImport, workers: Workers, reporter: Reporter) -> Run:

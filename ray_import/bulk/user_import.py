@@ -5,27 +5,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+from ray_import.bulk.outcome import error_text, first_problem, job_status
 from ray_import.bulk.ports import Done, Ended, Opened, Reading, Workers
 from ray_import.errors import ImporterError, ImportRunning, Interrupted, NotAnExport, SinkError
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.profile import Profile, words_for_partial
 from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
 from ray_import.importing.sources import nothing_found
-from ray_import.importing.summary import Summary, counts_as_dict
-from ray_import.importing.tally import add_counts, bounded_counts
+from ray_import.importing.summary import counts_as_dict
+from ray_import.importing.tally import add_counts
 from ray_import.importing.work import Work
 from ray_import.records import Batch, Counts, Problem, lacks, reject_problem
-from ray_import.sink.port import JobStatus, Pruned, RejectLimits, RunUser, Sink, UserState
+from ray_import.sink.port import Pruned, RunUser, Sink, UserState
 from ray_import.sink.refusals import REFUSED, Refusals
-from ray_import.source.names import base_name, shown
+from ray_import.source.names import base_name
 
 REJECTS_NAMED = 20
 """Rejects that the summary names; all of them are counted, and kept in the destination."""
-MOST_TOLD_CHARACTERS = 500
 MOST_NAME_CHARACTERS = 60
 """Of a file's name in a note."""
-REJECTS_KEPT = RejectLimits(100, 10_000_000)
-"""Of one export: without these limits, the damaged exports of a night could fill the destination."""
 
 
 class UserImport:
@@ -238,7 +236,7 @@ class UserImport:
 
     def _prune(self) -> None:
         """Only by a complete export: what is missing in another one may have been in it."""
-        if self.work.prune and self.error is None and self._state() == "complete":
+        if self.work.prune and self.error is None and self.state == "complete":
             self.pruned = self._sink.prune(self.work.of)
             self.counts.chunks_deleted += self.pruned.chunks
 
@@ -266,7 +264,7 @@ class UserImport:
         """
         if not self._may_have_begun or self._job_ended:
             return
-        status, told = _job_status(self._state()), self._message()
+        status, told = job_status(self.state), error_text(self.error)
         try:
             is_ours = self._sink.update_job(self.work.of.id, counts_as_dict(self.counts), status, told)
         except ImporterError:
@@ -284,32 +282,13 @@ class UserImport:
         self._withdraw()
 
     def _ended_user(self) -> RunUser:
-        error = self._message() or self._first_problem() or "".join(self.warnings) or None
-        return replace(self.user, state=self._state(), error=error, counts=counts_as_dict(self.counts))
+        error = error_text(self.error) or first_problem(self._end_problems, self.counts) or "".join(self.warnings)
+        return replace(self.user, state=self.state, error=error or None, counts=counts_as_dict(self.counts))
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was asked for beside the import and could not be done."""
         return (self._profile.warning,) if self._profile is not None and self._profile.warning else ()
-
-    def summary(self, destination: str, workers: int, seconds: float) -> Summary:
-        """How the import ended."""
-        status = _job_status(self._state())
-        return Summary(
-            import_id=self.work.of.id,
-            user_id=self.work.of.user_id,
-            source=self.user.source,
-            destination=destination,
-            status=status,
-            counts=bounded_counts(self.counts),
-            bytes_read=self.bytes_read,
-            seconds=seconds,
-            workers=workers,
-            problems=(*self._problems, *self._rejects),
-            pruned=self.pruned,
-            error=self.error,
-            warnings=self.warnings,
-        )
 
     def stop_reading(self) -> None:
         """Nothing more of the export is wanted."""
@@ -323,43 +302,27 @@ class UserImport:
         return nothing_found(self.user.source, seen, strangers, end.problems, may_be_empty=end.may_be_empty)
 
     @property
-    def _problems(self) -> Sequence[Problem]:
-        """What is wrong with the source, as far as it is known."""
+    def _end_problems(self) -> Sequence[Problem]:
+        """What is wrong with the source; empty before all of it is read."""
+        return () if self._end is None else self._end.problems
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the source, as far as it is known, and the first rejects."""
+        return (*self._source_problems, *self._rejects)
+
+    @property
+    def _source_problems(self) -> Sequence[Problem]:
         return self._reading.problems if self._end is None else self._end.problems
 
     def _words_for_partial(self) -> str:
-        return words_for_partial(self.counts.rejected, sum(not told.harmless for told in self._problems))
+        return words_for_partial(self.counts.rejected, sum(not told.harmless for told in self._source_problems))
 
-    def _message(self) -> str | None:
-        """The error as the ledger has it."""
-        if isinstance(self.error, Interrupted):
-            return "interrupted"
-        return None if self.error is None else in_short(self.error.message)
-
-    def _first_problem(self) -> str | None:
-        """What makes the import `partial`, where that is more than rejects that are kept."""
-        problems = [] if self._end is None else [one for one in self._end.problems if not one.harmless]
-        if not problems:
-            left = self.counts.notes["rejects_not_kept"]
-            most = f"{REJECTS_KEPT.count} rejects or {REJECTS_KEPT.bytes // 1_000_000} MB per export"
-            return f"{left:,} rejects are counted but not stored: the limit is {most}." if left else None
-        first, *others = problems
-        more = f", and {len(others):,} more" if others else ""
-        return in_short(f"{first.kind}: {first.where}: {first.detail}{more}")
-
-    def _state(self) -> UserState:
+    @property
+    def state(self) -> UserState:
+        """How the import ends, or would end now."""
         if self._skipped:
             return "skipped"
         if self.error is not None:
             return "failed"
-        return "partial" if self.counts.rejected or (self._end and lacks(self._end.problems)) else "complete"
-
-
-def in_short(error: str) -> str:
-    """An error as the ledger may hold it, whatever names of the export are in it: one text that a database refuses
-    would end the run of all."""
-    return shown(error if len(error) <= MOST_TOLD_CHARACTERS else f"{error[:MOST_TOLD_CHARACTERS]}…")
-
-
-def _job_status(state: UserState) -> JobStatus:
-    return "complete" if state == "complete" else "partial" if state == "partial" else "failed"
+        return "partial" if self.counts.rejected or lacks(self._end_problems) else "complete"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
-from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS, in_short
+from ray_import.bulk.outcome import MOST_TOLD_CHARACTERS, in_short
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
