@@ -7,7 +7,7 @@ a frozen dataclass longer still.
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -72,14 +72,18 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is handed to a worker at once: raw conversations end to end, and where each one lies.
+    """Raw conversations that a worker gets at once, end to end, and where each one lies.
 
-    The payload is one flat piece because Ray moves that without pickling it.
+    `payload` is bytes, or the reference of a buffer that holds them: one flat piece, because Ray moves that without
+    pickling it. `bytes_read` is how much of the export was read so far, and `seconds` is how long the reader has worked
+    on this batch.
     """
 
-    number: int
-    payload: bytes
+    payload: Any
+    size_bytes: int
     frames: tuple[Frame, ...]
+    bytes_read: int = 0
+    seconds: float = 0.0
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -224,7 +228,6 @@ class BatchResult:
     destination was asked once more.
     """
 
-    number: int
     counts: Counts
     rejects: tuple[RejectRef, ...]
     seconds: float = 0.0

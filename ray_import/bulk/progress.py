@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ray_import.sink.port import LACKING_STATES, RunUser
+from ray_import.importing.pace import Step
+from ray_import.sink.port import LACKING_STATES, WHOLE_STATES, RunUser
 
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
     """Users by state, what is being read and done, and for how long the run has been going.
 
-    `slow` is the number of users whose source has been slow and who are not done.
+    `slow` is the number of users whose source has been slow and who are not done. `slowest` is the step that the others
+    wait for; None where it is not known, and at the end.
     """
 
     states: Counter[str]
@@ -23,6 +25,7 @@ class RunProgress:
     seconds: float
     active: int
     slow: int = 0
+    slowest: Step | None = None
 
 
 class RunReporter(Protocol):
@@ -64,8 +67,13 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where every user is in, 1 where one failed, or lacks something."""
-        return 1 if self.lacking else 0
+        """0 where every user is complete and without a warning, else 1."""
+        return 1 if self.lacking or self.warned else 0
+
+    @property
+    def warned(self) -> list[RunUser]:
+        """The users who are complete, but whose row of --profile-table could not be updated."""
+        return [user for user in self.users if user.error and user.state in WHOLE_STATES]
 
     @property
     def lacking(self) -> list[RunUser]:
@@ -92,5 +100,10 @@ class RunReport:
                 }
                 for user in self.lacking
             ],
+            **({"warnings": warnings} if (warnings := [_warning(user) for user in self.warned]) else {}),
             **({} if self.passed_over is None else {"passed_over": dict(self.passed_over)}),
         }
+
+
+def _warning(user: RunUser) -> dict[str, Any]:
+    return {"user_id": user.user_id, "warning": user.error}

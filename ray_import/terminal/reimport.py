@@ -14,7 +14,8 @@ from ray_import.bulk.will import LastWill
 from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster
 from ray_import.errors import ConfigError, Interrupted
-from ray_import.settings import ImportSettings
+from ray_import.importing.profile import check_profiles
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import Destination, RunOf, Sink
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.run import before_ray, checked_destination
@@ -28,8 +29,8 @@ def reimport(
     settings: ImportSettings,
     workers: int | None,
     max_connections: int | None,
+    options: ImportOptions,
     *,
-    force: bool,
     nice: bool = False,
 ) -> RunReport:
     """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
@@ -41,9 +42,11 @@ def reimport(
             if found.passed_over is not None:
                 where = f"{len(found.users):,} users in {which.bucket or which.table}"
                 stderr.print(f"{where}, skipped: {passed_over_words(found.passed_over)}", soft_wrap=True)
+            if found.users:
+                check_profiles(sink, options, found.users[0].user_id)
             with (
                 Interruption() as interruption,
-                opened_run(which, found, settings, destination, sink, force=force) as opened,
+                opened_run(which, found, settings, destination, sink, options) as opened,
             ):
                 watch.begun(opened.id, opened.users)
                 if opened.is_done:  # nobody needs a machine, or waits for one
@@ -90,17 +93,17 @@ def _watch(which: WhichUsers) -> Watch:
     return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
-def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
+def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, options: ImportOptions) -> Plan:
     """What a run would do; writes nothing, and starts no Ray. Raises what the run would, as far as that is known."""
     destination = _checked(which, to, workers)
     _watch(which)  # for what it refuses
     _tell_of_proxy(settings)
     with closing(destination.look()) as sink:
         found = _found(which, sink, settings)
-        goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
+        goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, options.force))
         whole, rules = sink.versions(settings.rows_hash), settings.read.sources
         known = which.as_far_as_they_are(found.users, sink.run_users(goes_on), whole, rules) if goes_on else []
-        return plan_of(found, known, {} if force else whole, workers or available_cpus(), goes_on, rules)
+        return plan_of(found, known, {} if options.force else whole, workers or available_cpus(), goes_on, rules)
 
 
 def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:

@@ -8,18 +8,21 @@ from contextlib import ExitStack, closing, redirect_stdout
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from ray_import.bulk.bucket import FoundUsers
+from ray_import.bulk.one_user import import_user
+from ray_import.bulk.plan import Plan, plan_of
+from ray_import.bulk.users import UserSource
 from ray_import.chunks.rows import Import
 from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
 from ray_import.errors import ConfigError
 from ray_import.importing.lease import Heartbeat
-from ray_import.importing.loop import run_import
-from ray_import.importing.profile import Profile
+from ray_import.importing.profile import Profile, profile_of
 from ray_import.importing.rejects import KeptRejects
 from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.destination import is_absolute, parse_destination
 from ray_import.sink.port import Destination, KeptReject, Sink
 from ray_import.source.address import without_secrets
@@ -40,10 +43,9 @@ def import_exports(
     user_id: str,
     settings: ImportSettings,
     workers: int | None,
+    max_connections: int | None,
+    options: ImportOptions,
     *,
-    prune: bool = False,
-    profile_table: str | None = None,
-    profile_pending: bool = False,
     nice: bool = False,
 ) -> Summary:
     """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
@@ -51,15 +53,23 @@ def import_exports(
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
     checked_user(user_id)
-    if profile_pending and profile_table is None:
-        raise ConfigError("--profile-pending needs --profile-table.", "Name the table, or leave --profile-pending out.")
     destination = checked_destination(to, workers)
     sources = open_sources(named, settings.read)
     with closing(destination.open()) as sink:
-        work = Work(_import_of(user_id), settings, prune=prune)
-        profile = Profile(profile_table, work.of, profile_pending) if profile_table else None
-        (summary,) = _imports_with_ray([(sources, work)], sink, destination, workers, profile, nice=nice)
+        work = Work(_import_of(user_id), settings, prune=options.prune, force=options.force)
+        profile = profile_of(work.of, options)
+        (summary,) = _imports_with_ray(
+            [(sources, work)], sink, destination, workers, max_connections, profile, nice=nice
+        )
         return summary
+
+
+def planned(named: Sequence[str], to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Plan:
+    """What an import of these sources would read; writes nothing, and starts no Ray. A row of the plan is a source."""
+    checked_user(user_id)
+    with closing(checked_destination(to, workers).look()):
+        found = FoundUsers([UserSource(user_id, source) for source in named])
+        return plan_of(found, [], {}, workers or available_cpus(), None, settings.read.sources)
 
 
 def retry_kept(to: str, user_id: str | None, settings: ImportSettings, workers: int | None) -> Generator[Summary]:
@@ -113,13 +123,14 @@ def _imports_with_ray(
     sink: Sink,
     destination: Destination,
     workers: int | None,
+    max_connections: int | None = None,
     profile: Profile | None = None,
     *,
     nice: bool = False,
 ) -> Generator[Summary]:
     """Runs the imports one after the other on one Ray, up to the first that fails."""
     before_ray(destination, nice=nice)
-    from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
+    from ray_import.cluster.pool import WorkerPool  # noqa: PLC0415
     from ray_import.cluster.session import ray_session  # noqa: PLC0415
 
     # Ray prints its own troubles to standard output, which is for results.
@@ -137,17 +148,18 @@ def _imports_with_ray(
                 stderr.print(f"{lanes} workers instead of {workers}: no more CPUs are available here.")
             return joined
 
-        def executor(work: Work) -> RayExecutor:
-            return RayExecutor(session(), session().lanes(workers), work, destination, sink)
+        def pool(work: Work) -> WorkerPool:
+            lanes = min(session().lanes(workers), max_connections or sys.maxsize)
+            return WorkerPool(session(), lanes, work.settings.flow, destination, sink)
 
         for number, (source, work) in enumerate(imports, start=1):
             with progress_on(stderr) as reporter:
-                summary = run_import(
+                summary = import_user(
                     source,
                     work,
                     sink,
                     destination.url,
-                    partial(executor, work),
+                    partial(pool, work),
                     reporter,
                     Heartbeat(lambda: destination.open(create=False)),
                     profile,

@@ -90,6 +90,8 @@ def show_report(console: Console, report: RunReport) -> None:
     if notes := _notes_of(report.users):
         facts.add_row("noted", Text(notes))
     facts.add_row("done in", f"{command_seconds():,.1f} s")
+    for user in report.warned[:SHOWN_USERS]:
+        facts.add_row("warning", Text(user.error or ""))
     console.print(facts)
     bad = report.lacking
     if bad:

@@ -15,7 +15,7 @@ import pytest
 from ray_import.bulk.which import WhichUsers
 from ray_import.cluster.environment import JOB_CONFIG
 from ray_import.errors import ConfigError
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
 from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
@@ -94,9 +94,9 @@ def test_a_job_has_to_name_its_manifest_absolutely(tmp_path: Path, monkeypatch: 
     which = WhichUsers(manifest=Path("users.csv"))
     to = f"sqlite:///{tmp_path}/chunks.db"
     with pytest.raises(ConfigError, match=r"users\.csv is relative"):
-        reimport(which, to, ImportSettings(), None, None, force=False)
+        reimport(which, to, ImportSettings(), None, None, ImportOptions())
     with pytest.raises(ConfigError, match=r"users\.csv is relative"):
-        planned(which, to, ImportSettings(), None, force=False)
+        planned(which, to, ImportSettings(), None, ImportOptions())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -55,6 +55,17 @@ def test_show_report_adds_up_the_notes_of_all_users_when_there_are_some() -> Non
     assert "noted" not in shown(REPORT)
 
 
+def test_show_report_warns_by_user_when_a_profile_is_not_up_to_date() -> None:
+    warned = replace(ANA, error="The row of ana in profiles is not up to date: it is locked.")
+    report = replace(REPORT, users=(warned, replace(ANA, state="skipped")))
+    assert "warning" in shown(report)
+    assert "The row of ana in profiles is not up to date" in shown(report)
+    assert (report.exit_code, report.lacking) == (1, [])
+    assert report.as_dict()["warnings"] == [{"user_id": "ana", "warning": warned.error}]
+    assert "warnings" not in REPORT.as_dict()
+    assert replace(report, users=(ANA,)).exit_code == 0
+
+
 def test_a_moment_is_told_in_users_counts_and_speed() -> None:
     states = {"complete": 1000, "pending": 197, "partial": 1, "failed": 2, "skipped": 34}
     assert described(at(2.0, **states)) == (

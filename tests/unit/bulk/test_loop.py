@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
-from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS, in_short
+from ray_import.bulk.outcome import MOST_TOLD_CHARACTERS, in_short
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.work import Work
+from ray_import.settings import ImportOptions
 from ray_import.sink.port import Job, JobStatus, Running, RunOf
 from ray_import.sink.sqlite import SqliteSink
 from tests.unit.bulk.inline import WHAT, Clock, Dials, LedgerSink, Users
@@ -448,7 +449,7 @@ def test_other_settings_import_all_again(users: Users) -> None:
 
 def test_force_imports_what_is_in_again(users: Users, database: Database, undisturbed: Database) -> None:
     users.run("run-1")
-    outcome = users.run("run-2", force=True)
+    outcome = users.run("run-2", options=ImportOptions(force=True))
     assert outcome.states == dict.fromkeys(users.sources, "complete")
     for saved in outcome.saved.values():
         assert saved.counts["conversations"]["imported"] == 3

@@ -16,7 +16,7 @@ from ray_import.bulk.which import WhichUsers
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImportRunning, LeaseLost
 from ray_import.importing.lease import this_process
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import RunOf, RunUser, UserState
 from ray_import.sink.sqlite import SqliteSink
@@ -52,7 +52,9 @@ class Service:
         which = WhichUsers(self.manifest, only=only, failed=failed)
         with closing(SqliteSink(self.database)) as sink:
             found = which.found(sink, SETTINGS)
-            with opened_run(which, found, SETTINGS, SqliteDestination("", self.database), sink, force=force) as opened:
+            with opened_run(
+                which, found, SETTINGS, SqliteDestination("", self.database), sink, ImportOptions(force=force)
+            ) as opened:
                 yield opened
 
     def run(self, *only: str, failed: bool = False, force: bool = False, **ends: UserState) -> list[str]:
