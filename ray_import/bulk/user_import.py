@@ -42,6 +42,7 @@ class UserImport:
         self.told_at = 0.0  # when the job's row was brought up to date
         self.moved_at = 0.0  # when something was read or handed out
         self.bytes_read = 0
+        self.bytes_total: int | None = None  # JSON, as far as the reader knows when it has opened the export
         self.has_begun = False  # has a job, which nobody else's may be
         self.counts = Counts()
         self._refusals = Refusals()
@@ -107,6 +108,7 @@ class UserImport:
 
     def _begin(self, opened: Opened) -> None:
         """Takes the user's lease, unless this version of the export is in already. Raises ImportRunning."""
+        self.bytes_total = opened.bytes_total
         self.user = replace(self.user, version=opened.version)
         if opened.version and opened.version == self._known_version:
             self._skipped = True

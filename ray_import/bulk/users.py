@@ -67,6 +67,14 @@ def seen_version(user: UserSource, rules: SourceRules = ANY_SOURCE) -> str:
         return ""
 
 
+def seen_bytes(user: UserSource, rules: SourceRules = ANY_SOURCE) -> int | None:
+    """The bytes as `at_a_glance` gives them; None also where there is no such file, or it is not allowed."""
+    try:
+        return at_a_glance(user, rules)[1]
+    except (ConfigError, SourceNotAllowed):
+        return None
+
+
 def read_manifest(path: Path) -> list[UserSource]:
     """The users of a `.jsonl` or `.csv` file: objects, or columns, `user_id`, `source` and perhaps `updated_at`.
 

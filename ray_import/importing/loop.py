@@ -1,6 +1,7 @@
 """An import from its source to its summary: read, hand out, count, and say how it ended."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import replace
@@ -181,8 +182,20 @@ class _Run:
 
     def _tell(self, now: float, slowest: Step | None) -> None:
         self._told = now
-        read, total = self._source.bytes_read, self._source.bytes_total
-        self._reporter.show(Progress(read, total, now - self._began, self._counts, slowest))
+        self._reporter.show(self._progress(now, slowest))
+
+    def _progress(self, now: float, slowest: Step | None) -> Progress:
+        read, total, counts = self._source.bytes_read, self._source.bytes_total, self._counts
+        return Progress(
+            states=Counter(running=1),
+            bytes_read=read,
+            conversations=counts.seen,
+            chunks_written=counts.chunks_written,
+            rejects=counts.rejected,
+            seconds=now - self._began,
+            bytes_share=min(1.0, read / total) if total else None,
+            slowest=slowest,
+        )
 
     def tell_job(self) -> None:
         """Brings the running job's row up to date. Raises LeaseLost where it is not this import's any more."""
