@@ -137,6 +137,7 @@ def _on_ray(
     nice: bool,
 ) -> RunReport:
     before_ray(opened.destination, nice=nice)
+    progress.waits_for("joining Ray" if joins_cluster() else "starting Ray", say_after_seconds=0)
     from ray_import.cluster.session import ray_session  # noqa: PLC0415 - half a second to import
     from ray_import.cluster.users_run import import_users  # noqa: PLC0415
 
@@ -144,7 +145,6 @@ def _on_ray(
         stderr.print(what, style="dim")
 
     with redirect_stdout(sys.stderr):
-        progress.waits_for("joining Ray" if joins_cluster() else "starting Ray", say_after_seconds=0)
         bytes_per_worker = opened.settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:
             interruption.listen()

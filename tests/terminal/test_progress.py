@@ -22,13 +22,10 @@ from ray_import.terminal.progress import (
     UserLines,
     UsersReporter,
     _bar_on,
-    clock_time,
-    described,
-    of_users,
-    per_second,
     progress_on,
     users_progress_on,
 )
+from ray_import.terminal.progress_text import clock_time, described, of_users, per_second
 from tests.unit.bulk.inline import Clock
 
 
