@@ -68,7 +68,7 @@ def _users(progress: Progress, rates: Rates) -> str:
     words.append(f"{progress.active:,} active")
     if progress.slow:
         words.append(f"{progress.slow:,} with slow sources")
-    if rates.idle_seconds >= IDLE_AFTER_SECONDS:
+    if rates.idle_seconds >= IDLE_AFTER_SECONDS and progress.ended < progress.users:
         words.append(f"no progress for {rates.idle_seconds:,.0f} s")
     return ", ".join(words)
 

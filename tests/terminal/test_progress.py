@@ -130,6 +130,8 @@ def test_of_users_says_so_when_nothing_changes_for_ten_seconds() -> None:
     assert "3 active, no progress for 10 s, 50.0 MB" in of_users_at(first, replace(first, seconds=11.0))
     moved = replace(first, seconds=30.0, conversations=1235)
     assert "no progress" not in of_users_at(first, moved)
+    ended = at(1.0, complete=10)
+    assert "no progress" not in of_users_at(ended, replace(ended, seconds=60.0))
 
 
 @pytest.mark.parametrize(
