@@ -68,11 +68,15 @@ def seen_version(user: UserSource, rules: SourceRules = ANY_SOURCE) -> str:
 
 
 def seen_bytes(user: UserSource, rules: SourceRules = ANY_SOURCE) -> int | None:
-    """The bytes as `at_a_glance` gives them; None also where there is no such file, or it is not allowed."""
+    """The size of the export as it is stored, from the file or a bucket's listing; None where neither knows it. 0 where
+    the file is missing or `rules` forbid it: nothing of it will be read."""
+    path = path_of(user.source)
+    if path is None:
+        return user.size_bytes
     try:
-        return at_a_glance(user, rules)[1]
+        return version_and_size(path, rules)[1]
     except (ConfigError, SourceNotAllowed):
-        return None
+        return 0
 
 
 def read_manifest(path: Path) -> list[UserSource]:
