@@ -20,9 +20,9 @@ from benchmarks.user_exports import Users, write_users
 from ray_import.bulk.imports import Imports
 from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Done
-from ray_import.bulk.progress import AllOf
 from ray_import.bulk.users import UserSource
 from ray_import.cluster.environment import prepare_environment
+from ray_import.importing.progress import AllOf
 from ray_import.importing.work import Work
 from ray_import.records import Batch
 from ray_import.settings import FlowLimits, ImportSettings

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +10,11 @@ from ray_import.bulk.imports import MakeImport
 from ray_import.bulk.outcome import in_short
 from ray_import.bulk.places import free_places
 from ray_import.bulk.ports import Done, Workers
-from ray_import.bulk.progress import RunProgress, RunReporter
+from ray_import.bulk.sizes import Sizes
 from ray_import.bulk.user_import import UserImport
 from ray_import.errors import ImporterError, ImportRunning, PayloadLost, SourceRefused, SourceSlow
-from ray_import.importing.pace import Pace
+from ray_import.importing.pace import Pace, Step
+from ray_import.importing.progress import Progress, Reporter
 from ray_import.settings import SourcePace
 from ray_import.sink.port import LEASE_SECONDS, RunUser, UserState
 
@@ -40,7 +41,8 @@ class Run:
     `clock` gives seconds that only grow.
 
     `save` remembers how far users are; what it raises ends the run. `resize` is called every few
-    seconds: it fits the workers to the machines, and tells the new `most_active`.
+    seconds: it fits the workers to the machines, and tells the new `most_active`. `known_bytes` are sizes of exports
+    that are known beforehand, by user id, for the progress (see `ray_import.bulk.sizes`).
 
     With `fails_fast` a user has one attempt, and its error is raised at once; but what was read before SourceRefused is
     imported first, and then the user has failed.
@@ -52,15 +54,17 @@ class Run:
         make_import: MakeImport,
         workers: Workers,
         save: Callable[[Sequence[RunUser]], None],
-        reporter: RunReporter,
+        reporter: Reporter,
         most_active: int,
         resize: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         silent_after_seconds: float = SourcePace().silent_after_seconds,
         *,
+        known_bytes: Mapping[str, int] | None = None,
         fails_fast: bool = False,
     ) -> None:
         self._users = {user.user_id: replace(user, state=_state_now(user), counts={}) for user in users}
+        self._sizes = Sizes(known_bytes or {}, self.users)
         self._waiting = deque(user for user in self._users.values() if user.state == "pending")
         self._waiting_slow = deque[RunUser]()
         self._slow = set[str]()  # users whose source has been slow
@@ -193,6 +197,7 @@ class Run:
     def _finish(self, one: UserImport) -> None:
         del self._active[one.work.of.id]
         self._bytes_read += one.bytes_read
+        self._sizes.opened(one.user.user_id, one.bytes_total)
         user = one.finish()
         if not self._fails_fast and self._is_to_be_tried_again(one, user):
             return
@@ -231,6 +236,7 @@ class Run:
         """Counts are for the destination alone: of ten thousand users they would be tens of MB."""
         self._users[user.user_id] = replace(user, counts={})
         self._unsaved[user.user_id] = user
+        self._sizes.is_now(user)
 
     def _save_all(self) -> None:
         """What has become of users in a turn, in one call: the destination may be far away."""
@@ -246,19 +252,21 @@ class Run:
         now = self._clock()
         self._pace.look(now - self._told, self._waited_seconds)
         self._told, self._waited_seconds = now, 0.0
+        self._reporter.show(self._progress(now, None if at_end else self._pace.slowest))
+
+    def _progress(self, now: float, slowest: Step | None) -> Progress:
         at_work = self._active.values()
-        self._reporter.show(
-            RunProgress(
-                Counter(user.state for user in self._users.values()),
-                self.bytes_read,
-                self._done["conversations"] + sum(one.counts.seen for one in at_work),
-                self._done["chunks_written"] + sum(one.counts.chunks_written for one in at_work),
-                self._done["rejects"] + sum(one.counts.rejected for one in at_work),
-                self._told - self._began,
-                len(at_work),
-                len(self._waiting_slow) + sum(one.user.user_id in self._slow for one in at_work),
-                None if at_end else self._pace.slowest,
-            )
+        return Progress(
+            states=Counter(user.state for user in self._users.values()),
+            bytes_read=self.bytes_read,
+            conversations=self._done["conversations"] + sum(one.counts.seen for one in at_work),
+            chunks_written=self._done["chunks_written"] + sum(one.counts.chunks_written for one in at_work),
+            rejects=self._done["rejects"] + sum(one.counts.rejected for one in at_work),
+            seconds=now - self._began,
+            active=len(at_work),
+            slow=len(self._waiting_slow) + sum(one.user.user_id in self._slow for one in at_work),
+            bytes_share=self._sizes.share(at_work),
+            slowest=slowest,
         )
 
 

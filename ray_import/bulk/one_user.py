@@ -3,18 +3,16 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
 from typing import Protocol
 
 from ray_import.bulk.local_reading import read_opened
 from ray_import.bulk.loop import Run
 from ray_import.bulk.outcome import job_status
 from ray_import.bulk.ports import Workers
-from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import UserImport
 from ray_import.errors import ImporterError, Interrupted
 from ray_import.importing.profile import Profile
-from ray_import.importing.progress import Progress, Reporter
+from ray_import.importing.progress import Reporter
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary
 from ray_import.importing.tally import bounded_counts
@@ -31,18 +29,6 @@ class OwnWorkers(Workers, Protocol):
 
     def close(self) -> None:
         """Stops the work at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """Shows the progress of a run over one user as that of its import."""
-
-    user_import: UserImport
-    reporter: Reporter
-
-    def show(self, progress: RunProgress) -> None:
-        one = self.user_import
-        self.reporter.show(Progress(one.bytes_read, one.bytes_total, progress.seconds, one.counts, progress.slowest))
 
 
 def import_user(
@@ -102,4 +88,4 @@ def _run_over(one: UserImport, workers: Workers, reporter: Reporter) -> Run:
     def the_one(user: RunUser, *, gives_up: bool) -> UserImport:  # noqa: ARG001 - `MakeImport`
         return one
 
-    return Run([one.user], the_one, workers, lambda _users: None, _Shown(one, reporter), 1, fails_fast=True)
+    return Run([one.user], the_one, workers, lambda _users: None, reporter, 1, fails_fast=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.imports import Imports
 from ray_import.bulk.ports import Readers
-from ray_import.bulk.progress import RunReport
-from ray_import.bulk.users import UserSource
+from ray_import.bulk.report import RunReport
+from ray_import.bulk.users import UserSource, seen_bytes
 from ray_import.bulk.which import WhichUsers
 from ray_import.importing.lease import Heartbeat, begin_run, let_go, lost, this_process
 from ray_import.settings import ImportOptions, ImportSettings
@@ -37,6 +37,12 @@ class OpenedRun:
     def reads_here(self) -> bool:
         """Whether exports are files of this machine."""
         return any(path_of(user.source) is not None for user in self.sources.values())
+
+    def known_bytes(self) -> dict[str, int]:
+        """The size of each user's export as it is stored, where the file or the bucket's listing tells it."""
+        rules = self.settings.read.sources
+        sizes = {user.user_id: seen_bytes(self.sources[user.user_id], rules) for user in self.users}
+        return {user_id: size for user_id, size in sizes.items() if size is not None}
 
     def imports(self, readers: Readers) -> Imports:
         """What begins to read a user's export, by what is in now: since the run was opened, a machine may have been

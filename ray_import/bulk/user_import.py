@@ -52,7 +52,7 @@ class UserImport:
         self.told_at = 0.0  # when the job's row was brought up to date
         self.moved_at = 0.0  # when something was read or handed out
         self.bytes_read = 0
-        self.bytes_total: int | None = None
+        self.bytes_total: int | None = None  # JSON, as far as the reader knows when it has opened the export
         self.has_begun = False  # has a job, which nobody else's may be
         self.counts = Counts()
         self.pruned: Pruned | None = None

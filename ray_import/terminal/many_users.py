@@ -11,7 +11,7 @@ from ray_import.source.listing import storage_folder
 from ray_import.terminal import options as o
 from ray_import.terminal.reimport import planned
 from ray_import.terminal.reimport import reimport as reimport_users
-from ray_import.terminal.run_progress import show_plan, show_report
+from ray_import.terminal.report import show_plan, show_report
 from ray_import.terminal.streams import print_json, stderr, stdout
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from ray_import.bulk.one_user import import_user
-from ray_import.bulk.progress import RunReport
+from ray_import.bulk.report import RunReport
 from ray_import.chunks.rows import Import
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.profile import Profile, check_profiles, profile_status, words_for_partial

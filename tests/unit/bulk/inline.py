@@ -11,11 +11,11 @@ from ray_import.bulk.imports import Imports
 from ray_import.bulk.local_reading import LocalReaders, LocalReading
 from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Done, ReadEvent
-from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.users import UserSource
 from ray_import.errors import ClusterError, ImporterError, PayloadLost, SourceSlow
 from ray_import.importing.batching import split_batch
 from ray_import.importing.lease import begin_run, lost, this_process
+from ray_import.importing.progress import Progress
 from ray_import.importing.work import Work, import_batch
 from ray_import.records import Batch
 from ray_import.settings import ImportOptions, ImportSettings
@@ -209,10 +209,10 @@ class Shown:
     """A reporter that keeps what it is told, and does something then."""
 
     at: Callable[[int], None] = lambda _: None
-    shown: list[RunProgress] = field(default_factory=list)
+    shown: list[Progress] = field(default_factory=list)
 
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
+    def show(self, progress: Progress) -> None:
+        """See `Reporter.show`."""
         self.shown.append(progress)
         self.at(len(self.shown))
 
@@ -229,7 +229,7 @@ class Outcome:
     bytes_read: int
     readers: InlineReaders
     workers: InlineWorkers
-    shown: list[RunProgress]
+    shown: list[Progress]
     error: BaseException | None
 
     @property
@@ -260,6 +260,7 @@ class Users:
         interrupted: bool = False,
         make_sink: Callable[[Path], LedgerSink] = LedgerSink,
         clock: Clock | None = None,
+        known_bytes: Mapping[str, int] | None = None,
     ) -> Outcome:
         """Opens the run, or goes on with it, and goes through it to the end, or to the KeyboardInterrupt that `at`
         is to raise when progress is shown for the so many-th time."""
@@ -281,7 +282,7 @@ class Users:
                 if not sink.save_users(run_id, this_process(), some):
                     raise lost()
 
-            run = Run(opened, imports, workers, save, reporter, most_active, clock=clock)
+            run = Run(opened, imports, workers, save, reporter, most_active, clock=clock, known_bytes=known_bytes)
             try:
                 run.to_the_end()
                 sink.complete_run(run_id, this_process())

@@ -114,6 +114,23 @@ def test_the_last_that_is_shown_is_how_it_ended(users: Users) -> None:
         )  # fmt: skip
 
 
+def test_run_shows_the_share_of_bytes_when_readers_know_the_sizes(users: Users) -> None:
+    shares = [progress.bytes_share for progress in users.run(most_active=3, tick_seconds=0.15).shown]
+    known = [share for share in shares if share is not None]
+    assert known == sorted(known)
+    assert any(0 < share < 1 for share in known)
+    assert known[-1] == shares[-1] == 1.0
+
+
+def test_run_shows_the_share_of_bytes_from_the_first_when_the_sizes_are_known_before(users: Users) -> None:
+    sizes = {user_id: Path(source).stat().st_size for user_id, source in users.sources.items()}
+    shares = [progress.bytes_share for progress in users.run(most_active=1, tick_seconds=0.15, known_bytes=sizes).shown]
+    assert None not in shares
+    assert shares == sorted(shares, key=lambda share: share or 0.0)
+    assert len(set(shares)) > len(users.sources), "more than whole users"
+    assert shares[-1] == 1.0
+
+
 def test_nobody_is_no_error(database: Database) -> None:
     assert users_of(database).run().states == {}
 

@@ -181,7 +181,7 @@ def test_the_last_thing_that_is_shown_is_the_end(tmp_path: Path, database: Datab
     with closing(SqliteSink(database.path)) as sink:
         import_user(sources, work, sink, "", lambda: InProcessWorkers(sink), recorded)
     size = path.stat().st_size
-    assert recorded.shown[-1] == (size, size, 20)
+    assert recorded.shown[-1] == (size, 1.0, 20)
     assert recorded.shown == sorted(recorded.shown)
 
 

@@ -100,6 +100,13 @@ def test_a_run_that_was_interrupted_goes_on(service: Service) -> None:
         assert opened.id != interrupted
 
 
+def test_opened_run_knows_the_sizes_of_files_when_they_are_there(service: Service) -> None:
+    service.writes(*NAMES, text="[   ]")
+    service.source("ben").unlink()
+    with service.opened() as opened:
+        assert opened.known_bytes() == {"ana": 5, "ben": 0, "eve": 5}
+
+
 def test_a_part_of_an_interrupted_run_leaves_the_others_to_it(service: Service) -> None:
     interrupted = service.is_interrupted("ben")
     assert service.run("ana") == ["ana"]

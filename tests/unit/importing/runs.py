@@ -44,11 +44,11 @@ def batches_of_bytes(batch_bytes: int, settings: ImportSettings = SETTINGS) -> I
 class Recorded:
     """A reporter that keeps what it is told."""
 
-    shown: list[tuple[int, int | None, int]] = field(default_factory=list)
+    shown: list[tuple[int, float | None, int]] = field(default_factory=list)
 
     def show(self, progress: Progress) -> None:
         """See `Reporter.show`."""
-        self.shown.append((progress.bytes_read, progress.bytes_total, progress.counts.seen))
+        self.shown.append((progress.bytes_read, progress.bytes_share, progress.conversations))
 
 
 @dataclass(slots=True)

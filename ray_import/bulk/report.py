@@ -1,50 +1,11 @@
-"""How far a run is, and what came of it."""
+"""What came of a run over many users."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from ray_import.importing.pace import Step
 from ray_import.sink.port import LACKING_STATES, WHOLE_STATES, RunUser
-
-
-@dataclass(frozen=True, slots=True)
-class RunProgress:
-    """Users by state, what is being read and done, and for how long the run has been going.
-
-    `slow` is the number of users whose source has been slow and who are not done. `slowest` is the step that the others
-    wait for; None where it is not known, and at the end.
-    """
-
-    states: Counter[str]
-    bytes_read: int
-    conversations: int
-    chunks_written: int
-    rejects: int
-    seconds: float
-    active: int
-    slow: int = 0
-    slowest: Step | None = None
-
-
-class RunReporter(Protocol):
-    """Shows progress, or does not."""
-
-    def show(self, progress: RunProgress) -> None:
-        """Told several times a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class AllOf:
-    """Several reporters as one."""
-
-    reporters: tuple[RunReporter, ...]
-
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
-        for reporter in self.reporters:
-            reporter.show(progress)
 
 
 @dataclass(frozen=True, slots=True)
