@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ray_import.bulk.local_reading import read_opened
@@ -12,7 +13,7 @@ from ray_import.bulk.ports import Workers
 from ray_import.bulk.user_import import UserImport
 from ray_import.errors import ImporterError, Interrupted
 from ray_import.importing.profile import Profile
-from ray_import.importing.progress import Reporter
+from ray_import.importing.progress import Progress, Reporter
 from ray_import.importing.sources import ConversationSource
 from ray_import.importing.summary import Summary
 from ray_import.importing.tally import bounded_counts
@@ -29,6 +30,18 @@ class OwnWorkers(Workers, Protocol):
 
     def close(self) -> None:
         """Stops the work at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Shows what was read of the bytes: a run counts all bytes of a user who failed as done."""
+
+    user_import: UserImport
+    reporter: Reporter
+
+    def show(self, progress: Progress) -> None:
+        read, total = self.user_import.bytes_read, self.user_import.bytes_total
+        self.reporter.show(replace(progress, bytes_share=min(1.0, read / total) if total else None))
 
 
 def import_user(
@@ -88,4 +101,4 @@ def _run_over(one: UserImport, workers: Workers, reporter: Reporter) -> Run:
     def the_one(user: RunUser, *, gives_up: bool) -> UserImport:  # noqa: ARG001 - `MakeImport`
         return one
 
-    return Run([one.user], the_one, workers, lambda _users: None, reporter, 1, fails_fast=True)
+    return Run([one.user], the_one, workers, lambda _users: None, _Shown(one, reporter), 1, fails_fast=True)
