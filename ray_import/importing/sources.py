@@ -1,6 +1,7 @@
 """All the exports of a run as one stream of raw conversations, and what was wrong with them."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -63,14 +64,26 @@ def nothing_found(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A member whose first items were looked at, and all its items: the reading continues behind the first."""
+
+    member: Member
+    items: Iterator[RawConversation | Problem]
+
+
 @dataclass(slots=True)
 class Sources:
-    """The exports of a run, one after the other; see `ConversationSource`."""
+    """The exports of a run, one after the other; see `ConversationSource`.
+
+    The reading of `begun` is used once; after that, its member is read from the beginning.
+    """
 
     exports: tuple[Export, ...]
     limits: ReadLimits
     problems: list[Problem] = field(default_factory=list)
     bytes_read: int = 0
+    begun: _Begun | None = None
 
     @property
     def bytes_total(self) -> int | None:
@@ -105,13 +118,13 @@ class Sources:
     def first_pass(self) -> Iterator[RawConversation]:
         """The items that `conversations` will give, for a command that reads twice: temporary copies of archives stay
         open, and neither `problems` nor `bytes_read` change."""
-        return replace(self, problems=[], bytes_read=0)._items(lambda export: export.members)  # noqa: SLF001
+        return replace(self, problems=[], bytes_read=0, begun=None)._items(lambda export: export.members)  # noqa: SLF001
 
     def _items(self, members_of: Callable[[Export], Iterable[Member]]) -> Iterator[RawConversation]:
         for export in self.exports:
             for member in members_of(export):
                 before = self.bytes_read
-                for item in read_conversations(member, self.limits):
+                for item in self._items_of(member):
                     if isinstance(item, Problem):
                         self.problems.append(item)
                     else:
@@ -120,6 +133,12 @@ class Sources:
                     del item  # it may be large, and the next one is read now
                 if member.size is not None:
                     self.bytes_read = before + member.size
+
+    def _items_of(self, member: Member) -> Iterator[RawConversation | Problem]:
+        begun, self.begun = self.begun, None
+        if begun is not None and begun.member is member:
+            return begun.items
+        return read_conversations(member, self.limits)
 
 
 def open_sources(
@@ -131,9 +150,10 @@ def open_sources(
     exports: list[Export] = []
     problems: list[Problem] = []
     errors: list[ConfigError | SourceError] = []
+    begun: _Begun | None = None
     for source in sources:
         try:
-            export = _without_other_products(open_export(source, limits, patience), limits)
+            export, begun = _without_other_products(open_export(source, limits, patience), limits)
             exports.append(export)
             problems.extend(export.problems)
         except (ConfigError, SourceError) as error:
@@ -144,7 +164,8 @@ def open_sources(
     shards = frozenset[str]().union(*(export.shards for export in exports))
     for export in exports:
         problems.extend(missing_shards(export.path, export.listed, shards))
-    return Sources(_told_apart(exports), limits, problems)
+    # The items of several exports are called otherwise from here on.
+    return Sources(_told_apart(exports), limits, problems, begun=begun if len(exports) == 1 else None)
 
 
 def _told_apart(exports: list[Export]) -> tuple[Export, ...]:
@@ -157,22 +178,53 @@ def _told_apart(exports: list[Export]) -> tuple[Export, ...]:
     )
 
 
-def _without_other_products(export: Export, limits: ReadLimits) -> Export:
-    """`export` with the members that are ChatGPT's. Raises NotAnExport where none is."""
-    found = [(member, _other_product_in(member, limits)) for member in export.members]
+def _without_other_products(export: Export, limits: ReadLimits) -> tuple[Export, _Begun | None]:
+    """`export` with the members that are ChatGPT's, and the reading of the first of all. Raises NotAnExport where none
+    is."""
+    begun: _Begun | None = None
+    found = []
+    for place, member in enumerate(export.members):
+        product, items = _looked_at(member, limits)
+        found.append((member, product))
+        if place == 0 and items is not None and not member.copies:  # of others nothing stays open
+            begun = _Begun(member, items)
     strangers = [(member, product) for member, product in found if product is not None]
     what = "looks like a {} export; only ChatGPT exports are supported"
     if len(strangers) == len(found):
         raise NotAnExport(f"{export.path} {what.format(strangers[0][1])}.")
     problems = (Problem("other_product", member.name, what.format(product)) for member, product in strangers)
     ours = tuple(member for member, product in found if product is None)
-    return replace(export, members=ours, problems=(*export.problems, *problems))
+    return replace(export, members=ours, problems=(*export.problems, *problems)), begun
 
 
-def _other_product_in(member: Member, limits: ReadLimits) -> str | None:
-    """Whose the first items are, where they are another product's and none is a ChatGPT conversation."""
+def _looked_at(member: Member, limits: ReadLimits) -> tuple[str | None, Iterator[RawConversation | Problem] | None]:
+    """`_other_product_in` of a member, and all its items, of which the first are held; None where these are large."""
+    items = read_conversations(member, limits)
+    first: deque[RawConversation | Problem] = deque()
+
+    def held() -> Iterator[RawConversation | Problem]:
+        for item in islice(items, LOOK_AT_ITEMS + 1):
+            first.append(item)
+            yield item
+
+    product = _other_product_in(held())
+    if any(isinstance(item, RawConversation) and len(item.data) > LARGE_ITEM_BYTES for item in first):
+        return product, None
+    return product, _continued(first, items)
+
+
+def _continued(
+    first: deque[RawConversation | Problem], rest: Iterator[RawConversation | Problem]
+) -> Iterator[RawConversation | Problem]:
+    while first:
+        yield first.popleft()
+    yield from rest
+
+
+def _other_product_in(items: Iterable[RawConversation | Problem]) -> str | None:
+    """Whose the items are, where they are another product's and none is a ChatGPT conversation."""
     product = None
-    for item in islice(read_conversations(member, limits), LOOK_AT_ITEMS + 1):
+    for item in items:
         if isinstance(item, Problem):
             continue
         if len(item.data) > LARGE_ITEM_BYTES:

@@ -125,6 +125,8 @@ def run(
                 force=force, prune=prune, profile_table=profile_table, profile_pending=profile_pending
             )
             if dry_run:
+                from ray_import.terminal.report import show_plan  # noqa: PLC0415 - it brings in httpx
+
                 plan = planned(sources, to, user_id, settings, workers)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
                 raise typer.Exit(plan.exit_code)

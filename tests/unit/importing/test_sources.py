@@ -1,13 +1,17 @@
 import gzip
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ray_import.errors import ConfigError, NotAnExport, SourceError
-from ray_import.importing.sources import LOOK_AT_ITEMS, open_sources
+from ray_import.importing.sources import LARGE_ITEM_BYTES, LOOK_AT_ITEMS, open_sources
+from ray_import.reader.conversations import read_conversations
+from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
+from ray_import.source.export import Member
 from tests.unit.source.exports import PLAIN, Style, conversation, exported, written, zipped
 from tests.unit.source.test_products import CLAUDE, DEEPSEEK, GEMINI, GROK
 
@@ -15,8 +19,12 @@ READ = ReadLimits()
 FOLDER = {"title": "a folder", "kind": "project"}
 
 
+def ids_of(raws: Iterable[RawConversation]) -> list[str]:
+    return [json.loads(raw.data)["conversation_id"] for raw in raws]
+
+
 def ids(*paths: Path) -> list[str]:
-    return [json.loads(raw.data)["conversation_id"] for raw in open_sources(paths, READ).conversations()]
+    return ids_of(open_sources(paths, READ).conversations())
 
 
 def test_several_exports_are_one_stream_in_the_order_in_which_they_were_named(tmp_path: Path) -> None:
@@ -177,7 +185,7 @@ def test_a_chatgpt_shard_behind_an_empty_one_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gone", ["file", "archive"])
 def test_a_source_that_is_gone_when_it_is_read_is_told(tmp_path: Path, gone: str) -> None:
-    """A disk that was pulled out is no fault of the program's."""
+    """A disk that was pulled out is no fault of the program's. What is open already may still be read, to its end."""
     data = exported([conversation("a")])
     path = written(tmp_path / "x", data if gone == "file" else zipped({"conversations.json": data}))
     sources = open_sources([path], READ)
@@ -186,4 +194,38 @@ def test_a_source_that_is_gone_when_it_is_read_is_told(tmp_path: Path, gone: str
         found = list(sources.conversations())
     except SourceError:
         return
-    assert (found, bool(sources.problems)) == ([], True)
+    assert (ids_of(found), bool(sources.problems)) in (([], True), (["a"], False))
+
+
+@pytest.mark.parametrize("first", [FOLDER, CLAUDE, conversation("first")], ids=["folder", "claude", "conversation"])
+def test_open_sources_reads_a_file_once_when_it_looks_whose_it_is_and_gives_every_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Any
+) -> None:
+    begun = []
+
+    def counted(member: Member, limits: ReadLimits) -> Iterator[RawConversation | Problem]:
+        begun.append(member.name)
+        return read_conversations(member, limits)
+
+    monkeypatch.setattr("ray_import.importing.sources.read_conversations", counted)
+    items = [first, *(conversation(f"c{i}") for i in range(LOOK_AT_ITEMS + 5))]
+    path = written(tmp_path / "conversations.json", exported(items))
+    sources = open_sources([path], READ)
+    found = list(sources.conversations())
+    assert begun == ["conversations.json"]
+    assert [raw.position for raw in found] == list(range(len(items)))
+    assert b"[" + b",".join(raw.data for raw in found) + b"]" == path.read_bytes()
+    assert sources.bytes_read == path.stat().st_size
+    assert [raw.data for raw in sources.conversations()] == [raw.data for raw in found]
+
+
+def test_open_sources_holds_no_item_when_the_first_is_large(tmp_path: Path) -> None:
+    large = conversation("a", "x" * (LARGE_ITEM_BYTES + 1))
+    sources = open_sources([written(tmp_path / "conversations.json", exported([large, conversation("b")]))], READ)
+    assert sources.begun is None
+    assert len(list(sources.conversations())) == 2
+
+
+def test_first_pass_gives_all_items_and_leaves_them_for_the_second_when_a_command_reads_twice(tmp_path: Path) -> None:
+    sources = open_sources([written(tmp_path / "x.json", exported([conversation("a"), conversation("b")]))], READ)
+    assert ids_of(sources.first_pass()) == ids_of(sources.conversations()) == ["a", "b"]
