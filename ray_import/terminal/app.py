@@ -22,7 +22,6 @@ from ray_import.sink.migrations import migrations
 from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
-from ray_import.terminal.report import show_plan
 from ray_import.terminal.run import import_exports, planned, retry_kept
 from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout, write_json
