@@ -9,7 +9,6 @@ from ray_import.errors import ConfigError, SourceNotAllowed
 from ray_import.settings import SourceRules
 from ray_import.source.address import ANY_SOURCE, address_of, label_of
 from ray_import.source.files import permitted
-from ray_import.source.http import Client
 from ray_import.source.patience import PATIENCE, Patience
 
 
@@ -21,6 +20,8 @@ def version_of(source: str | os.PathLike[str], patience: Patience = PATIENCE, ru
     """
     address = address_of(source, rules)
     if not isinstance(address, Path):
+        from ray_import.source.http import Client  # noqa: PLC0415 - a tenth of a second that a path need not wait
+
         with closing(Client(address, patience)) as client:
             answer = patience.persist(lambda: client.get(0, 1))
             answer.close()

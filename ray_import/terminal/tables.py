@@ -1,6 +1,7 @@
 """Summaries, inspections and jobs as tables that a person can read."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -8,12 +9,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ray_import.extraction.extract import hash_digits
-from ray_import.importing.inspection import Inspection
 from ray_import.importing.summary import Summary
 from ray_import.records import Problem
 from ray_import.sink.port import Job, KeptReject
 from ray_import.sink.reading import StoredConversation
 from ray_import.source.names import shown
+
+if TYPE_CHECKING:
+    from ray_import.importing.inspection import Inspection
 
 SHORT_HASH, SHORT_ID = 12, 8
 _STATUS_STYLE = {"complete": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
@@ -54,7 +57,7 @@ def show_summary(console: Console, summary: Summary, command_seconds: float) -> 
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
-def show_inspection(console: Console, found: Inspection) -> None:
+def show_inspection(console: Console, found: "Inspection") -> None:
     """What an export holds and what an import would do with it."""
     table = _facts()
     table.add_row("source", found.source)
