@@ -36,7 +36,8 @@ class Suspects:
     """Imports batches with care, by the rules of `Dispatch` with one worker: the child.
 
     A conversation that keeps ending the child, or takes it more CPU time than a batch may, is rejected as
-    `kills_worker`: in this process it would have ended every run.
+    `kills_worker`: in this process it would end every run. When rejects are retried, one that takes too much CPU time
+    stays `too_slow`.
     """
 
     def __init__(self, destination: Destination, sink: Sink, limit_seconds: float) -> None:
@@ -102,7 +103,8 @@ class Suspects:
             return
         try:
             batch = part.batch
-            result = reject_whole(batch.payload, 0, batch.frames, "kills_worker", work, self._sink)
+            reason = "too_slow" if part.load.slow and work.retries else "kills_worker"
+            result = reject_whole(batch.payload, 0, batch.frames, reason, work, self._sink)
         except ImporterError as error:
             yield _done(part.batch, work, error=error)
         else:

@@ -25,7 +25,8 @@ may never end: its mark stays, and the next run imports it with care."""
 class InlineWorkers:
     """See `Workers`: one worker, this process. It takes a batch if nothing waits to be collected.
 
-    A batch in which an earlier run died is imported in a child process (see `Suspects`), of which `tell` is told.
+    A batch in which an earlier run died is imported in a child process (see `Suspects`), and `tell` gets a line about
+    it; so is a batch of rejects, among which may be some that have ended a process before.
     """
 
     workers = 1
@@ -59,8 +60,10 @@ class InlineWorkers:
     def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
         """Imports the batch; `payload` is bytes. An ImporterError is in what `wait` gives."""
         key, items = key_of(self._url, work.of.user_id, work.source), items_of(frames)
-        if self._marks.left_at(key, items):
+        was_left = self._marks.left_at(key, items)
+        if was_left:
             self._tell("an earlier run ended in this batch: importing it in a child process")
+        if was_left or work.retries:
             self._done.extend(self._suspects.import_batch(Batch(0, payload, frames), work))
             if all(done.error is None for done in self._done):
                 self._marks.settle(key, items)

@@ -47,7 +47,7 @@ def show_summary(console: Console, summary: Summary, command_seconds: float) -> 
     if counts.notes:
         table.add_row("noted", _listed(dict(counts.notes.most_common())))
     speed = summary.bytes_read / 1e6 / summary.seconds if summary.seconds else 0.0
-    how = f"in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {summary.workers} workers)"
+    how = f"in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {_workers(summary.workers)})"
     table.add_row("read", f"{decimal(summary.bytes_read)} {how}")
     table.add_row("written to", summary.destination)
     table.add_row("done in", f"{command_seconds:,.1f} s")
@@ -55,6 +55,10 @@ def show_summary(console: Console, summary: Summary, command_seconds: float) -> 
     show_problems(console, summary.problems)
     for warning in summary.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
 
 
 def show_inspection(console: Console, found: "Inspection") -> None:
