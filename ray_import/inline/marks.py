@@ -9,10 +9,11 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -51,11 +52,11 @@ class Items(NamedTuple):
 
 def items_of(frames: Iterable[Frame]) -> list[Items]:
     """The items of a batch, neighbours of one member together."""
-    found = []
-    for member, group in groupby(frames, key=lambda frame: frame.member):
-        positions = [frame.position for frame in group]
-        found.append(Items(_hashed(member), min(positions), max(positions)))
-    return found
+    return [
+        Items(_hashed(member), min(positions), max(positions))
+        for member, group in groupby(frames, key=attrgetter("member"))
+        if (positions := [frame.position for frame in group])
+    ]
 
 
 def key_of(destination: str, user_id: str, source: str) -> str:
@@ -94,12 +95,12 @@ class Marks:
     Without a folder, or where the mark cannot be written, nothing is marked: an import does not fail for that.
     """
 
-    def __init__(self, folder: Path | None, is_gone: Callable[[str, float], bool] | None = None) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._file: int | None = None
         self._path: Path | None = None
         self._line = b""
-        self._left = _left_in(folder, is_gone or _is_gone) if folder is not None else []
+        self._left = _left_in(folder) if folder is not None else []
 
     def left_at(self, key: str, items: Sequence[Items]) -> bool:
         """Whether an earlier process died in a batch of this import that shares an item with `items`."""
@@ -111,11 +112,6 @@ class Marks:
         """Forgets, of the marks that were left, what has been imported or rejected by now."""
         settled = [mark.settled(items) if mark.key == key else mark for mark in self._left]
         self._left = [mark for mark in settled if mark is not None]
-
-    @property
-    def any_left(self) -> bool:
-        """Whether there is a mark of a process that has died."""
-        return bool(self._left)
 
     def enter(self, key: str, items: Sequence[Items]) -> None:
         """Marks the batch that is to be worked on."""
@@ -181,17 +177,17 @@ def _line(holder: str, key: str, items: Sequence[Items]) -> bytes:
     return orjson.dumps({"holder": holder, "key": key, "items": [tuple(one) for one in items]}) + b"\n"
 
 
-def _left_in(folder: Path, is_gone: Callable[[str, float], bool]) -> list[LeftMark]:
+def _left_in(folder: Path) -> list[LeftMark]:
     left = []
     with suppress(OSError):
         for path in sorted(folder.glob(f"*{_ENDING}"))[:MOST_MARKS]:
-            mark = _left_mark(path, is_gone)
+            mark = _left_mark(path)
             if mark is not None:
                 left.append(mark)
     return left
 
 
-def _left_mark(path: Path, is_gone: Callable[[str, float], bool]) -> LeftMark | None:
+def _left_mark(path: Path) -> LeftMark | None:
     """The mark at `path` if its process is gone. A file that is no such mark is deleted when it is old, or when its
     process is gone."""
     with suppress(OSError):
@@ -200,7 +196,7 @@ def _left_mark(path: Path, is_gone: Callable[[str, float], bool]) -> LeftMark | 
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
             return None
         told = _told(path) if found.st_size <= MOST_MARK_BYTES else None
-        if told is not None and not is_gone(told[0], silent_seconds):
+        if told is not None and not _is_gone(told[0], silent_seconds):
             return None
         if told is not None and told[2] and silent_seconds < FORGOTTEN_AFTER_SECONDS:
             return LeftMark(path, told[1], told[2])

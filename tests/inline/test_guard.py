@@ -11,8 +11,13 @@ import orjson
 import pytest
 
 from benchmarks.generate import write_export
-from ray_import.sink.destination import SqliteDestination
+from ray_import.errors import ConfigError, Interrupted
+from ray_import.inline.child_process import ChildProcess
+from ray_import.sink.destination import SqliteDestination, parse_destination
+from ray_import.sink.port import Known, Sink
+from ray_import.sink.sqlite import SqliteSink
 from tests.cluster.imports import tables
+from tests.gateway.postgres import Database
 from tests.inline.importing import Told, dialled, imported, killed_when_marked, line_of_mark, started
 
 
@@ -162,3 +167,57 @@ def test_child_process_works_when_it_is_started_in_a_thread(export: Path, tmp_pa
     thread.join()
     assert statuses == ["complete"]
     assert len(told.lines) == 1
+
+
+class Interrupts(SqliteSink):
+    """Ctrl-C comes in the middle of a batch."""
+
+    def known(self, *_: object, **__: object) -> dict[str, Known]:
+        raise KeyboardInterrupt
+
+
+class InterruptsDestination(SqliteDestination):
+    def open(self, *, create: bool = True) -> Sink:
+        return Interrupts(self.path, create=create)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
+def test_mark_stays_only_when_a_batch_is_interrupted_after_a_long_time(
+    export: Path, undisturbed: Path, tmp_path: Path, marks: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr("ray_import.inline.workers.HUNG_AFTER_SECONDS", seconds)
+    database, told = tmp_path / "chunks.db", Told()
+    summary = imported(export, InterruptsDestination(f"sqlite:///{database}", database), marks)
+    assert type(summary.error) is Interrupted
+    assert len(list(marks.iterdir())) == (1 if seconds == 0 else 0)
+    assert imported(export, at(database), marks, told).status == "complete"
+    assert len(told.lines) == (1 if seconds == 0 else 0)
+    assert tables(database) == tables(undisturbed)
+    assert list(marks.iterdir()) == []
+
+
+def test_child_process_shows_no_password_when_its_destination_has_one(
+    migrated_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "another")
+    child = ChildProcess(parse_destination(migrated_database.tcp_dsn))
+    try:
+        shown = Path(f"/proc/{child._process.pid}/cmdline").read_bytes()
+        assert b"ray_import.inline.child" in shown
+        assert migrated_database.server.password.encode() not in shown
+    finally:
+        child.close()
+
+
+def test_import_fails_and_blames_nobody_when_the_child_process_cannot_open_its_destination(
+    export: Path, tmp_path: Path, marks: Path
+) -> None:
+    database = tmp_path / "chunks.db"
+    with started(export, database, marks, seconds_per_write=0.05) as killed:
+        killed_when_marked(killed, marks)
+    summary = imported(export, dialled(database, {"misconfigured_at_opening": (0,)}), marks)
+    assert isinstance(summary.error, ConfigError)
+    assert rejects(database) == []
+    assert len(list(marks.iterdir())) == 1, "the next run is as careful"
+    assert imported(export, at(database), marks).status == "complete"
+    assert list(marks.iterdir()) == []

@@ -61,13 +61,13 @@ def test_mark_is_found_when_its_process_died(tmp_path: Path, dead: str) -> None:
 
 def test_mark_is_no_evidence_when_its_process_lives(tmp_path: Path) -> None:
     path = forged(tmp_path, this_process())
-    assert not Marks(tmp_path).any_left
+    assert not Marks(tmp_path).left_at(KEY, ITEMS)
     assert path.exists()
 
 
 def test_mark_of_another_machine_counts_when_it_is_silent_for_a_lease(tmp_path: Path) -> None:
     path = forged(tmp_path, "elsewhere/boot/pid:[1]/17/4711")
-    assert not Marks(tmp_path).any_left
+    assert not Marks(tmp_path).left_at(KEY, ITEMS)
     os.utime(path, (time.time() - 120, time.time() - 120))
     assert Marks(tmp_path).left_at(KEY, ITEMS)
 
@@ -84,11 +84,11 @@ def test_mark_of_another_machine_counts_when_it_is_silent_for_a_lease(tmp_path: 
 def test_file_is_no_mark_when_it_is_damaged(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "1-x.mark"
     path.write_bytes(content)
-    assert not Marks(tmp_path).any_left
+    assert not Marks(tmp_path).left_at(KEY, ITEMS)
     assert path.exists()
     old = time.time() - FORGOTTEN_AFTER_SECONDS - 1
     os.utime(path, (old, old))
-    assert not Marks(tmp_path).any_left
+    assert not Marks(tmp_path).left_at(KEY, ITEMS)
     assert not path.exists()
 
 
@@ -98,12 +98,12 @@ def test_link_and_folder_are_no_marks(tmp_path: Path, dead: str) -> None:
     (folder / "a.mark").symlink_to(forged(tmp_path, dead))
     (folder / "b.mark").mkdir()
     os.mkfifo(folder / "c.mark")
-    assert not Marks(folder).any_left
+    assert not Marks(folder).left_at(KEY, ITEMS)
 
 
 def test_mark_is_deleted_when_its_process_died_between_batches(tmp_path: Path, dead: str) -> None:
     path = forged(tmp_path, dead, "", [])
-    assert not Marks(tmp_path).any_left
+    assert not Marks(tmp_path).left_at(KEY, ITEMS)
     assert not path.exists()
 
 
@@ -119,7 +119,7 @@ def test_mark_shrinks_and_goes_when_its_items_are_settled(tmp_path: Path, dead: 
     assert path.exists()
     again.settle(KEY, [Items("m", 0, 11), Items("m", 16, 99)])
     assert not path.exists()
-    assert not again.any_left
+    assert not again.left_at(KEY, ITEMS)
 
 
 def test_own_mark_holds_no_names_and_goes_when_the_run_ends(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_own_mark_holds_no_names_and_goes_when_the_run_ends(tmp_path: Path) -> N
 def test_own_mark_is_found_by_the_next_run_when_it_is_kept(tmp_path: Path) -> None:
     marks = Marks(tmp_path)
     marks.enter(KEY, ITEMS)
-    assert not Marks(tmp_path).any_left, "this process is at it"
+    assert not Marks(tmp_path).left_at(KEY, ITEMS), "this process is at it"
     marks.close(keep=True)
     assert Marks(tmp_path).left_at(KEY, ITEMS)
 
