@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "dev-stamp"
 
-SAMPLE = ("ray-import", "run", "examples/export", "--to", "sqlite:///chunks.db")
+SAMPLE = ("ray-import", "run", "examples/export", "--to", "sqlite:///chunks.db", "--executor", "ray")
 FAST_TESTS = ("pytest", "-n", "2", "-m", "not ray")
 # Their lengths differ much: who has done all of its own takes some of the other's.
 RAY_TESTS = ("pytest", "-n", "2", "--dist", "worksteal", "-m", "ray")

@@ -2,6 +2,9 @@
 
 import os
 import signal
+from pathlib import Path
+
+import pytest
 
 from ray_import.cluster.environment import prepare_environment
 
@@ -12,5 +15,14 @@ prepare_environment()  # before any test imports Ray
 # The background of a script ignores Ctrl-C, and so does all that is started there: tests of Ctrl-C, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup ignores SIGHUP
+
+
+@pytest.fixture(autouse=True)
+def state_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what imports leave for the next one: none of the tests' own user."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
+
 
 pytest_plugins = ["tests.gateway.fixtures"]

@@ -2,14 +2,13 @@
 
 import gc
 import resource
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 from ray_import.cluster.deaths import WorkerProcess
+from ray_import.importing.time_limit import ended_after
 from ray_import.importing.work import Work, import_batch
 from ray_import.records import BatchResult, Frame
 from ray_import.sink.port import Destination, Sink
@@ -55,22 +54,7 @@ class ImportWorker:
         """
         if not self._is_ready:
             return None
-        with _ended_after(limit_seconds):
+        with ended_after(limit_seconds):
             result = import_batch(memoryview(payload), frames, work, self._sink, replay=replay)
         gc.collect()  # never in the middle of a batch
         return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES
-
-
-@contextmanager
-def _ended_after(seconds: float) -> Iterator[None]:
-    """Ends this process if what is done within takes more than so many seconds of CPU time.
-
-    By the kernel, whose default for SIGPROF is to end the process: a thread, or a handler in Python, would wait for
-    the interpreter's lock, which code in C (a regular expression) holds until it is done. CPU time, because the wait
-    for a destination that is away is no fault of the batch, and neither is a machine on which others are busy.
-    """
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)

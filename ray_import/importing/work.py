@@ -23,6 +23,7 @@ class Work:
 
     With `retries` it is of what was rejected before. With `prune` the destination is to remember what was met. With
     `force` what is in and unchanged is imported again. Beyond `reject_limits` rejects are counted, but not kept.
+    `source` tells imports of one user apart that are made by turns (see `ray_import.inline.marks`).
     """
 
     of: Import
@@ -31,6 +32,7 @@ class Work:
     prune: bool = False
     force: bool = False
     reject_limits: RejectLimits | None = None
+    source: str = ""
 
 
 def import_batch(

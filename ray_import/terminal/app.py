@@ -12,7 +12,6 @@ import typer
 
 from ray_import import __version__
 from ray_import.errors import ResultsNotWritten
-from ray_import.importing.inspection import extracted, inspect_sources, message_lines
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.records import Conversation, Problem, lacks
@@ -25,7 +24,7 @@ from ray_import.terminal.many_users import reimport
 from ray_import.terminal.run import import_exports, planned, retry_kept
 from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout, write_json
-from ray_import.terminal.supervision import supervised
+from ray_import.terminal.supervision import supervised, supervised_once_begun
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
 
 app = typer.Typer(
@@ -37,7 +36,8 @@ app = typer.Typer(
 )
 
 
-STARTS_RAY = {"run", "retry-rejects", "reimport"}
+STARTS_RAY = {"reimport"}
+MAY_START_RAY = {"run", "retry-rejects"}
 
 
 def main(*command: str) -> None:
@@ -46,8 +46,11 @@ def main(*command: str) -> None:
     debug = ["--debug"] if len(arguments) < len(sys.argv) - 1 else []
     set_up()
     run_command = partial(_run_command, [*debug, *command, *arguments])
-    if STARTS_RAY & {*command, *arguments[:1]}:
+    named = {*command, *arguments[:1]}
+    if STARTS_RAY & named:
         supervised(run_command, as_json="--json" in arguments)
+    elif MAY_START_RAY & named:
+        supervised_once_begun(run_command, as_json="--json" in arguments)
     else:
         run_command()
 
@@ -97,6 +100,7 @@ def run(
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     no_messages: o.NoMessagesOption = False,
+    executor: o.ExecutorOption = "auto",
     workers: o.WorkersOption = None,
     max_connections: o.MaxConnectionsOption = None,
     batch_bytes: o.BatchBytesOption = o.FLOW.batch_bytes,
@@ -129,7 +133,9 @@ def run(
                 plan = planned(sources, to, user_id, settings, workers)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
                 raise typer.Exit(plan.exit_code)
-            summary = import_exports(sources, to, user_id, settings, workers, max_connections, options, nice=nice)
+            summary = import_exports(
+                sources, to, user_id, settings, workers, max_connections, options, executor=executor, nice=nice
+            )
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):
             stderr.print(f"\nLook at it: {command}", soft_wrap=True)
@@ -149,6 +155,8 @@ def inspect(
     as_json: o.JsonOption = False,
 ) -> None:
     """Show the contents of an export and what an import would do; write nothing."""
+    from ray_import.importing.inspection import inspect_sources  # noqa: PLC0415 - no other command needs it
+
     with o.errors_told(), o.failure_in_json(as_json):
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read)
@@ -170,6 +178,8 @@ def extract(
     source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
 ) -> None:
     """Print the kept messages in order, one JSON object per line; one copy of each conversation."""
+    from ray_import.importing.inspection import extracted, message_lines  # noqa: PLC0415 - see `inspect`
+
     with o.errors_told():
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, read=read)
@@ -179,7 +189,8 @@ def extract(
         for outcome in extracted(opened, settings):
             seen += 1
             if isinstance(outcome, Conversation):
-                _print_messages(outcome)
+                for line in message_lines(outcome):
+                    write_json(orjson.dumps(line))
             elif isinstance(outcome, Problem):
                 problems.append(outcome)
             else:
@@ -241,6 +252,7 @@ def retry_rejects(
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     no_messages: o.NoMessagesOption = False,
+    executor: o.ExecutorOption = "auto",
     workers: o.WorkersOption = None,
     max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
     as_json: o.JsonOption = False,
@@ -252,7 +264,7 @@ def retry_rejects(
             flow = FlowLimits(max_batch_seconds=max_batch_seconds)
             chunks = ChunkSettings(chunk_tokens, overlap_tokens)
             settings = ImportSettings(branches, chunks, flow=flow, messages=not no_messages)
-            with closing(retry_kept(to, user_id, settings, workers)) as retried:
+            with closing(retry_kept(to, user_id, settings, workers, executor)) as retried:
                 for summary in retried:
                     summaries.append(summary)
                     if not as_json:
@@ -299,8 +311,3 @@ def _tell_end(summary: Summary, *, as_json: bool) -> None:
     finally:
         if summary.error is not None:
             raise summary.error
-
-
-def _print_messages(conversation: Conversation) -> None:
-    for line in message_lines(conversation):
-        write_json(orjson.dumps(line))

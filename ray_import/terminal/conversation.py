@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
-from markdown_it import MarkdownIt
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.text import Text
 
 from ray_import.chunks.rendering import quoted_lines
@@ -15,6 +14,9 @@ from ray_import.extraction.graph import MAIN
 from ray_import.sink.reading import StoredConversation
 from ray_import.terminal.paging import paged
 from ray_import.terminal.tables import minute_of
+
+if TYPE_CHECKING:
+    from rich.markdown import Markdown
 
 LONGEST_RENDERED_CHARACTERS = 200_000
 """A longer text is shown as it is: rendering takes a second per MB, and much memory."""
@@ -126,8 +128,11 @@ def _body(console: Console, message: MessageRow) -> str:
     return captured.get()
 
 
-def _markdown(text: str) -> Markdown:
+def _markdown(text: str) -> "Markdown":
     """Without HTML, which would not be shown, and without links that a terminal hides behind their words."""
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - only `show` on a terminal needs these
+    from rich.markdown import Markdown  # noqa: PLC0415
+
     rendered = Markdown("", hyperlinks=False)
     parser = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
     rendered.markup, rendered.parsed = text, parser.parse(text)

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Self
 
@@ -13,37 +14,46 @@ _AGAIN_AFTER_SECONDS = 0.01
 class Interruption:
     """Ctrl-C, SIGTERM (`ray job stop`, a shutdown) and SIGHUP as one KeyboardInterrupt, and no second one.
 
-    While the import is ended cleanly, and Ray goes down, nothing interrupts that.
+    While the import is ended cleanly, and Ray goes down, nothing interrupts that. Python handles signals in the main
+    thread only: in any other one this does nothing, and whoever runs the main thread decides.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __enter__(self) -> Self:
+        self._listens = threading.current_thread() is threading.main_thread()
+        self._comes_again = False
+        if not self._listens:
+            return self
         self._before = [signal.getsignal(number) for number in self._SIGNALS]
         self._alarm_before = signal.signal(signal.SIGALRM, self._alarm)
-        self._comes_again = False
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         self.listen()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, *_: object) -> None:
         """What `ray.init` sets for SIGTERM while it is at work ends the process with the signal's number."""
-        self.ignore()
-        sys.unraisablehook = self._hook_before
-        signal.signal(signal.SIGALRM, self._alarm_before)
-        for number, handler in zip(self._SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)
+        if self._listens:
+            self.ignore()
+            sys.unraisablehook = self._hook_before
+            signal.signal(signal.SIGALRM, self._alarm_before)
+            for number, handler in zip(self._SIGNALS, self._before, strict=True):
+                signal.signal(number, handler)
         if kind is KeyboardInterrupt or (isinstance(raised, SystemExit) and raised.code == signal.SIGTERM):
             raise Interrupted("Interrupted before the import began.") from None
 
     def listen(self) -> None:
         """To be called again once Ray is up: `ray.init` sets a handler of its own."""
+        if not self._listens:
+            return
         for number, handler in zip(self._SIGNALS, self._before, strict=True):
             if handler is not signal.SIG_IGN:  # nohup, or the background of a script
                 signal.signal(number, self._interrupt)
 
     def ignore(self) -> None:
         """From here on there is nothing to interrupt."""
+        if not self._listens:
+            return
         if self._comes_again:  # the timer may be another's
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._comes_again = False

@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ray_import.bulk.which import WhichUsers
 from ray_import.settings import ChunkSettings, FlowLimits, ImportOptions, ImportSettings, ReadLimits, SourcePace
-from ray_import.source.listing import storage_folder
 from ray_import.terminal import options as o
-from ray_import.terminal.reimport import planned
-from ray_import.terminal.reimport import reimport as reimport_users
-from ray_import.terminal.report import show_plan, show_report
 from ray_import.terminal.streams import print_json, stderr, stdout
 
 
@@ -70,6 +65,13 @@ def reimport(
     as_json: o.JsonOption = False,
 ) -> None:
     """Import the exports of many users, or resume an interrupted run."""
+    # Only now: other commands need not wait for these, which bring in httpx.
+    from ray_import.bulk.which import WhichUsers  # noqa: PLC0415
+    from ray_import.source.listing import storage_folder  # noqa: PLC0415
+    from ray_import.terminal.reimport import planned  # noqa: PLC0415
+    from ray_import.terminal.reimport import reimport as reimport_users  # noqa: PLC0415
+    from ray_import.terminal.report import show_plan, show_report  # noqa: PLC0415
+
     with o.errors_told():
         with o.failure_in_json(as_json):
             rules = o.rules_from(users, from_table is not None, files_under or (), public_only, allow_host or ())

@@ -14,6 +14,7 @@ from ray_import.bulk.users import seconds_of
 from ray_import.cluster.environment import inside_job
 from ray_import.errors import ConfigError, ImporterError, ResultsNotWritten
 from ray_import.extraction.extract import hash_digits
+from ray_import.inline.estimate import Asked
 from ray_import.settings import (
     AllowedHost,
     Branches,
@@ -67,8 +68,14 @@ ReaderOption = Annotated[
     Reader,
     typer.Option("--reader", help="JSON splitter: auto uses framing, which is fast, and falls back to ijson."),
 ]
+ExecutorOption = Annotated[
+    Asked,
+    typer.Option(
+        "--executor", help="Run on Ray, or inline: in this process. auto takes what is estimated to be faster."
+    ),
+]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help="Number of worker processes; default: one per CPU.")
+    int | None, typer.Option("--workers", metavar="N", help="Number of Ray workers; default: one per CPU.")
 ]
 NiceOption = Annotated[
     bool, typer.Option("--nice", help="Give other programs of this machine precedence: workers at niceness 15.")

@@ -1,14 +1,16 @@
 """`ray-import run` and `retry-rejects`: from options to a finished import."""
 
+import os
 import sys
 import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, redirect_stdout
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from ray_import.bulk.one_user import import_user
+from ray_import.bulk.one_user import OwnWorkers, import_user
 from ray_import.bulk.users import UserSource
 from ray_import.chunks.rows import Import
 from ray_import.cluster.cpus import available_cpus
@@ -20,12 +22,16 @@ from ray_import.importing.rejects import KeptRejects
 from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
+from ray_import.inline.estimate import Asked, Choice
+from ray_import.inline.marks import Marks, marks_folder
+from ray_import.inline.workers import InlineWorkers
 from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.destination import is_absolute, parse_destination
 from ray_import.sink.port import Destination, KeptReject, Sink
 from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
 from ray_import.terminal import supervision
+from ray_import.terminal.choice import chosen, size_and_packing
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
 from ray_import.terminal.progress import progress_on
@@ -34,6 +40,9 @@ from ray_import.terminal.streams import stderr
 if TYPE_CHECKING:
     from ray_import.bulk.plan import Plan
     from ray_import.cluster.session import Session
+
+NICENESS = 15
+"""Of Ray's workers with --nice, and of this process."""
 
 
 def import_exports(
@@ -45,21 +54,26 @@ def import_exports(
     max_connections: int | None,
     options: ImportOptions,
     *,
+    executor: Asked = "auto",
     nice: bool = False,
 ) -> Summary:
-    """Runs one import on Ray, showing its progress. Raises an ImporterError where it failed.
+    """Runs one import, showing its progress. Raises an ImporterError where it failed.
 
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
     checked_user(user_id)
     destination = checked_destination(to, workers)
+    refuse_excluding(executor, workers)
     sources = open_sources(named, settings.read)
+    choice = chosen(executor, workers, *size_and_packing(named, sources.bytes_total))
+    if choice.executor == "ray":
+        supervision.begin()
+        supervision.writes_to(to)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=options.prune, force=options.force)
+        imports = [(sources, work)]
         profile = profile_of(work.of, options)
-        (summary,) = _imports_with_ray(
-            [(sources, work)], sink, destination, workers, max_connections, profile, nice=nice
-        )
+        (summary,) = _imports(choice, imports, sink, destination, workers, max_connections, profile, nice=nice)
         return summary
 
 
@@ -74,12 +88,26 @@ def planned(named: Sequence[str], to: str, user_id: str, settings: ImportSetting
         return plan_of(found, [], {}, workers or available_cpus(), None, settings.read.sources)
 
 
-def retry_kept(to: str, user_id: str | None, settings: ImportSettings, workers: int | None) -> Generator[Summary]:
+def refuse_excluding(executor: Asked, workers: int | None) -> None:
+    """Raises ConfigError for options of which one excludes the other, before anything is opened."""
+    chosen(executor, workers, None, "unknown")
+
+
+def retry_kept(
+    to: str, user_id: str | None, settings: ImportSettings, workers: int | None, executor: Asked = "auto"
+) -> Generator[Summary]:
     """The same with what earlier imports of this user, or of each user, could not import: one import a user, in the
     order of their ids. The first that fails is the last."""
     if user_id is not None:
         checked_user(user_id)
     destination = checked_destination(to, workers)
+    refuse_excluding(executor, workers)
+    with closing(destination.open(create=False)) as sink:
+        size_bytes = sum(reject.size_bytes for reject in sink.rejects(user_id))
+    choice = chosen(executor, workers, size_bytes, "plain")
+    if choice.executor == "ray":
+        supervision.begin()  # nothing is open that two processes must not share
+        supervision.writes_to(to)
     with closing(destination.open(create=False)) as sink:
         kept: dict[str, list[KeptReject]] = {}
         for reject in sink.rejects(user_id):
@@ -88,7 +116,7 @@ def retry_kept(to: str, user_id: str | None, settings: ImportSettings, workers: 
             (KeptRejects(kept[user], sink), Work(_import_of(user), settings, retries=True)) for user in sorted(kept)
         ]
         if imports:
-            yield from _imports_with_ray(imports, sink, destination, workers)
+            yield from _imports(choice, imports, sink, destination, workers)
 
 
 def _import_of(user_id: str) -> Import:
@@ -120,7 +148,8 @@ def before_ray(destination: Destination, *, nice: bool) -> None:
     sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]
 
 
-def _imports_with_ray(
+def _imports(
+    choice: Choice,
     imports: Sequence[tuple[ConversationSource, Work]],
     sink: Sink,
     destination: Destination,
@@ -130,7 +159,52 @@ def _imports_with_ray(
     *,
     nice: bool = False,
 ) -> Generator[Summary]:
-    """Runs the imports one after the other on one Ray, up to the first that fails."""
+    """Runs the imports one after the other, up to the first that fails."""
+    if choice.executor == "ray":
+        return _imports_with_ray(choice, imports, sink, destination, workers, max_connections, profile, nice=nice)
+    return _imports_inline(choice, imports, sink, destination, profile, nice=nice)
+
+
+def _imports_inline(
+    choice: Choice,
+    imports: Sequence[tuple[ConversationSource, Work]],
+    sink: Sink,
+    destination: Destination,
+    profile: Profile | None,
+    *,
+    nice: bool,
+) -> Generator[Summary]:
+    """In this process."""
+    if nice:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    stderr.print(f"importing without Ray ({choice.why})", style="dim")
+    marks = marks_folder()
+    if marks is None:
+        stderr.print("There is no folder for marks: set XDG_STATE_HOME to one that this user can write to.")
+
+    def workers(work: Work) -> InlineWorkers:
+        return InlineWorkers(destination, sink, work.settings.flow, Marks(marks), _tell)
+
+    with Interruption() as interruption:
+        yield from _one_by_one(imports, sink, destination, workers, profile, interruption)
+
+
+def _tell(what: str) -> None:
+    stderr.print(what, style="dim")
+
+
+def _imports_with_ray(
+    choice: Choice,
+    imports: Sequence[tuple[ConversationSource, Work]],
+    sink: Sink,
+    destination: Destination,
+    workers: int | None,
+    max_connections: int | None,
+    profile: Profile | None,
+    *,
+    nice: bool,
+) -> Generator[Summary]:
+    """On one Ray."""
     before_ray(destination, nice=nice)
     from ray_import.cluster.pool import WorkerPool  # noqa: PLC0415
     from ray_import.cluster.session import ray_session  # noqa: PLC0415
@@ -141,7 +215,7 @@ def _imports_with_ray(
         @cache
         def session() -> "Session":
             """Only now: nobody waits for Ray to hear that an import of this user is running."""
-            stderr.print("joining Ray …" if joins_cluster() else "starting Ray …", style="dim")
+            _tell(f"{'joining' if joins_cluster() else 'starting'} Ray … ({choice.why})")
             lanes_bytes = imports[0][1].settings.flow.bytes_per_worker * (workers or available_cpus())
             joined = ray.enter_context(ray_session(workers, lanes_bytes))
             interruption.listen()
@@ -154,20 +228,32 @@ def _imports_with_ray(
             lanes = min(session().lanes(workers), max_connections or sys.maxsize)
             return WorkerPool(session(), lanes, work.settings.flow, destination, sink)
 
-        for number, (source, work) in enumerate(imports, start=1):
-            with progress_on(stderr) as reporter:
-                summary = import_user(
-                    source,
-                    work,
-                    sink,
-                    destination.url,
-                    partial(pool, work),
-                    reporter,
-                    Heartbeat(lambda: destination.open(create=False)),
-                    profile,
-                )
-            if summary.error is not None or number == len(imports):
-                interruption.ignore()
-                yield summary
-                return
+        yield from _one_by_one(imports, sink, destination, pool, profile, interruption)
+
+
+def _one_by_one(
+    imports: Sequence[tuple[ConversationSource, Work]],
+    sink: Sink,
+    destination: Destination,
+    make_workers: Callable[[Work], OwnWorkers],
+    profile: Profile | None,
+    interruption: Interruption,
+) -> Generator[Summary]:
+    for number, (source, work) in enumerate(imports, start=1):
+        with progress_on(stderr) as reporter:
+            work_on_source = replace(work, source=source.label)
+            summary = import_user(
+                source,
+                work_on_source,
+                sink,
+                destination.url,
+                partial(make_workers, work_on_source),
+                reporter,
+                Heartbeat(lambda: destination.open(create=False)),
+                profile,
+            )
+        if summary.error is not None or number == len(imports):
+            interruption.ignore()
             yield summary
+            return
+        yield summary

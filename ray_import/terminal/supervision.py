@@ -1,4 +1,4 @@
-"""Runs a command in a child process, so that its end is reported also where Ray ends that process.
+"""Runs a command that starts Ray in a child process, so that its end is reported also where Ray ends that process.
 
 Ray's C++ code ends the driver with exit code 1, without an exception, when the raylet of its machine or the head is
 gone, and it may abort. The supervisor then ends what the child held in the destination, and reports the failure.
@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from types import FrameType
 from typing import Any
 
-from ray_import.errors import ClusterError, ImporterError
+from ray_import.errors import ClusterError, ImporterError, Interrupted
 from ray_import.importing.lease import this_process
 from ray_import.sink.destination import parse_destination
 from ray_import.terminal.options import failure_in_json, tell_error
@@ -23,15 +23,56 @@ from ray_import.terminal.streams import flush, stderr
 PR_SET_PDEATHSIG = 1
 """Of prctl(2), Linux: the signal that a process gets when its parent dies."""
 
+AGAIN = "Committed conversations are kept; run it again to resume."
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _to_supervisor: int | None = None
+_may_begin: bool | None = None
+"""Whether this process is a command that may be supervised: then, whether its results are to be JSON."""
 
 
 def supervised(command: Callable[[], None], *, as_json: bool) -> None:
-    """Runs `command` in a child process and ends this one with its exit code; with 3 where the child was ended.
+    """Runs `command` in a child process and ends this one with its exit code; with 3 where the child was ended."""
 
-    Signals that ask to stop are forwarded. On Linux the child is killed when this process is.
+    def begun() -> None:
+        begin()
+        command()
+
+    supervised_once_begun(begun, as_json=as_json)
+
+
+def supervised_once_begun(command: Callable[[], None], *, as_json: bool) -> None:
+    """Runs `command` in this process until it calls `begin`, if it ever does, and from there on in a child process."""
+    global _may_begin  # noqa: PLW0603 - one command a process
+    _may_begin = as_json
+    for number, handler in ((signal.SIGINT, _interrupt_once), (signal.SIGTERM, _stop), (signal.SIGHUP, _stop)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    code: object = 0
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code
+        raise
+    except BaseException:
+        code = 1
+        raise
+    finally:
+        # Before Ray is shut down at the interpreter's end, which may end the process, too.
+        _tell({"exit_code": code if isinstance(code, int) else 0 if code is None else 1})
+
+
+def begin() -> None:
+    """Returns in a child process; the parent supervises it, and ends by SystemExit with its exit code, or with 3 where
+    the child was ended. Outside of a command, and at the second time, it does nothing.
+
+    No connection to a destination may be open, nor may other threads run. Signals that ask to stop are forwarded. On
+    Linux the child is killed when this process is.
     """
+    global _may_begin, _to_supervisor  # noqa: PLW0603 - one command a process
+    as_json, _may_begin = _may_begin, None
+    if as_json is None:
+        return
+    flush()
     reading, writing = os.pipe()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # none may be lost between fork and handler
     supervisor = os.getpid()
@@ -39,10 +80,9 @@ def supervised(command: Callable[[], None], *, as_json: bool) -> None:
     if child == 0:
         os.close(reading)
         _die_with(supervisor)
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, _interrupt_once)
+        _to_supervisor = writing
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _run(command, writing)
+        return
     os.close(writing)
     _forward_signals(child)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -57,24 +97,6 @@ def supervised(command: Callable[[], None], *, as_json: bool) -> None:
 def writes_to(to: str) -> None:
     """Tells the supervisor, if there is one, the destination and the name under which this process holds imports."""
     _tell({"to": to, "holder": this_process()})
-
-
-def _run(command: Callable[[], None], pipe: int) -> None:
-    """In the child. The exit code is told before Ray is shut down at the interpreter's end, which may end it, too."""
-    global _to_supervisor  # noqa: PLW0603 - one per process, set once
-    _to_supervisor = pipe
-    code: object = 0
-    try:
-        command()
-    except SystemExit as end:
-        code = end.code
-        raise
-    except BaseException:
-        code = 1
-        raise
-    finally:
-        _tell({"exit_code": code if isinstance(code, int) else 0 if code is None else 1})
-    sys.exit(0)
 
 
 def _tell(what: dict[str, object]) -> None:
@@ -105,6 +127,13 @@ def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """For SIGTERM and SIGHUP while no import runs that could end in order."""
+    for number in _FORWARDED:
+        signal.signal(number, signal.SIG_IGN)
+    raise Interrupted("The import was interrupted.", AGAIN)
+
+
 def _forward_signals(child: int) -> None:
     def forward(number: int, _frame: FrameType | None) -> None:
         with suppress(ProcessLookupError):
@@ -131,10 +160,9 @@ def _report(told: dict[str, Any], code: int, *, as_json: bool) -> None:
 
 
 def _why(code: int) -> ClusterError:
-    again = "Committed conversations are kept; run it again to resume."
     if code < 0 and -code in _FORWARDED:
-        return ClusterError("The import was interrupted.", again)
+        return ClusterError("The import was interrupted.", AGAIN)
     if code < 0:
         name = signal.Signals(-code).name
-        return ClusterError(f"The process of the import was ended by {name}; out of memory, perhaps.", again)
-    return ClusterError("Ray ended the import: its raylet on this machine, or the head, is gone.", again)
+        return ClusterError(f"The process of the import was ended by {name}; out of memory, perhaps.", AGAIN)
+    return ClusterError("Ray ended the import: its raylet on this machine, or the head, is gone.", AGAIN)

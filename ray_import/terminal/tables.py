@@ -1,6 +1,7 @@
 """Summaries, inspections and jobs as tables that a person can read."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -8,12 +9,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ray_import.extraction.extract import hash_digits
-from ray_import.importing.inspection import Inspection
 from ray_import.importing.summary import Summary
 from ray_import.records import Problem
 from ray_import.sink.port import Job, KeptReject
 from ray_import.sink.reading import StoredConversation
 from ray_import.source.names import shown
+
+if TYPE_CHECKING:
+    from ray_import.importing.inspection import Inspection
 
 SHORT_HASH, SHORT_ID = 12, 8
 _STATUS_STYLE = {"complete": "green", "partial": "yellow", "failed": "red", "running": "cyan"}
@@ -44,7 +47,7 @@ def show_summary(console: Console, summary: Summary, command_seconds: float) -> 
     if counts.notes:
         table.add_row("noted", _listed(dict(counts.notes.most_common())))
     speed = summary.bytes_read / 1e6 / summary.seconds if summary.seconds else 0.0
-    how = f"in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {summary.workers} workers)"
+    how = f"in {summary.seconds:,.1f} s ({speed:,.0f} MB/s, {_workers(summary.workers)})"
     table.add_row("read", f"{decimal(summary.bytes_read)} {how}")
     table.add_row("written to", summary.destination)
     table.add_row("done in", f"{command_seconds:,.1f} s")
@@ -54,7 +57,11 @@ def show_summary(console: Console, summary: Summary, command_seconds: float) -> 
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
 
 
-def show_inspection(console: Console, found: Inspection) -> None:
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
+
+
+def show_inspection(console: Console, found: "Inspection") -> None:
     """What an export holds and what an import would do with it."""
     table = _facts()
     table.add_row("source", found.source)

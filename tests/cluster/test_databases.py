@@ -46,7 +46,7 @@ SAMPLE = Path(__file__).parents[2] / "examples" / "export"
 WRITE = "/rpc/ray_import_write"
 OF_THE_IMPORT = {"import_id", "imported_at", "seen_in", "is_recent"}
 DEADLINE_SECONDS = 180
-RUN = ("run", str(SAMPLE), "--user-id", "ana", "--to")
+RUN = ("run", str(SAMPLE), "--executor", "ray", "--user-id", "ana", "--to")
 
 
 def dot_env(folder: Path, **lines: str) -> None:

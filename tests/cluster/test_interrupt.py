@@ -33,6 +33,8 @@ def run_command(export: Path, database: Path) -> list[str]:
         "--to",
         f"sqlite:///{database}",
         "--json",
+        "--executor",
+        "ray",
     ]
 
 

@@ -40,7 +40,7 @@ def export(tmp_path: Path) -> Path:
 
 def arguments_of(command: str, export: Path) -> Sequence[str]:
     if command == "run":
-        return ["run", str(export), "--user-id", "ada"]
+        return ["run", str(export), "--user-id", "ada", "--executor", "ray"]
     users = export.with_name("users.jsonl")
     users.write_bytes(orjson.dumps({"user_id": "ada", "source": str(export)}))
     return ["reimport", "--users", str(users)]

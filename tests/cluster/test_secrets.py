@@ -106,7 +106,7 @@ def test_a_supabase_key_from_dot_env_shows_nowhere_when_the_import_fails(
     project = migrated_supabase
     (folder / ".env").write_text(f"SUPABASE_URL={project.url}\nSUPABASE_SERVICE_KEY='{project.secret_key}'\n")
     project.faults.add(REFUSED, path="/rpc/ray_import_write")
-    run = watched(folder, ["run", str(SAMPLE), "--to", "supabase"], {})
+    run = watched(folder, ["run", str(SAMPLE), "--executor", "ray", "--to", "supabase"], {})
     assert run.code == 3, run.texts["err"]
     assert "42501" in run.texts["err"]
     assert "permission denied" not in run.texts["err"]
@@ -137,7 +137,7 @@ def test_a_supabase_key_shows_nowhere_when_a_worker_dies_and_another_has_a_fault
 
     project.faults.decide = decide
     keys = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": project.service_key}
-    run = watched(folder, ["run", str(SAMPLE), "--to", "supabase"], keys)
+    run = watched(folder, ["run", str(SAMPLE), "--executor", "ray", "--to", "supabase"], keys)
     assert len(killed) == 1
     assert run.code == 3, run.texts["err"]
     assert "A worker failed with TypeError" in run.texts["err"]
@@ -164,13 +164,17 @@ def test_a_password_in_an_address_shows_nowhere_but_where_it_was_typed(
     address = migrated_database.tcp_dsn
     with migrated_database.connected() as db:
         db.execute("ALTER TABLE import_rejects RENAME TO elsewhere")
-    run = watched(folder, ["run", str(SAMPLE), "--to", address], {}, typed=address)
+    run = watched(folder, ["run", str(SAMPLE), "--executor", "ray", "--to", address], {}, typed=address)
     assert run.code == 3, run.texts["err"]
     assert run.places_of(migrated_database.server.password) == []
 
 
 def test_a_password_in_the_environment_shows_nowhere(folder: Path, migrated_database: Database) -> None:
-    run = watched(folder, ["run", str(SAMPLE), "--to", "postgres"], {"DATABASE_URL": migrated_database.tcp_dsn})
+    run = watched(
+        folder,
+        ["run", str(SAMPLE), "--executor", "ray", "--to", "postgres"],
+        {"DATABASE_URL": migrated_database.tcp_dsn},
+    )
     assert run.code == 0, run.texts["err"]
     assert run.places_of(migrated_database.server.password) == []
 

@@ -38,7 +38,19 @@ def import_below_uv_run(folder: Path, variables: dict[str, str]) -> subprocess.C
     """`ray-import run` as a child of a process with the command line `uv run …`, by which Ray's hook knows uv."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     clean |= {"PATH": f"{folder.parent / 'bin'}{os.pathsep}{clean['PATH']}", "TEST_PYTHON": sys.executable}
-    command = ["uv", "run", sys.executable, "-m", "ray_import", "run", str(SAMPLE), "--to", "sqlite:///chunks.db"]
+    command = [
+        "uv",
+        "run",
+        sys.executable,
+        "-m",
+        "ray_import",
+        "run",
+        str(SAMPLE),
+        "--executor",
+        "ray",
+        "--to",
+        "sqlite:///chunks.db",
+    ]
     return subprocess.run(
         command, executable="/bin/sh", cwd=folder, env=clean | {"PLANTED": OF_ENVIRONMENT} | variables,
         capture_output=True, text=True, check=False,

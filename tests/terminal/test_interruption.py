@@ -82,6 +82,25 @@ def test_a_timer_of_somebody_else_runs_on() -> None:
         signal.setitimer(signal.ITIMER_REAL, *before)
 
 
+def test_interruption_does_nothing_when_it_is_not_in_the_main_thread() -> None:
+    before, hook = [signal.getsignal(number) for number in Interruption._SIGNALS], sys.unraisablehook
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with Interruption() as interruption:
+                interruption.listen()
+                interruption.ignore()
+        except BaseException as error:  # noqa: BLE001 - in a thread nobody else sees it
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert errors == []
+    assert (before, hook) == ([signal.getsignal(number) for number in Interruption._SIGNALS], sys.unraisablehook)
+
+
 class RaisesAtItsEnd:
     """Something else than an interruption."""
 

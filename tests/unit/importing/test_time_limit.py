@@ -14,7 +14,7 @@ WAITING = "import time; time.sleep(1)"
 
 def ended(body: str) -> int:
     """The exit code of a process that does `body` within half a second of CPU time."""
-    code = f"from ray_import.cluster.worker import _ended_after\nwith _ended_after(0.5):\n    exec({body!r})"
+    code = f"from ray_import.importing.time_limit import ended_after\nwith ended_after(0.5):\n    exec({body!r})"
     return subprocess.run([sys.executable, "-c", code], check=False).returncode
 
 
@@ -29,7 +29,7 @@ def test_worker_goes_on_when_a_batch_only_waits_for_longer() -> None:
 
 def test_worker_goes_on_when_it_computes_after_its_batch() -> None:
     code = (
-        "import time\nfrom ray_import.cluster.worker import _ended_after\nwith _ended_after(0.5): pass\n"
+        "import time\nfrom ray_import.importing.time_limit import ended_after\nwith ended_after(0.5): pass\n"
         "until = time.process_time() + 1\nwhile time.process_time() < until: pass"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

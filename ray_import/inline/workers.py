@@ -1,0 +1,115 @@
+"""The Workers port in this process: a batch is imported when it is submitted."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ray_import.bulk.ports import Done
+from ray_import.errors import ImporterError, SinkBusy
+from ray_import.importing.work import Work, import_batch
+from ray_import.inline.marks import Marks, items_of, key_of
+from ray_import.inline.suspects import Suspects
+from ray_import.records import Batch, BatchResult
+from ray_import.settings import FlowLimits
+from ray_import.sink.port import Destination, Sink
+
+MAX_BUSY_TRIES = 3
+HUNG_AFTER_SECONDS = 5.0
+"""A batch takes a fraction of a second, and one conversation of 256 MB some 10 s. One that is interrupted after so long
+may never end: its mark stays, and the next run imports it with care."""
+
+
+class InlineWorkers:
+    """See `Workers`: one worker, this process. It takes a batch if nothing waits to be collected.
+
+    A batch in which an earlier run died is imported in a child process (see `Suspects`), and `tell` gets a line about
+    it; so is a batch of rejects, among which may be some that have ended a process before.
+    """
+
+    workers = 1
+
+    def __init__(
+        self,
+        destination: Destination,
+        sink: Sink,
+        flow: FlowLimits,
+        marks: Marks,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.budget_bytes = flow.bytes_per_worker
+        self._url = destination.url
+        self._sink = sink
+        self._marks = marks
+        self._suspects = Suspects(destination, sink, flow.max_batch_seconds)
+        self._tell = tell
+        self._done: list[Done] = []
+        self._at_work_since: float | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches, or parts of one, wait to be collected."""
+        return len(self._done)
+
+    def has_room(self, size_bytes: int) -> bool:  # noqa: ARG002 - the port's
+        """See `Workers.has_room`."""
+        return not self._done
+
+    def submit(self, batch: Batch, work: Work) -> None:
+        """Imports the batch. An ImporterError is in what `wait` gives."""
+        key, items = key_of(self._url, work.of.user_id, work.source), items_of(batch.frames)
+        was_left = self._marks.left_at(key, items)
+        if was_left:
+            self._tell("an earlier run ended in this batch: importing it in a child process")
+        if was_left or work.retries:
+            self._done.extend(self._suspects.import_batch(batch, work))
+            if all(done.error is None for done in self._done):
+                self._marks.settle(key, items)
+            return
+        self._marks.enter(key, items)
+        self._at_work_since = time.monotonic()
+        try:
+            with _no_garbage_collection():
+                result = self._import_batch(batch, work)
+            self._done.append(Done(work, len(batch.frames), len(batch.payload), result))
+        except ImporterError as error:
+            self._done.append(Done(work, len(batch.frames), len(batch.payload), error=error))
+        # Not in `finally`: whatever else is raised has interrupted the batch, see `close`.
+        self._at_work_since = None
+        self._marks.leave()
+
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
+        """Gives what is done, at once. Waits only if there is neither that nor anything in `also`."""
+        if not self._done and not also and timeout_seconds:
+            threading.Event().wait(timeout_seconds)
+        done, self._done = self._done, []
+        return done
+
+    def close(self) -> None:
+        """Ends the child process, and removes the mark, unless a batch was interrupted that may never end."""
+        since = self._at_work_since
+        self._suspects.close()
+        self._marks.close(keep=since is not None and time.monotonic() - since >= HUNG_AFTER_SECONDS)
+
+    def _import_batch(self, batch: Batch, work: Work) -> BatchResult:
+        for tried in range(MAX_BUSY_TRIES):
+            try:
+                return import_batch(batch.payload, batch.frames, work, self._sink, replay=tried > 0)
+            except SinkBusy:
+                continue
+        return import_batch(batch.payload, batch.frames, work, self._sink, replay=True)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """What a batch makes has no cycles worth a search in its middle. Other threads are not disturbed: what they have
+    disabled stays so."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
