@@ -51,7 +51,10 @@ class Imports:
         is_in = known_version and known_version == seen
         reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version, gives_up=gives_up)
         of = Import(str(uuid.uuid4()), user.user_id, time.time())
-        work = Work(of, self.settings, prune=self.options.prune, force=self.options.force, reject_limits=REJECTS_KEPT)
+        options = self.options
+        work = Work(
+            of, self.settings, prune=options.prune, force=options.force, reject_limits=REJECTS_KEPT, source=user.source
+        )
         profile = profile_of(of, self.options)
         return UserImport(replace(user, version=seen), work, reading, known_version, self.sink, profile)
 

@@ -50,6 +50,7 @@ def reimport(
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     no_messages: o.NoMessagesOption = False,
     max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
+    executor: o.ExecutorOption = "auto",
     workers: o.WorkersOption = None,
     batch_bytes: o.BatchBytesOption = o.FLOW.batch_bytes,
     reader: o.ReaderOption = "auto",
@@ -97,7 +98,9 @@ def reimport(
                 plan = planned(which, to, settings, workers, options)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
                 raise typer.Exit(plan.exit_code)
-            report = reimport_users(which, to, settings, workers, max_connections, options, nice=nice)
+            report = reimport_users(
+                which, to, settings, workers, max_connections, options, executor=executor, nice=nice
+            )
         if as_json:
             print_json(report.as_dict())
         else:

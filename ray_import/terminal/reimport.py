@@ -1,8 +1,9 @@
 """`ray-import reimport`: from options to a finished run over many users."""
 
+import os
 import sys
-from collections.abc import Callable
-from contextlib import closing, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, redirect_stdout
 
 from rich.console import Console
 
@@ -18,13 +19,14 @@ from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.profile import check_profiles
-from ray_import.importing.progress import Reporter
+from ray_import.importing.progress import AllOf, Reporter
+from ray_import.inline.estimate import Asked
 from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import Destination, RunOf, Sink
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.progress import UsersReporter, users_progress_on
 from ray_import.terminal.report import passed_over_words
-from ray_import.terminal.run import before_ray, checked_destination
+from ray_import.terminal.run import NICENESS, before_ray, checked_destination, own_marks, refuse_excluding, say
 from ray_import.terminal.streams import stderr
 
 
@@ -36,10 +38,13 @@ def reimport(
     max_connections: int | None,
     options: ImportOptions,
     *,
+    executor: Asked = "auto",
     nice: bool = False,
 ) -> RunReport:
-    """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
+    """Runs the imports of all users, or resumes a run of the same that was interrupted: on Ray, unless `executor` is
+    `inline`."""
     destination = _checked(which, to, workers)
+    refuse_excluding(executor, workers)
     _tell_of_proxy(settings)
     with _watch(which) as watch:
         with users_progress_on(stderr) as progress, _opened(destination.open, progress) as sink:
@@ -59,6 +64,8 @@ def reimport(
                 if opened.is_done:  # nobody needs a machine, or waits for one
                     opened.ended()
                     report = opened.report(opened.users, bytes_read=0, seconds=0.0, workers=0)
+                elif executor == "inline":
+                    report = _inline(opened, watch, progress, interruption, nice=nice)
                 else:
                     report = _on_ray(opened, workers, max_connections, watch, progress, interruption, nice=nice)
         watch.ended(report)
@@ -145,20 +152,38 @@ def _on_ray(
     from ray_import.cluster.session import ray_session  # noqa: PLC0415 - half a second to import
     from ray_import.cluster.users_run import import_users  # noqa: PLC0415
 
-    def tell(what: str) -> None:
-        stderr.print(what, style="dim")
-
     with redirect_stdout(sys.stderr):
         bytes_per_worker = opened.settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:
             interruption.listen()
             progress.waits_for("starting workers")
-            try:
-                report = import_users(session, opened, workers, max_connections, (watch, progress), tell)
+            with _resumable():
+                report = import_users(session, opened, workers, max_connections, (watch, progress), say)
                 opened.ended()
                 interruption.ignore()
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    "The run was interrupted.", "Committed conversations are kept; run it again to resume."
-                ) from None
             return report
+
+
+def _inline(
+    opened: OpenedRun, watch: Reporter, progress: UsersReporter, interruption: Interruption, *, nice: bool
+) -> RunReport:
+    if nice:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    from ray_import.inline.users_run import import_users  # noqa: PLC0415 - for this alone
+
+    with _resumable():
+        report = import_users(opened, own_marks(), AllOf((watch, progress)), say)
+        opened.ended()
+        interruption.ignore()
+    return report
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Raises Interrupted in the place of KeyboardInterrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "The run was interrupted.", "Committed conversations are kept; run it again to resume."
+        ) from None

@@ -178,18 +178,25 @@ def _imports_inline(
     if nice:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     stderr.print(f"importing without Ray ({choice.why})", style="dim")
-    marks = marks_folder()
-    if marks is None:
-        stderr.print("There is no folder for marks: set XDG_STATE_HOME to one that this user can write to.")
+    marks = own_marks()
 
     def workers(work: Work) -> InlineWorkers:
-        return InlineWorkers(destination, sink, work.settings.flow, Marks(marks), _tell)
+        return InlineWorkers(destination, sink, work.settings.flow, marks, say)
 
     with Interruption() as interruption:
         yield from _one_by_one(imports, sink, destination, workers, profile, interruption)
 
 
-def _tell(what: str) -> None:
+def own_marks() -> Marks:
+    """This user's marks (see `ray_import.inline.marks`); says so where there is no folder for them."""
+    folder = marks_folder()
+    if folder is None:
+        stderr.print("There is no folder for marks: set XDG_STATE_HOME to one that this user can write to.")
+    return Marks(folder)
+
+
+def say(what: str) -> None:
+    """Shows a line that is no result."""
     stderr.print(what, style="dim")
 
 
@@ -215,7 +222,7 @@ def _imports_with_ray(
         @cache
         def session() -> "Session":
             """Only now: nobody waits for Ray to hear that an import of this user is running."""
-            _tell(f"{'joining' if joins_cluster() else 'starting'} Ray … ({choice.why})")
+            say(f"{'joining' if joins_cluster() else 'starting'} Ray … ({choice.why})")
             lanes_bytes = imports[0][1].settings.flow.bytes_per_worker * (workers or available_cpus())
             joined = ray.enter_context(ray_session(workers, lanes_bytes))
             interruption.listen()

@@ -202,3 +202,22 @@ def test_imports_of_the_command_run_at_once_in_threads(export: Path, undisturbed
     assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     for number in range(2):
         assert tables(tmp_path / f"{number}.db") == tables(undisturbed)
+
+
+def test_reimport_imports_users_as_run_does_when_it_is_inline(export: Path, undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "ada.json").write_bytes(export.read_bytes())
+    users = [{"user_id": "ada", "source": "ada.json"}, {"user_id": "bob", "source": "none.zip"}]
+    (tmp_path / "users.jsonl").write_bytes(b"\n".join(map(orjson.dumps, users)))
+    arguments = ["reimport", "--users", "users.jsonl", "--executor", "inline", "--to", "sqlite:///chunks.db", "--json"]
+    result = ray_import(tmp_path, *arguments)
+    assert (result.code, result.json["users"]) == (1, {"all": 2, "complete": 1, "failed": 1})
+    imported_by_both = (tables(path) for path in (tmp_path / "chunks.db", undisturbed))
+    assert len({repr((found["chunks"], found["messages"])) for found in imported_by_both}) == 1
+    again = ray_import(tmp_path, *arguments, "--only", "ada")
+    assert (again.code, again.json["users"]) == (0, {"all": 1, "skipped": 1})
+    assert marks() == []
+
+
+def test_reimport_refuses_workers_when_it_is_inline(tmp_path: Path) -> None:
+    result = ray_import(tmp_path, "reimport", "--users", "users.jsonl", "--executor", "inline", "--workers", "2")
+    assert (result.code, "--workers needs Ray" in result.err) == (2, True)
