@@ -82,7 +82,7 @@ def worker_peak(export: Path, database: Path) -> int:
     ):
         frame = Frame("conversations.json", 0, 1, len(payload) - 2, "")
         # What is mapped is resident once it has been hashed.
-        return peak_above_idle(lambda: import_batch(payload, 0, [frame], work, sink), len(payload))
+        return peak_above_idle(lambda: import_batch(payload, [frame], work, sink), len(payload))
 
 
 def measured(step: str, export: Path, folder: Path) -> float:

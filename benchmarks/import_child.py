@@ -15,10 +15,10 @@ from threading import Event, Thread
 
 from benchmarks.object_store import read_disk_bytes
 from benchmarks.phases import USER, pause
+from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
-from ray_import.cluster.executor import RayExecutor
+from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session, ray_session
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
@@ -77,7 +77,7 @@ def watched_disk() -> Iterator[DiskPeak]:
         peak.look()
 
 
-class KeptExecutor(RayExecutor):
+class KeptPool(WorkerPool):
     """Its workers outlive the import, for a process that has ended shows nobody its CPU time."""
 
     def close(self) -> None:
@@ -98,19 +98,19 @@ class ImportRun:
         self._work = Work(Import(uuid.uuid4().hex, USER, time.time()), settings)
         self._destination = destination
         self._sink = destination.open()
-        self._executor = KeptExecutor(session, workers, self._work, destination, self._sink)
+        self._pool = KeptPool(session, workers, settings.flow, destination, self._sink)
         self._start_seconds = time.monotonic() - began
 
     def run(self) -> Imported:
         """Imports, from the first byte to the last commit."""
         with watched_disk() as disk:
             began = time.monotonic()
-            summary = run_import(
+            summary = import_user(
                 self._sources,
                 self._work,
                 self._sink,
                 self._destination.url,
-                lambda: self._executor,
+                lambda: self._pool,
                 NoReporter(),
             )
             seconds = time.monotonic() - began
@@ -118,7 +118,7 @@ class ImportRun:
 
     def close(self) -> None:
         """Ends the workers."""
-        self._executor.end()
+        self._pool.end()
         self._sink.close()
 
 

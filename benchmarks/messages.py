@@ -32,9 +32,13 @@ export, database, messages = sys.argv[1:]
 settings = ImportSettings() if messages == "before" else ImportSettings(messages=messages == "with")
 work = Work(Import("benchmark", "somebody", 1_790_000_000.0), settings)
 sink = SqliteSink(Path(database))
+gc.freeze()
+gc.disable()  # with a collection after each batch, as in a worker
 wall, cpu = time.perf_counter(), time.process_time()
 for batch in batches_of(open_sources([export], settings.read).conversations(), settings.flow.batch_bytes):
-    import_batch(batch.payload, batch.number, batch.frames, work, sink)
+    number = [batch.number] if hasattr(batch, "number") else []  # earlier versions have one
+    import_batch(batch.payload, *number, batch.frames, work, sink)
+    gc.collect()
 sink.close()
 print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, Path(database).stat().st_size]))
 """

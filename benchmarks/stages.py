@@ -72,7 +72,7 @@ def measure(export: Path, folder: Path) -> tuple[dict[str, float], float]:
         while (batch := watch.timed("read, cut, batch", lambda: next(batches, None))) is not None:
             payload_bytes += len(batch.payload)
             step_by_step(batch, steps, watch)
-            args = (batch.payload, batch.number, batch.frames, work, whole)
+            args = (batch.payload, batch.frames, work, whole)
             watch.timed("(a worker, all in all)", lambda args=args: import_batch(*args))  # type: ignore[misc]
             gc.collect(0)
     return watch.seconds, payload_bytes / 1e6

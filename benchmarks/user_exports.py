@@ -13,14 +13,14 @@ from typing import Any
 from benchmarks.exports import with_nan
 from benchmarks.generate import _write
 from benchmarks.synthetic.conversations import Account
+from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
-from ray_import.importing.executor import InlineExecutor
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.work import Work
 from ray_import.settings import ImportSettings, ReadLimits
 from ray_import.sink.port import Destination
+from tests.in_process import InProcessWorkers
 
 STARTED_AT = 1_760_000_000.0
 COMPARED = {
@@ -93,7 +93,7 @@ def import_one_by_one(users: Mapping[str, str], destination: Destination) -> Non
         work = Work(Import(str(uuid.uuid4()), user_id, STARTED_AT), settings)
         with closing(destination.open()) as sink:
             opened = open_sources([source], settings.read)
-            run_import(opened, work, sink, destination.url, lambda: InlineExecutor(work, sink), NoReporter())  # noqa: B023
+            import_user(opened, work, sink, destination.url, lambda: InProcessWorkers(sink), NoReporter())
 
 
 def rows_left(fetch: Callable[[str], Iterable[tuple[Any, ...]]]) -> dict[str, list[str]]:

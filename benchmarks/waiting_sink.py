@@ -17,14 +17,14 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.user_exports import Users, write_users
+from ray_import.bulk.imports import Imports
 from ray_import.bulk.loop import Run
 from ray_import.bulk.ports import Done
-from ray_import.bulk.progress import AllOf
-from ray_import.bulk.user_import import Imports
 from ray_import.bulk.users import UserSource
 from ray_import.cluster.environment import prepare_environment
+from ray_import.importing.progress import AllOf
 from ray_import.importing.work import Work
-from ray_import.records import Frame
+from ray_import.records import Batch
 from ray_import.settings import FlowLimits, ImportSettings
 from ray_import.sink.port import RunUser
 
@@ -70,9 +70,9 @@ class Watched:
         """See `Workers.has_room`."""
         return self.pool.has_room(size_bytes)
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
+    def submit(self, batch: Batch, work: Work) -> None:
         """See `Workers.submit`."""
-        self.pool.submit(payload, size_bytes, frames, work)
+        self.pool.submit(batch, work)
 
     def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> Sequence[Done]:
         """See `Workers.wait`."""

@@ -1,12 +1,15 @@
 """The values that move between the steps: an export's bytes, conversations, messages, chunks, counts.
 
-Those of which there are hundreds per MB are named tuples: a frozen dataclass takes four times as long to make.
+Those of which there are hundreds per MB are structs of msgspec: a named tuple takes several times as long to make, and
+a frozen dataclass longer still.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +72,21 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is handed to a worker at once: raw conversations end to end, and where each one lies.
+    """Raw conversations that a worker gets at once, end to end, and where each one lies.
 
-    The payload is one flat piece because Ray moves that without pickling it.
+    `payload` is bytes, or the reference of a buffer that holds them: one flat piece, because Ray moves that without
+    pickling it. `bytes_read` is how much of the export was read so far, and `seconds` is how long the reader has worked
+    on this batch.
     """
 
-    number: int
-    payload: bytes
+    payload: Any
+    size_bytes: int
     frames: tuple[Frame, ...]
+    bytes_read: int = 0
+    seconds: float = 0.0
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A kept message. `create_time` is the node's effective time in seconds since 1970, UTC.
 
     `parent_id` is the nearest kept message above this one in the tree. `text` holds the author's own words alone:
@@ -128,13 +135,15 @@ class Conversation:
             raise ArithmeticError("nodes that are neither kept nor counted")
 
 
-class Span(NamedTuple):
+class Span(msgspec.Struct, frozen=True, gc=False, rename={"node_id": "node"}):
     """The piece `[start, end)` of a message's text that a chunk shows, at byte `at` of the chunk's content.
 
     All in UTF-8 bytes. `[start, fresh)` repeats the end of the chunk before (the overlap); `[fresh, end)` is new. The
     fresh pieces of a thread's chunks, joined, are its messages. A piece of another thread's message that stands before
     the first message of a side thread is `context`: none of it is new. A chunk that shows no more of a message than its
     attachments or quoted words has the span `[0, 0)` for it: these are not the message's text.
+
+    As JSON it is an object of these names, in this order; `node_id` is called `node`.
     """
 
     node_id: str
@@ -219,7 +228,6 @@ class BatchResult:
     destination was asked once more.
     """
 
-    number: int
     counts: Counts
     rejects: tuple[RejectRef, ...]
     seconds: float = 0.0

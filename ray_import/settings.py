@@ -130,6 +130,26 @@ class FlowLimits:
             raise ConfigError(f"--max-batch-seconds {self.max_batch_seconds} is too small: the minimum is 1.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """What an import does beside making rows, the same for each user of a run."""
+
+    force: bool = False
+    """Whether what is stored and unchanged is imported again."""
+    prune: bool = False
+    """Whether a complete import deletes the conversations that its export no longer has."""
+    profile_table: str | None = None
+    """The service's table with a row per user that shows the import."""
+    profile_pending: bool = False
+    """Whether that row stays at `processing` after the import, for later steps of the service."""
+
+    def __post_init__(self) -> None:
+        if self.profile_pending and self.profile_table is None:
+            raise ConfigError(
+                "--profile-pending needs --profile-table.", "Name the table, or leave --profile-pending out."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class ImportSettings:
     """All that decides which rows an export becomes, and how it flows there."""

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Literal
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ray_import.extraction.graph import Node
 from ray_import.records import Conversation, Message
@@ -258,7 +259,7 @@ def kept_conversations(draw: st.DrawFn) -> Conversation:
         message = draw(_kept_messages())
         own = [one.node_id for one in kept if one.thread == message.thread]
         above = [None, *(one.node_id for one in kept)] if not own and message.thread != "main" else [None, *own][-1:]
-        kept += (message._replace(node_id=f"m{i}", parent_id=draw(st.sampled_from(above))),)
+        kept += (replace(message, node_id=f"m{i}", parent_id=draw(st.sampled_from(above))),)
     title = draw(st.sampled_from(["", "Talk", "漢" * 40, "A very long title " * 9]))
     return kept_conversation(kept, title)
 

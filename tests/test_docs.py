@@ -14,12 +14,12 @@ import pytest
 from ray_import.bulk import plan
 from ray_import.bulk.alert import ANSWER_WITHIN_SECONDS, Event
 from ray_import.bulk.bucket import PASSED_OVER
+from ray_import.bulk.loop import JOB_ROW_EVERY_SECONDS
 from ray_import.bulk.plan import PlannedState
 from ray_import.credentials import Environment
 from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
 from ray_import.importing.lease import BEAT_EVERY_SECONDS
-from ray_import.importing.loop import JOB_ROW_EVERY_SECONDS
 from ray_import.records import Counts
 from ray_import.sink import database, database_calls, postgres, supabase
 from ray_import.sink.port import LEASE_SECONDS

@@ -42,7 +42,7 @@ class Rules:
     def take(self, conversations: Iterable[RawConversation]) -> None:
         """Imports them, a transaction for each batch."""
         for batch in batches_of(conversations, self._settings.flow.batch_bytes):
-            import_batch(batch.payload, batch.number, batch.frames, self._work, self._sink)
+            import_batch(batch.payload, batch.frames, self._work, self._sink)
             gc.collect()
 
 

@@ -1,15 +1,20 @@
-"""A run over many users: who is read next, whose batch goes out next, who is tried again, who is done."""
+"""A run over one or many users: who is read next, whose batch goes out next, who is tried again, who is done."""
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from ray_import.bulk.imports import MakeImport
+from ray_import.bulk.outcome import in_short
 from ray_import.bulk.places import free_places
-from ray_import.bulk.ports import Workers
-from ray_import.bulk.progress import RunProgress, RunReporter
-from ray_import.bulk.user_import import MakeImport, UserImport, in_short
-from ray_import.errors import ImporterError, ImportRunning, PayloadLost, SourceSlow
+from ray_import.bulk.ports import Done, Workers
+from ray_import.bulk.sizes import Sizes
+from ray_import.bulk.user_import import UserImport
+from ray_import.errors import ImporterError, ImportRunning, PayloadLost, SourceRefused, SourceSlow
+from ray_import.importing.pace import Pace, Step
+from ray_import.importing.progress import Progress, Reporter
 from ray_import.settings import SourcePace
 from ray_import.sink.port import LEASE_SECONDS, RunUser, UserState
 
@@ -36,7 +41,11 @@ class Run:
     `clock` gives seconds that only grow.
 
     `save` remembers how far users are; what it raises ends the run. `resize` is called every few
-    seconds: it fits the workers to the machines, and tells the new `most_active`.
+    seconds: it fits the workers to the machines, and tells the new `most_active`. `known_bytes` are sizes of exports
+    that are known beforehand, by user id, for the progress (see `ray_import.bulk.sizes`).
+
+    With `fails_fast` a user has one attempt, and its error is raised at once; but what was read before SourceRefused is
+    imported first, and then the user has failed.
     """
 
     def __init__(
@@ -45,13 +54,17 @@ class Run:
         make_import: MakeImport,
         workers: Workers,
         save: Callable[[Sequence[RunUser]], None],
-        reporter: RunReporter,
+        reporter: Reporter,
         most_active: int,
         resize: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
         silent_after_seconds: float = SourcePace().silent_after_seconds,
+        *,
+        known_bytes: Mapping[str, int] | None = None,
+        fails_fast: bool = False,
     ) -> None:
         self._users = {user.user_id: replace(user, state=_state_now(user), counts={}) for user in users}
+        self._sizes = Sizes(known_bytes or {}, self.users)
         self._waiting = deque(user for user in self._users.values() if user.state == "pending")
         self._waiting_slow = deque[RunUser]()
         self._slow = set[str]()  # users whose source has been slow
@@ -67,6 +80,9 @@ class Run:
         self._reporter = reporter
         self._most_active = most_active
         self._resize = resize
+        self._fails_fast = fails_fast
+        self._pace = Pace()
+        self._waited_seconds = 0.0  # for workers alone, since progress was shown
         self._turns = 0
         self._bytes_read = 0
         self._done = Counter[str]()
@@ -92,14 +108,18 @@ class Run:
         finally:
             for one in self._active.values():
                 one.stop_reading()
-        self._tell()
+        self._tell(at_end=True)
 
     def _turn(self) -> None:
         self._start_more()
         moved = self._go_on()
         waits_on = [ref for one in self._active.values() if (ref := one.waits_on) is not None]
-        for done in self._workers.wait(0.0 if moved else TURN_SECONDS, waits_on):
+        for done in self._wait(0.0 if moved else TURN_SECONDS, waits_on):
             self._active[done.work.of.id].take(done)
+            if done.result is not None:
+                self._pace.add(done.result)
+        if self._fails_fast:
+            self._raise_first_error()
         for one in [one for one in self._active.values() if one.is_over]:
             self._finish(one)
         self._save_all()
@@ -110,6 +130,18 @@ class Run:
         self._tell_jobs()
         if now - self._told >= TURN_SECONDS:
             self._tell()
+
+    def _raise_first_error(self) -> None:
+        for one in self._active.values():
+            if one.error is not None and not isinstance(one.error, SourceRefused):
+                raise one.error
+
+    def _wait(self, timeout_seconds: float, waits_on: Sequence[Any]) -> Sequence[Done]:
+        began = self._clock()
+        done = self._workers.wait(timeout_seconds, waits_on)
+        if timeout_seconds and not waits_on:
+            self._waited_seconds += self._clock() - began
+        return done
 
     def _tell_jobs(self) -> None:
         """The longest untold first."""
@@ -165,21 +197,27 @@ class Run:
     def _finish(self, one: UserImport) -> None:
         del self._active[one.work.of.id]
         self._bytes_read += one.bytes_read
+        self._sizes.opened(one.user.user_id, one.bytes_total)
         user = one.finish()
-        if isinstance(one.error, ImportRunning) and self._has_patience(user.user_id):
-            self._again(replace(user, state="pending", attempts=user.attempts - 1), RUNNING_AGAIN_SECONDS)
-            return
-        if isinstance(one.error, SourceSlow) and user.user_id not in self._slow:
-            self._slow.add(user.user_id)
-            self._again(replace(user, state="pending", attempts=user.attempts - 1), 0.0)
-            return
-        if one.error is not None and one.error.retry and (failures := self._failed_again(user.user_id, one.error)):
-            self._again(replace(user, state="pending"), failures * AGAIN_AFTER_SECONDS)
+        if not self._fails_fast and self._is_to_be_tried_again(one, user):
             return
         self._done.update(
             conversations=one.counts.seen, chunks_written=one.counts.chunks_written, rejects=one.counts.rejected
         )
         self._is_now(user)
+
+    def _is_to_be_tried_again(self, one: UserImport, user: RunUser) -> bool:
+        """Whether the error of the import may pass; then its user waits for the next attempt."""
+        if isinstance(one.error, ImportRunning) and self._has_patience(user.user_id):
+            self._again(replace(user, state="pending", attempts=user.attempts - 1), RUNNING_AGAIN_SECONDS)
+        elif isinstance(one.error, SourceSlow) and user.user_id not in self._slow:
+            self._slow.add(user.user_id)
+            self._again(replace(user, state="pending", attempts=user.attempts - 1), 0.0)
+        elif one.error is not None and one.error.retry and (failures := self._failed_again(user.user_id, one.error)):
+            self._again(replace(user, state="pending"), failures * AGAIN_AFTER_SECONDS)
+        else:
+            return False
+        return True
 
     def _failed_again(self, user_id: str, error: ImporterError) -> int:
         """How often that has happened to the user in this run; 0 where it was once too often."""
@@ -198,6 +236,7 @@ class Run:
         """Counts are for the destination alone: of ten thousand users they would be tens of MB."""
         self._users[user.user_id] = replace(user, counts={})
         self._unsaved[user.user_id] = user
+        self._sizes.is_now(user)
 
     def _save_all(self) -> None:
         """What has become of users in a turn, in one call: the destination may be far away."""
@@ -209,20 +248,25 @@ class Run:
         now = self._clock()
         return now - self._first_refused.setdefault(user_id, now) < RUNNING_PATIENCE_SECONDS
 
-    def _tell(self) -> None:
-        self._told = self._clock()
+    def _tell(self, *, at_end: bool = False) -> None:
+        now = self._clock()
+        self._pace.look(now - self._told, self._waited_seconds)
+        self._told, self._waited_seconds = now, 0.0
+        self._reporter.show(self._progress(now, None if at_end else self._pace.slowest))
+
+    def _progress(self, now: float, slowest: Step | None) -> Progress:
         at_work = self._active.values()
-        self._reporter.show(
-            RunProgress(
-                Counter(user.state for user in self._users.values()),
-                self.bytes_read,
-                self._done["conversations"] + sum(one.counts.seen for one in at_work),
-                self._done["chunks_written"] + sum(one.counts.chunks_written for one in at_work),
-                self._done["rejects"] + sum(one.counts.rejected for one in at_work),
-                self._told - self._began,
-                len(at_work),
-                len(self._waiting_slow) + sum(one.user.user_id in self._slow for one in at_work),
-            )
+        return Progress(
+            states=Counter(user.state for user in self._users.values()),
+            bytes_read=self.bytes_read,
+            conversations=self._done["conversations"] + sum(one.counts.seen for one in at_work),
+            chunks_written=self._done["chunks_written"] + sum(one.counts.chunks_written for one in at_work),
+            rejects=self._done["rejects"] + sum(one.counts.rejected for one in at_work),
+            seconds=now - self._began,
+            active=len(at_work),
+            slow=len(self._waiting_slow) + sum(one.user.user_id in self._slow for one in at_work),
+            bytes_share=self._sizes.share(at_work),
+            slowest=slowest,
         )
 
 

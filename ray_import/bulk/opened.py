@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ray_import.bulk.bucket import FoundUsers
+from ray_import.bulk.imports import Imports
 from ray_import.bulk.ports import Readers
-from ray_import.bulk.progress import RunReport
-from ray_import.bulk.user_import import Imports
-from ray_import.bulk.users import UserSource
+from ray_import.bulk.report import RunReport
+from ray_import.bulk.users import UserSource, seen_bytes
 from ray_import.bulk.which import WhichUsers
 from ray_import.importing.lease import Heartbeat, begin_run, let_go, lost, this_process
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import DONE_STATES, WHOLE_STATES, Destination, RunOf, RunUser, Sink
 from ray_import.source.address import label_of, path_of
 
@@ -29,6 +29,7 @@ class OpenedRun:
     sources: Mapping[str, UserSource]
     passed_over: Mapping[str, int] | None
     settings: ImportSettings
+    options: ImportOptions
     destination: Destination
     sink: Sink
 
@@ -37,11 +38,17 @@ class OpenedRun:
         """Whether exports are files of this machine."""
         return any(path_of(user.source) is not None for user in self.sources.values())
 
+    def known_bytes(self) -> dict[str, int]:
+        """The size of each user's export as it is stored, where the file or the bucket's listing tells it."""
+        rules = self.settings.read.sources
+        sizes = {user.user_id: seen_bytes(self.sources[user.user_id], rules) for user in self.users}
+        return {user_id: size for user_id, size in sizes.items() if size is not None}
+
     def imports(self, readers: Readers) -> Imports:
         """What begins to read a user's export, by what is in now: since the run was opened, a machine may have been
         waited for."""
         versions = self.sink.versions(self.settings.rows_hash)
-        return Imports(readers, self.sink, self.settings, self.sources, versions, self.of.force)
+        return Imports(readers, self.sink, self.settings, self.sources, versions, self.options)
 
     def save(self, users: Sequence[RunUser]) -> None:
         """Remembers how far these users are. Raises LeaseLost where another process is at the run by now."""
@@ -73,14 +80,13 @@ def opened_run(
     settings: ImportSettings,
     destination: Destination,
     sink: Sink,
-    *,
-    force: bool,
+    options: ImportOptions,
 ) -> Iterator[OpenedRun]:
     """The run over these users that was interrupted, or a new one. It is this process's until the context ends.
 
     Raises ImportRunning where another process is at one over the same users.
     """
-    of = RunOf(which.what, settings.rows_hash, force)
+    of = RunOf(which.what, settings.rows_hash, options.force)
     run_id = sink.interrupted_run(of) or str(uuid.uuid4())
     begin_run(sink, run_id, of)
 
@@ -96,7 +102,9 @@ def opened_run(
             users = which.as_far_as_they_are(found.users, in_run, whole, settings.read.sources)
             others_wait = any(user.state not in DONE_STATES and user.user_id in found.others for user in in_run)
             sources = {user.user_id: user for user in found.users}
-            yield OpenedRun(run_id, of, users, others_wait, sources, found.passed_over, settings, destination, sink)
+            yield OpenedRun(
+                run_id, of, users, others_wait, sources, found.passed_over, settings, options, destination, sink
+            )
     except BaseException:
         let_go(open_sink)
         raise

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ray_import.errors import ImporterError
 from ray_import.importing.work import Work
-from ray_import.records import BatchResult, Frame, Problem
+from ray_import.records import Batch, BatchResult, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,6 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A batch that was read: `payload` stays where it is, and is only named."""
-
-    payload: Any
-    size_bytes: int
-    frames: tuple[Frame, ...]
-    bytes_read: int
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """The last thing a reader tells: what was wrong with the export, and whether it may hold no conversation at all."""
 
@@ -41,6 +30,10 @@ class Ended:
     bytes_read: int
     may_be_empty: bool
     seconds: float = 0.0
+
+
+ReadEvent = Opened | Batch | Ended
+"""What a reader gives, in this order; any number of batches."""
 
 
 class Reading(Protocol):
@@ -51,10 +44,14 @@ class Reading(Protocol):
         """Whether the export lies on a server, which may be slow."""
 
     @property
+    def problems(self) -> Sequence[Problem]:
+        """What is known to be wrong with the export so far; empty where only `Ended` tells."""
+
+    @property
     def waits_on(self) -> Any:
         """What `Workers.wait` may be given to wake up when there is more; None where there is more already."""
 
-    def poll(self) -> Opened | Part | Ended | None:
+    def poll(self) -> ReadEvent | None:
         """What has come, in order; None where nothing has yet. Raises the ImporterError that ended the reading."""
 
     def close(self) -> None:
@@ -93,8 +90,8 @@ class Workers(Protocol):
     def has_room(self, size_bytes: int) -> bool:
         """Whether a batch of that size may be submitted now."""
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
-        """Takes a batch."""
+    def submit(self, batch: Batch, work: Work) -> None:
+        """Takes a batch that was read. Raises ClusterError where its payload finds no room."""
 
     def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> Sequence[Done]:
         """Waits for results, or for one of `also`."""

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable
 
-from ray_import.bulk.progress import RunProgress
-from ray_import.sink.port import DONE_STATES
+from ray_import.importing.progress import Progress
 
 
 class Stall:
@@ -20,12 +19,12 @@ class Stall:
         self._since = clock()
         self._told = False
 
-    def look(self, progress: RunProgress | None) -> float | None:
+    def look(self, progress: Progress | None) -> float | None:
         """For how many seconds the run has been where it is, once in each stall; None at all other times.
 
         `progress` is the newest there is, None where the run has shown none yet.
         """
-        at = _place(progress) if progress is not None else ()
+        at = progress.place if progress is not None else ()
         now = self._clock()
         if at != self._at:
             self._at, self._since, self._told = at, now, False
@@ -33,9 +32,3 @@ class Stall:
             return None
         self._told = True
         return now - self._since
-
-
-def _place(progress: RunProgress) -> tuple[int, ...]:
-    """How far it is. A user who is tried again takes counts back: that, too, is a change."""
-    ended = sum(progress.states[state] for state in DONE_STATES)
-    return progress.bytes_read, progress.conversations, ended

@@ -1,39 +1,49 @@
-"""The import of one user in a run over many: from the first look at the export to how it ended."""
+"""The import of one user: from the first look at the export to how it ended."""
 
-import time
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
 
-from ray_import.bulk.ports import Done, Ended, Opened, Part, Readers, Reading, Workers
-from ray_import.bulk.users import UserSource, seen_version
-from ray_import.chunks.rows import Import
-from ray_import.errors import ImporterError, ImportRunning, NotAnExport, SinkError
+from ray_import.bulk.outcome import error_text, first_problem, job_status
+from ray_import.bulk.ports import Done, Ended, Opened, Reading, Workers
+from ray_import.errors import ImporterError, ImportRunning, Interrupted, NotAnExport, SinkError
 from ray_import.importing.lease import begin, lost
+from ray_import.importing.profile import Profile, words_for_partial
 from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
-from ray_import.importing.sources import found_nothing
+from ray_import.importing.sources import nothing_found
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.tally import add_counts
 from ray_import.importing.work import Work
-from ray_import.records import Counts, lacks
-from ray_import.settings import ImportSettings
-from ray_import.sink.port import RejectLimits, RunUser, Sink, UserState
-from ray_import.sink.refusals import Refusals
-from ray_import.source.names import base_name, shown
+from ray_import.records import Batch, Counts, Problem, lacks, reject_problem
+from ray_import.sink.port import Pruned, RunUser, Sink, UserState
+from ray_import.sink.refusals import REFUSED, Refusals
+from ray_import.source.names import base_name
 
-MOST_TOLD_CHARACTERS = 500
+REJECTS_NAMED = 20
+"""Rejects that the summary names; all of them are counted, and kept in the destination."""
 MOST_NAME_CHARACTERS = 60
 """Of a file's name in a note."""
-REJECTS_KEPT = RejectLimits(100, 10_000_000)
-"""Of one export: without these limits, the damaged exports of a night could fill the destination."""
 
 
 class UserImport:
-    """Reads on while there is room, counts what comes back, and ends once, whatever happens."""
+    """Reads on while there is room, counts what comes back, and ends once, whatever happens.
 
-    def __init__(self, user: RunUser, work: Work, reading: Reading, known_version: str, sink: Sink) -> None:
+    `profile` is the service's row of the user, if there is one to update. With `counts_not_read` the names of files
+    that might hold chats and are not read become notes of the counts.
+    """
+
+    def __init__(
+        self,
+        user: RunUser,
+        work: Work,
+        reading: Reading,
+        known_version: str,
+        sink: Sink,
+        profile: Profile | None = None,
+        *,
+        counts_not_read: bool = True,
+    ) -> None:
         self.user = replace(user, attempts=user.attempts + 1, state="running", error=None)
         self.work = work
         self.in_flight = 0  # conversations: what was handed out as one batch may come back in parts
@@ -42,22 +52,30 @@ class UserImport:
         self.told_at = 0.0  # when the job's row was brought up to date
         self.moved_at = 0.0  # when something was read or handed out
         self.bytes_read = 0
+        self.bytes_total: int | None = None  # JSON, as far as the reader knows when it has opened the export
         self.has_begun = False  # has a job, which nobody else's may be
         self.counts = Counts()
-        self._refusals = Refusals()
+        self.pruned: Pruned | None = None
         self.error: ImporterError | None = None
+        self._refusals = Refusals()
+        self._rejects: list[Problem] = []  # the first, to be named in the summary
+        self._withdrawn: str | None = None  # the code of the rejects that were deleted at the end
         self._reading = reading
         self._known_version = known_version
         self._sink = sink
-        self._part: Part | None = None
+        self._profile = profile
+        self._counts_not_read = counts_not_read
+        self._batch: Batch | None = None
         self._skipped = False
         self._end: Ended | None = None
         self._may_have_begun = False
+        self._job_ended = False
+        self._finished = False
 
     @property
     def waits_on(self) -> Any | None:
         """What there has to be more of before this import goes on; None where it waits for workers."""
-        return None if self._part is not None or self._is_read else self._reading.waits_on
+        return None if self._batch is not None or self._is_read else self._reading.waits_on
 
     @property
     def waits_for_server(self) -> bool:
@@ -76,7 +94,7 @@ class UserImport:
     @property
     def takes_room(self) -> bool:
         """Whether it has something with the workers, or for them."""
-        return self.in_flight > 0 or self._part is not None
+        return self.in_flight > 0 or self._batch is not None
 
     def go_on(self, workers: Workers, most_bytes: int, turn: int) -> bool:
         """Hands out one batch, if one was read and there is room for it: so that no more than `most_bytes` are in
@@ -84,7 +102,7 @@ class UserImport:
         if self.error is not None:
             return False
         try:
-            return self._hand_out(workers, most_bytes, turn) if self._part is not None else self._read_on()
+            return self._hand_out(workers, most_bytes, turn) if self._batch is not None else self._read_on()
         except ImporterError as error:
             self.error = error
             return True
@@ -96,21 +114,27 @@ class UserImport:
             case None:
                 return False
             case Opened() as opened:
-                self._begin(opened)
-            case Part() as part:
-                self._part = part
-                self.bytes_read = part.bytes_read
+                self._take_version(opened)
+            case Batch() as batch:
+                self._batch = batch
+                self.bytes_read = batch.bytes_read
             case Ended() as end:
                 self._end = end
                 self.bytes_read = end.bytes_read
         return True
 
-    def _begin(self, opened: Opened) -> None:
-        """Takes the user's lease, unless this version of the export is in already. Raises ImportRunning."""
+    def _take_version(self, opened: Opened) -> None:
+        """Begins, unless this version of the export is in already. Raises ImportRunning."""
         self.user = replace(self.user, version=opened.version)
+        self.bytes_total = opened.bytes_total
         if opened.version and opened.version == self._known_version:
             self._skipped = True
-            return
+        elif not self.has_begun:
+            self.begin()
+            self.begin_profile()
+
+    def begin(self) -> None:
+        """Takes the user's lease. Raises ImportRunning."""
         self._may_have_begun = True
         try:
             begin(self._sink, self.work.of, self.user.source)
@@ -119,16 +143,21 @@ class UserImport:
             raise
         self.has_begun = True
 
+    def begin_profile(self) -> None:
+        """Says in the service's row that the import begins. Raises ConfigError where there is no such table."""
+        if self._profile is not None:
+            self._profile.begins(self._sink)
+
     def _hand_out(self, workers: Workers, most_bytes: int, turn: int) -> bool:
-        part = self._part
-        if part is None or not workers.has_room(part.size_bytes):
+        batch = self._batch
+        if batch is None or not workers.has_room(batch.size_bytes):
             return False
-        if self.in_flight and self.bytes_in_flight + part.size_bytes > most_bytes:
+        if self.in_flight and self.bytes_in_flight + batch.size_bytes > most_bytes:
             return False
-        self._part = None
-        workers.submit(part.payload, part.size_bytes, part.frames, self.work)
-        self.in_flight += len(part.frames)
-        self.bytes_in_flight += part.size_bytes
+        self._batch = None
+        workers.submit(batch, self.work)
+        self.in_flight += len(batch.frames)
+        self.bytes_in_flight += batch.size_bytes
         self.last_turn = turn
         return True
 
@@ -141,13 +170,20 @@ class UserImport:
         if done.result is not None:
             add_counts(self.counts, done.result.counts)
             self._refusals.add(done.result)
+            for reject in done.result.rejects[: REJECTS_NAMED - len(self._rejects)]:
+                self._rejects.append(reject_problem(reject.member, reject.position, reject.reason))
             self._look_at_refusals()
 
     def tell_job(self) -> None:
         """Brings the job's row up to date; where it is another's by now, or refused, this import ends."""
+        if not self.has_begun:
+            return
         with self._ends_alone():
-            if self.has_begun and not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
+            if not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
                 self.error = self.error or lost()
+            elif self._profile is not None:
+                total = self.bytes_total
+                self._profile.goes_on(self._sink, self.bytes_read / total if total else None)
 
     def _look_at_refusals(self, *, at_end: bool = False) -> None:
         if self.error is None:
@@ -165,31 +201,94 @@ class UserImport:
             self.error = self.error or error
 
     def finish(self) -> RunUser:
-        """How it ended; its job's row says so, too, unless that is another's by now."""
+        """Ends the import: prunes, deletes rejects that must not stay, and writes the end to the job's row.
+
+        Raises SinkBusy where the destination is away.
+        """
         self.stop_reading()
         self.error = self.error or self._nothing_found()
         if self._end is not None:
             self._look_at_refusals(at_end=True)
+            with self._ends_alone():
+                self._prune()
         with self._ends_alone():
-            code = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
-            if code is not None:
-                withdraw(code, self._refusals, self.counts, self.work.of, self._sink)
+            self._withdraw_refused()
         self._note_what_is_not_read()
-        counts = counts_as_dict(self.counts)
         with self._ends_alone():
-            if self._may_have_begun and not self._end_job(counts) and self.has_begun:
-                self.error = self.error or lost()
-        return replace(self.user, state=self._state(), error=self._message() or self._first_problem(), counts=counts)
+            self._end_job()
+        self._finished = True
+        return self._ended_user()
+
+    def abandon(self, error: ImporterError) -> None:
+        """Ends the import with `error` after its run was left, as far as the destination can be reached.
+
+        An import that has finished stays as it ended. An error that it had before stays the reason, unless somebody has
+        asked to stop.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        if self.error is None or isinstance(error, Interrupted):
+            self.error = error
+        for step in (self._withdraw_refused, self._end_job):
+            with suppress(ImporterError):  # that the import has failed matters more
+                step()
+
+    def _prune(self) -> None:
+        """Only by a complete export: what is missing in another one may have been in it."""
+        if self.work.prune and self.error is None and self.state == "complete":
+            self.pruned = self._sink.prune(self.work.of)
+            self.counts.chunks_deleted += self.pruned.chunks
+
+    def _withdraw_refused(self) -> None:
+        """Deletes the rejects that an import with this error must not leave."""
+        self._withdrawn = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        if self._withdrawn is not None:
+            withdraw(self._withdrawn, self._refusals, self.counts, self.work.of, self._sink)
+            self._rejects = [told for told in self._rejects if told.detail != f"{REFUSED}{self._withdrawn}"]
 
     def _note_what_is_not_read(self) -> None:
         """Counts the files of the export that might hold chats and are not read, by name."""
-        problems = () if self._end is None else self._end.problems
-        names = (base_name(problem.where) for problem in problems if problem.kind == "not_read")
+        if not self._counts_not_read or self._end is None:
+            return
+        names = (base_name(problem.where) for problem in self._end.problems if problem.kind == "not_read")
         self.counts.notes.update(f"not_read:{name[:MOST_NAME_CHARACTERS]}" for name in names)
 
-    def _end_job(self, counts: dict[str, Any]) -> bool:
-        """Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of."""
-        return self._sink.update_job(self.work.of.id, counts, _job_status(self._state()), self._message())
+    def _end_job(self) -> None:
+        """Writes the end to the job's row, once.
+
+        Also where the answer to its begin was lost: this process would keep a job alive that it knows nothing of.
+        """
+        if not self._may_have_begun or self._job_ended:
+            return
+        status, told = job_status(self.state), error_text(self.error)
+        try:
+            is_ours = self._sink.update_job(self.work.of.id, counts_as_dict(self.counts), status, told)
+        except ImporterError:
+            self._job_ended = True  # the answer may be lost, and the row may have it
+            raise
+        self._job_ended = True
+        if not is_ours:
+            if self.has_begun:
+                self.error = self.error or lost()
+            return
+        if self._profile is not None:
+            self._profile.ends(self._sink, status, self._words_for_partial() if status == "partial" else told)
+        # Workers end on their own: one may commit rejects after the first time. What comes after this one as well is
+        # no proof for later imports, since the job has failed (see `Sink.takes_none`).
+        self._withdraw()
+
+    def _ended_user(self) -> RunUser:
+        error = error_text(self.error) or first_problem(self._end_problems, self.counts) or "".join(self.warnings)
+        return replace(self.user, state=self.state, error=error or None, counts=counts_as_dict(self.counts))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was asked for beside the import and could not be done."""
+        return (self._profile.warning,) if self._profile is not None and self._profile.warning else ()
 
     def stop_reading(self) -> None:
         """Nothing more of the export is wanted."""
@@ -197,90 +296,33 @@ class UserImport:
 
     def _nothing_found(self) -> NotAnExport | None:
         end, counts = self._end, self.counts
-        if end is None or not found_nothing(counts.seen, counts.not_a_conversation, may_be_empty=end.may_be_empty):
+        if end is None or self.work.retries:  # that none of the rejects is a conversation is nothing new
             return None
-        return NotAnExport(f"{self.user.source} holds no conversations.")
+        seen, strangers = counts.seen, counts.not_a_conversation
+        return nothing_found(self.user.source, seen, strangers, end.problems, may_be_empty=end.may_be_empty)
 
-    def _message(self) -> str | None:
-        return None if self.error is None else in_short(self.error.message)
+    @property
+    def _end_problems(self) -> Sequence[Problem]:
+        """What is wrong with the source; empty before all of it is read."""
+        return () if self._end is None else self._end.problems
 
-    def _first_problem(self) -> str | None:
-        """What makes the import `partial`, where that is more than rejects that are kept."""
-        problems = [] if self._end is None else [one for one in self._end.problems if not one.harmless]
-        if not problems:
-            left = self.counts.notes["rejects_not_kept"]
-            most = f"{REJECTS_KEPT.count} rejects or {REJECTS_KEPT.bytes // 1_000_000} MB per export"
-            return f"{left:,} rejects are counted but not stored: the limit is {most}." if left else None
-        first, *others = problems
-        more = f", and {len(others):,} more" if others else ""
-        return in_short(f"{first.kind}: {first.where}: {first.detail}{more}")
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the source, as far as it is known, and the first rejects."""
+        return (*self._source_problems, *self._rejects)
 
-    def _state(self) -> UserState:
+    @property
+    def _source_problems(self) -> Sequence[Problem]:
+        return self._reading.problems if self._end is None else self._end.problems
+
+    def _words_for_partial(self) -> str:
+        return words_for_partial(self.counts.rejected, sum(not told.harmless for told in self._source_problems))
+
+    @property
+    def state(self) -> UserState:
+        """How the import ends, or would end now."""
         if self._skipped:
             return "skipped"
         if self.error is not None:
             return "failed"
-        return "partial" if self.counts.rejected or (self._end and lacks(self._end.problems)) else "complete"
-
-
-def in_short(error: str) -> str:
-    """An error as the ledger may hold it, whatever names of the export are in it: one text that a database refuses
-    would end the run of all."""
-    return shown(error if len(error) <= MOST_TOLD_CHARACTERS else f"{error[:MOST_TOLD_CHARACTERS]}…")
-
-
-def _job_status(state: UserState) -> Any:
-    return state if state in ("complete", "partial") else "failed"
-
-
-class MakeImport(Protocol):
-    """Begins to read a user's export."""
-
-    def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
-        """See `Readers.read`. Raises ConfigError where the source is no address that can be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Imports:
-    """See `MakeImport`. `sources` are by user, `versions` as `RunLedger.versions` gives them.
-
-    With `force` an export is read also where its version is in already.
-    """
-
-    readers: Readers
-    sink: Sink
-    settings: ImportSettings
-    sources: Mapping[str, UserSource]
-    versions: Mapping[str, tuple[str, str]]
-    force: bool = False
-
-    def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
-        """Begins to read the export of `user`, unless a look from here tells that it is in already.
-
-        Of a second run over the same users that look is nearly all, and a reader costs many times as much.
-        """
-        named = self.sources[user.user_id]
-        label, version = self.versions.get(user.user_id, ("", ""))
-        known_version = version if label == user.source and not self.force else ""
-        seen = seen_version(named, self.settings.read.sources)
-        is_in = known_version and known_version == seen
-        reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version, gives_up=gives_up)
-        of = Import(str(uuid.uuid4()), user.user_id, time.time())
-        work = Work(of, self.settings, force=self.force, reject_limits=REJECTS_KEPT)
-        return UserImport(replace(user, version=seen), work, reading, known_version, self.sink)
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """See `Reading`: of an export that nobody needs to read."""
-
-    version: str
-    waits_on: ClassVar[None] = None
-    of_server: ClassVar[bool] = False
-
-    def poll(self) -> Opened:
-        """See `Reading.poll`."""
-        return Opened(self.version, None)
-
-    def close(self) -> None:
-        """See `Reading.close`."""
+        return "partial" if self.counts.rejected or lacks(self._end_problems) else "complete"

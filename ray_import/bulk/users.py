@@ -67,6 +67,18 @@ def seen_version(user: UserSource, rules: SourceRules = ANY_SOURCE) -> str:
         return ""
 
 
+def seen_bytes(user: UserSource, rules: SourceRules = ANY_SOURCE) -> int | None:
+    """The size of the export as it is stored, from the file or a bucket's listing; None where neither knows it. 0 where
+    the file is missing or `rules` forbid it: nothing of it will be read."""
+    path = path_of(user.source)
+    if path is None:
+        return user.size_bytes
+    try:
+        return version_and_size(path, rules)[1]
+    except (ConfigError, SourceNotAllowed):
+        return 0
+
+
 def read_manifest(path: Path) -> list[UserSource]:
     """The users of a `.jsonl` or `.csv` file: objects, or columns, `user_id`, `source` and perhaps `updated_at`.
 

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ray_import.bulk.alert import Event, alert_of, error_of
-from ray_import.bulk.progress import RunProgress, RunReport
+from ray_import.bulk.report import RunReport
 from ray_import.bulk.stall import Stall
 from ray_import.errors import ConfigError, Interrupted
+from ray_import.importing.progress import Progress
 from ray_import.sink.port import RunUser
 
 LOOK_EVERY_SECONDS = 1.0
@@ -58,7 +59,7 @@ class Watch:
         self._stall = Stall(stalled_after_seconds, clock)
         self._look_every_seconds = look_every_seconds
         self._run_id: str | None = None
-        self._progress: RunProgress | None = None
+        self._progress: Progress | None = None
         self._states: Mapping[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
@@ -68,8 +69,8 @@ class Watch:
         self._states = Counter(user.state for user in users)
         self._run_id = run_id
 
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
+    def show(self, progress: Progress) -> None:
+        """See `Reporter.show`."""
         self._progress = progress
         self._states = progress.states
 

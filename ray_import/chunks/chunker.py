@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
+
 from ray_import.chunks.boundary import first_boundary, last_boundary
 from ray_import.chunks.context import Contexts
 from ray_import.chunks.rendering import CONTINUED, LABELS, before_text, rendered_text
@@ -190,27 +192,26 @@ class _Thread:
         if self._context is not None and fresh == _BEGIN:
             content, span = self._context
             pieces.append(content)
-            spans.append(span._replace(at=at + span.at))
+            spans.append(msgspec.structs.replace(span, at=at + span.at))
             at += len(content)
         for message in range(first.message, end.message + 1):
             text = self._texts[message]
             start = first.offset if message == first.message else 0
             stop = end.offset if message == end.message else len(text)
-            new_from = stop if message < fresh.message else fresh.offset if message == fresh.message else start
+            new_from = stop if message < fresh.message else max(fresh.offset, start) if message == fresh.message else 0
             label = self._labels[message][start > 0]
             at += len(label)
-            span = Span(self._messages[message].node_id, start, max(new_from, start), stop, at)
+            span = Span(self._messages[message].node_id, start, new_from, stop, at)
             if message in self._before_bytes:
                 span = self._clipped(span, self._before_bytes[message])
             spans.append(span)
-            pieces.append(label)
-            pieces.append(text[start:stop])
+            pieces += label, text[start:stop]
             at += stop - start
         return b"".join(pieces).decode(), at, tuple(spans)
 
     @staticmethod
     def _clipped(shown: Span, before: int) -> Span:
         """The part of a piece of a rendered text that is in the message's own text, behind its first `before` bytes."""
-        node_id, start, fresh, end, at, _ = shown
-        at += min(max(before - start, 0), end - start)
-        return Span(node_id, max(start - before, 0), max(fresh - before, 0), max(end - before, 0), at)
+        at = shown.at + min(max(before - shown.start, 0), shown.end - shown.start)
+        start, fresh, end = (max(place - before, 0) for place in (shown.start, shown.fresh, shown.end))
+        return Span(shown.node_id, start, fresh, end, at)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import msgspec
 import orjson
 
-from ray_import.records import Chunk, Conversation, Message, Span
+from ray_import.records import Chunk, Conversation, Message
 
 PRODUCT = "chatgpt"
 TIER = "medium"
@@ -31,7 +32,7 @@ class Import:
 class ChunkRow(NamedTuple):
     """One row of `conversation_chunks`. `node_ids` and `spans` are JSON, times are ISO 8601 in UTC.
 
-    `spans` is an array of `{node, at, start, fresh, end, context}`, one for each message shown: see `records.Span`.
+    `spans` is an array of `{node, start, fresh, end, at, context}`, one for each message shown: see `records.Span`.
     """
 
     id: str
@@ -134,7 +135,8 @@ def iso_time(seconds: float | None) -> str | None:
     """ISO 8601 in UTC to the millisecond, all of one length, so that text sorts as time does."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    text = orjson.dumps(datetime.fromtimestamp(seconds, UTC)).decode()  # in a third of the time of isoformat()
+    return f"{text[1:20]}{text[20:24] if text[20] == '.' else '.000'}Z"
 
 
 def uuid5(namespace: uuid.UUID, name: bytes) -> str:
@@ -151,39 +153,11 @@ def _message_rows(conversation: Conversation, of: Import) -> tuple[MessageRow, .
 
 
 def _message_row(message: Message, position: int, conversation_id: str, of: Import) -> MessageRow:
-    return MessageRow(
-        of.user_id,
-        of.product,
-        conversation_id,
-        message.node_id,
-        message.parent_id,
-        message.thread,
-        message.on_active_path,
-        position,
-        message.role,
-        iso_time(message.create_time),
-        message.model,
-        message.text,
-        message.quoted,
-        orjson.dumps(message.attachments).decode() if message.attachments else "[]",
-        of.id,
-    )
-
-
-def _spans(spans: Iterable[Span]) -> str:
-    return orjson.dumps(
-        [
-            {
-                "node": span.node_id,
-                "at": span.at,
-                "start": span.start,
-                "fresh": span.fresh,
-                "end": span.end,
-                "context": span.context,
-            }
-            for span in spans
-        ]
-    ).decode()
+    return MessageRow._make((  # in two thirds of the time of MessageRow(…)
+        of.user_id, of.product, conversation_id, message.node_id, message.parent_id, message.thread,
+        message.on_active_path, position, message.role, iso_time(message.create_time), message.model, message.text,
+        message.quoted, orjson.dumps(message.attachments).decode() if message.attachments else "[]", of.id,
+    ))  # fmt: skip
 
 
 def _chunk_row(conversation: Conversation, chunk: Chunk, of: Import) -> ChunkRow:
@@ -203,7 +177,7 @@ def _chunk_row(conversation: Conversation, chunk: Chunk, of: Import) -> ChunkRow
         token_count=chunk.tokens,
         message_count=len(node_ids),
         node_ids=orjson.dumps(node_ids).decode(),
-        spans=_spans(chunk.spans),
+        spans=msgspec.json.encode(chunk.spans).decode(),
         created_at=iso_time(chunk.created_at),
         is_recent=chunk.created_at is not None and of.started_at - chunk.created_at < RECENT_SECONDS,
         import_id=of.id,

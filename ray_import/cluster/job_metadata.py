@@ -13,9 +13,8 @@ from typing import Any
 
 import ray
 
-from ray_import.bulk.progress import RunProgress
 from ray_import.cluster.environment import JOB_CONFIG
-from ray_import.sink.port import DONE_STATES
+from ray_import.importing.progress import Progress, percent
 
 WRITE_EVERY_SECONDS = 5.0
 ANSWER_WITHIN_SECONDS = 2
@@ -34,8 +33,8 @@ class JobMetadata:
         self._next = clock()
         self._written: dict[str, str] = {}
 
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
+    def show(self, progress: Progress) -> None:
+        """See `Reporter.show`."""
         if not self._job_id or self._failures >= MOST_FAILURES:
             return
         told = metadata_of(self._run_id, progress)
@@ -52,14 +51,13 @@ class JobMetadata:
         self._written = told
 
 
-def metadata_of(run_id: str, progress: RunProgress) -> dict[str, str]:
+def metadata_of(run_id: str, progress: Progress) -> dict[str, str]:
     """The run in three texts, none of them of a user. 100 % are reached when every user has ended."""
     states = {state: count for state, count in sorted(progress.states.items()) if count}
-    ended = sum(count for state, count in states.items() if state in DONE_STATES)
     return {
         "import_run_id": run_id,
         "import_users": ", ".join(f"{count} {state}" for state, count in states.items()),
-        "import_percent": str(100 * ended // (sum(states.values()) or 1)),
+        "import_percent": str(percent(progress.users_share)),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from ray_import.bulk.progress import RunProgress
+from ray_import.importing.progress import Progress
 from ray_import.records import BatchResult
 
 STATES = ("pending", "running", "complete", "partial", "failed", "skipped")
@@ -90,8 +90,8 @@ class MetricsReporter:
             ("call",),
         )
 
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
+    def show(self, progress: Progress) -> None:
+        """See `Reporter.show`."""
         for state in STATES:
             self._users.set(progress.states[state], {"state": state})
         self._in_flight.set(self._pool.bytes_in_flight)

@@ -2,41 +2,28 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import ray
 
 from ray_import.bulk.ports import Done
 from ray_import.cluster.failures import LOST, to_ours
-from ray_import.cluster.held import Held, in_halves, rejected
 from ray_import.cluster.lane import SELDOM_RECYCLED, Recycling, actor_factory
 from ray_import.cluster.lanes import Lanes
 from ray_import.cluster.metrics import PoolTotals
 from ray_import.cluster.patience import FOR_WHAT_IS_THERE, Patience
+from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.session import Session
+from ray_import.cluster.splitting import in_halves, rejected
 from ray_import.errors import ImporterError, PayloadLost, SinkBusy
-from ray_import.importing.dispatch import Dispatch, Fate, Load, Verdict
+from ray_import.importing.dispatch import Dispatch, Fate, QueuedBatch, Verdict
 from ray_import.importing.work import Work
-from ray_import.records import BatchResult, Frame
+from ray_import.records import Batch, BatchResult
 from ray_import.settings import FlowLimits
 from ray_import.sink.port import Destination, Sink
 
 MAX_BUSY_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    lane: int
-    held: Held
-    limit_seconds: float
-    sent_at: float
-
-    @property
-    def exceeds_limit(self) -> bool:
-        """Whether it has been there for longer than its worker may compute. Ray does not tell the signal that has
-        ended a process; a worker that dies by itself after so long is taken for a slow one, too."""
-        return time.monotonic() - self.sent_at >= self.limit_seconds
 
 
 class WorkerPool:
@@ -64,11 +51,9 @@ class WorkerPool:
         """
         self._sink = sink
         self._flow = flow
-        self._held_by_number: dict[int, Held] = {}
-        self._calls: dict[Any, _Call] = {}
+        self._calls: dict[Any, QueuedBatch] = {}
         self._done: list[Done] = []
         self._dispatch = Dispatch(0, flow.batches_per_worker, 0)
-        self._next_number = 0
         self._totals = PoolTotals()
         self._most_bytes = session.budget_bytes
         make_actor = actor_factory(session, destination, cpus_per_worker)
@@ -109,9 +94,11 @@ class WorkerPool:
         """Whether a batch of that size may be submitted now; always true when nothing is in flight."""
         return self._dispatch.has_room(size_bytes)
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
-        """Takes a batch whose payload is in the object store."""
-        self._hold(Load(self._next_number, size_bytes, len(frames)), payload, frames, work)
+    def submit(self, batch: Batch, work: Work) -> None:
+        """Takes a batch. A payload that is bytes is put into the object store. Raises ClusterError."""
+        if isinstance(batch.payload, bytes):
+            batch = replace(batch, payload=put_payload(batch.payload))
+        self._dispatch.add(QueuedBatch(batch, work))
         self._send()
 
     def resize(self, workers: int) -> None:
@@ -150,77 +137,81 @@ class WorkerPool:
         """Stops the work at once."""
         self._lanes.close()
 
-    def _hold(self, load: Load, payload: Any, frames: tuple[Frame, ...], work: Work) -> None:
-        self._held_by_number[load.number] = Held(load, payload, frames, work, sent=int(load.suspect))
-        self._next_number += 1
-        self._dispatch.add(load)
-
     def _send(self) -> None:
         while (placed := self._dispatch.place()) is not None:
-            lane, load = placed
-            held = self._held_by_number[load.number]
+            lane, queued = placed
+            batch = queued.batch
             # One constant name a kind: names become labels of metrics, which Ray never lets go of.
             method = self._lanes.actor(lane).import_batch.options(name="import_batch")
-            limit_seconds = self._flow.max_batch_seconds * load.limit_share
-            call = method.remote(held.payload, load.number, held.frames, held.sent > 0, held.work, limit_seconds)
-            self._totals.tried_again += held.sent > 0
-            held.sent += 1
-            self._calls[call] = _Call(lane, held, limit_seconds, time.monotonic())
+            is_replay, limit_seconds = queued.sent > 0, self._limit_seconds(queued)
+            call = method.remote(batch.payload, batch.frames, is_replay, queued.work, limit_seconds)
+            self._totals.tried_again += is_replay
+            queued.sent += 1
+            queued.lane, queued.sent_at = lane, time.monotonic()
+            self._calls[call] = queued
 
-    def _settle(self, ref: Any, call: _Call) -> None:
+    def _limit_seconds(self, queued: QueuedBatch) -> float:
+        return self._flow.max_batch_seconds * queued.limit_share
+
+    def _exceeds_limit(self, queued: QueuedBatch) -> bool:
+        """Whether a batch has been on its worker for longer than that may compute. Ray does not report the signal that
+        has ended a process; a worker that dies by itself after so long counts as a slow one, too."""
+        return time.monotonic() - queued.sent_at >= self._limit_seconds(queued)
+
+    def _settle(self, ref: Any, queued: QueuedBatch) -> None:
         try:
             done = ray.get(ref)
         except ray.exceptions.RayTaskError as error:  # raised in the worker, which is well
-            self._failed(call, to_ours(error))
+            self._failed(queued, to_ours(error))
         except LOST as error:
-            self._forget_calls(call.lane)
-            self._lanes.lost(call.lane, error, slow=call.exceeds_limit)
+            self._forget_calls(queued.lane)
+            self._lanes.lost(queued.lane, error, slow=self._exceeds_limit(queued))
         except ray.exceptions.RayError as error:
-            self._failed(call, to_ours(error))
+            self._failed(queued, to_ours(error))
         else:
-            self._came_back(call, done)
-        self._lanes.end_if_idle(call.lane)
+            self._came_back(queued, done)
+        self._lanes.end_if_idle(queued.lane)
 
-    def _came_back(self, call: _Call, done: tuple[BatchResult, int] | None) -> None:
+    def _came_back(self, queued: QueuedBatch, done: tuple[BatchResult, int] | None) -> None:
         if done is None:
-            for one in (call, *self._forget_calls(call.lane)):
-                one.held.sent -= 1  # the worker has done nothing with it
-            self._lanes.restarted(call.lane)
+            for one in (queued, *self._forget_calls(queued.lane)):
+                one.sent -= 1  # the worker has done nothing with it
+            self._lanes.restarted(queued.lane)
             return
         result, held_bytes = done
         self._totals.add(result)
-        self._finish(call, call.held.done(result))
-        self._lanes.recycle(call.lane, held_bytes)
+        self._finish(queued, _done(queued, result))
+        self._lanes.recycle(queued.lane, held_bytes)
 
-    def _forget_calls(self, lane: int) -> list[_Call]:
-        of_lane = [call for call in self._calls.values() if call.lane == lane]
-        self._calls = {ref: call for ref, call in self._calls.items() if call.lane != lane}
+    def _forget_calls(self, lane: int) -> list[QueuedBatch]:
+        of_lane = [queued for queued in self._calls.values() if queued.lane == lane]
+        self._calls = {ref: queued for ref, queued in self._calls.items() if queued.lane != lane}
         return of_lane
 
-    def _failed(self, call: _Call, error: ImporterError) -> None:
-        if isinstance(error, SinkBusy) and call.held.busy < MAX_BUSY_TRIES:
-            call.held.busy += 1
-            self._dispatch.again(call.lane, call.held.load)
+    def _failed(self, queued: QueuedBatch, error: ImporterError) -> None:
+        if isinstance(error, SinkBusy) and queued.busy < MAX_BUSY_TRIES:
+            queued.busy += 1
+            self._dispatch.again(queued.lane, queued)
         else:
-            self._finish(call, call.held.done(error=error))
+            self._finish(queued, _done(queued, error=error))
 
-    def _finish(self, call: _Call, done: Done) -> None:
-        self._dispatch.done(call.lane, call.held.load)
-        del self._held_by_number[call.held.load.number]
+    def _finish(self, queued: QueuedBatch, done: Done) -> None:
+        self._dispatch.done(queued.lane, queued)
         self._done.append(done)
 
     def _carry_out(self, verdict: Verdict) -> None:
-        held = self._held_by_number.pop(verdict.load.number)
+        queued = verdict.queued
         try:
             if verdict.fate is Fate.SPLIT:
-                for payload, half in in_halves(held):
-                    count = len(half.frames)
-                    share = held.load.share_of_part(count)
-                    load = Load(self._next_number, len(half.payload), count, suspect=True, limit_share=share)
-                    self._hold(load, payload, half.frames, held.work)
+                for half in in_halves(queued):
+                    self._dispatch.add(half)
             elif verdict.fate is Fate.REJECT:
-                self._done.append(held.done(rejected(held, self._sink)))
+                self._done.append(_done(queued, rejected(queued, self._sink)))
             else:
                 raise PayloadLost("Workers were lost repeatedly at one part of this export.", "Run it again.")
         except ImporterError as error:
-            self._done.append(held.done(error=error))
+            self._done.append(_done(queued, error=error))
+
+
+def _done(queued: QueuedBatch, result: BatchResult | None = None, error: ImporterError | None = None) -> Done:
+    return Done(queued.work, queued.conversations, queued.size_bytes, result, error)

@@ -1,7 +1,6 @@
 """Exports that are read by tasks anywhere in the cluster: a batch stays where it is until a worker takes it."""
 
 import pickle
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +9,13 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ray_import.bulk.ports import Ended, Opened, Part, Reading
+from ray_import.bulk.ports import ReadEvent, Reading
+from ray_import.bulk.reading import read_export
 from ray_import.cluster.failures import to_ours
 from ray_import.errors import ImporterError
-from ray_import.importing.batching import batches_of
-from ray_import.importing.sources import open_sources
+from ray_import.records import Batch
 from ray_import.settings import ImportSettings
-from ray_import.source.address import address_of, label_of
-from ray_import.source.patience import PATIENCE
-from ray_import.source.version import version_of
-from ray_import.source.waiting import Waiting
+from ray_import.source.address import address_of
 
 AHEAD_OBJECTS = 4
 """Two batches, each of what it is and its payload: while one is worked on, the next is there."""
@@ -30,35 +26,25 @@ WORKER_CPUS = 0.8
 """Of a worker beside readers: where workers take whole CPUs, readers never find room, and all wait for ever."""
 
 
-def read_export(source: str, known_version: str, settings: ImportSettings, *, gives_up: bool = False) -> Iterator[Any]:
-    """Tells the version; then for each batch what it is (a Part without payload), then its payload; then the end.
+def read_export_remotely(
+    source: str, known_version: str, settings: ImportSettings, *, gives_up: bool = False
+) -> Iterator[Any]:
+    """The events of `read_export` as a task yields them: a Batch without its payload, then the payload as a buffer.
 
-    Where the reading fails, the ImporterError comes instead of what was to come: it is not raised, since Ray shows the
-    text of what a task raises in its dashboard, and in it are names of users and files. With `gives_up` a source on a
-    slow server ends with SourceSlow.
+    An ImporterError is yielded instead of raised, because Ray shows the text of what a task raises in its dashboard,
+    and in it are names of users and files.
     """
+    events = read_export(source, known_version, settings, gives_up=gives_up)
     try:
-        yield from _told_of(source, known_version, settings, gives_up=gives_up)
+        for event in events:
+            if isinstance(event, Batch):
+                yield replace(event, payload=None)
+                yield pickle.PickleBuffer(event.payload)
+            else:
+                yield event
+            del event  # its payload may be large, and the next one is read now
     except ImporterError as error:
         yield error
-
-
-def _told_of(source: str, known_version: str, settings: ImportSettings, *, gives_up: bool) -> Iterator[Any]:
-    began = time.perf_counter()
-    # One for all that is asked of the server: the deadline is for the source as a whole.
-    patience = replace(PATIENCE, waiting=Waiting(label_of(source), settings.read, gives_up=gives_up))
-    version = version_of(source, patience, settings.read.sources)
-    if version and version == known_version:
-        yield Opened(version, None, time.perf_counter() - began)
-        return
-    sources = open_sources([source], settings.read, patience)
-    yield Opened(version, sources.bytes_total, time.perf_counter() - began)
-    began = time.perf_counter()
-    for batch in batches_of(sources.conversations(), settings.flow.batch_bytes):
-        yield Part(None, len(batch.payload), batch.frames, sources.bytes_read, time.perf_counter() - began)
-        yield pickle.PickleBuffer(batch.payload)
-        began = time.perf_counter()  # not the time in which nobody wanted more
-    yield Ended(tuple(sources.problems), sources.bytes_read, sources.may_be_empty, time.perf_counter() - began)
 
 
 class RayReaders:
@@ -67,7 +53,7 @@ class RayReaders:
     def __init__(self, node_id: str, settings: ImportSettings, *, all_here: bool = False) -> None:
         self._settings = settings
         self._read_seconds = 0.0
-        task = ray.remote(read_export)
+        task = ray.remote(read_export_remotely)
         common: dict[str, Any] = {
             "name": "read_export",
             "num_returns": "streaming",
@@ -101,10 +87,11 @@ class _RayReading:
     def __init__(self, generator: Any, took: Callable[[float], None], *, of_server: bool) -> None:
         self.waits_on: Any = generator
         self.of_server = of_server
+        self.problems = ()
         self._took = took
-        self._part: Part | None = None
+        self._batch: Batch | None = None
 
-    def poll(self) -> Opened | Part | Ended | None:
+    def poll(self) -> ReadEvent | None:
         """See `Reading.poll`."""
         ready, _ = ray.wait([self.waits_on], timeout=0, fetch_local=False)
         if not ready:
@@ -112,17 +99,17 @@ class _RayReading:
         try:
             ref = next(self.waits_on)
             # A reader that is lost yields its error last, also where a payload was to come.
-            if self._part is not None and ref != self.waits_on.completed():
-                part, self._part = self._part, None
-                return Part(ref, part.size_bytes, part.frames, part.bytes_read)
+            if self._batch is not None and ref != self.waits_on.completed():
+                batch, self._batch = self._batch, None
+                return replace(batch, payload=ref)
             told = ray.get(ref)
         except ray.exceptions.RayError as error:
             raise to_ours(error) from None
         if isinstance(told, ImporterError):
             raise told
         self._took(told.seconds)
-        if isinstance(told, Part):
-            self._part = told
+        if isinstance(told, Batch):
+            self._batch = told
             return self.poll()
         return told
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from ray_import.bulk.loop import Run
 from ray_import.bulk.opened import OpenedRun
-from ray_import.bulk.progress import AllOf, RunReport, RunReporter
+from ray_import.bulk.report import RunReport
 from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.job_metadata import JobMetadata
 from ray_import.cluster.lane import Recycling
@@ -16,6 +16,7 @@ from ray_import.cluster.metrics import MetricsReporter
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
+from ray_import.importing.progress import AllOf, Reporter
 
 ACTIVE_PER_WORKER = 2
 """While one export is opened, another one's batches are worked on."""
@@ -29,7 +30,7 @@ def import_users(
     opened: OpenedRun,
     workers: int | None,
     max_connections: int | None,
-    reporters: tuple[RunReporter, ...],
+    reporters: tuple[Reporter, ...],
     tell: Callable[[str], None],
 ) -> RunReport:
     """Imports all users that have not ended. With as many workers as there are CPUs, at most `workers`, and never more
@@ -79,6 +80,7 @@ def import_users(
             resize(),
             resize,
             silent_after_seconds=silent_after_seconds,
+            known_bytes=opened.known_bytes(),
         )
         run.to_the_end()
         seconds = time.monotonic() - began

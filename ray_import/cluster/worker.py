@@ -44,7 +44,7 @@ class ImportWorker:
         return WorkerProcess.of_this()
 
     def import_batch(
-        self, payload: Any, number: int, frames: Sequence[Frame], replay: bool, work: Work, limit_seconds: float
+        self, payload: Any, frames: Sequence[Frame], replay: bool, work: Work, limit_seconds: float
     ) -> tuple[BatchResult, int] | None:
         """See `ray_import.importing.work.import_batch`; the payload lies in the object store, and is not kept.
 
@@ -55,6 +55,6 @@ class ImportWorker:
         if not self._is_ready:
             return None
         with ended_after(limit_seconds):
-            result = import_batch(memoryview(payload), number, frames, work, self._sink, replay=replay)
+            result = import_batch(memoryview(payload), frames, work, self._sink, replay=replay)
         gc.collect()  # never in the middle of a batch
         return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES

@@ -23,6 +23,13 @@ def as_title(value: object) -> str:
     return title if len(title) <= MOST_TITLE_CHARACTERS else f"{title[: MOST_TITLE_CHARACTERS - 1].rstrip()}…"
 
 
+def as_keys(names: list[str]) -> list[str]:
+    """The same as `as_key` of each, in less time where none has to be changed."""
+    if max(map(len, names), default=0) <= _SHORT_CHARACTERS and "\0" not in "".join(names):
+        return names  # nearly always
+    return list(map(as_key, names))
+
+
 def as_key(value: object) -> str:
     """An id or a node's key as it is stored, "" where it is no string.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ray_import.errors import RecordError
-from ray_import.extraction.bounds import as_key, as_title
+from ray_import.extraction.bounds import as_key, as_keys, as_title
 from ray_import.extraction.graph import Graph, Node, build_graph
 from ray_import.extraction.item import Item, RawMessage, read_item
 from ray_import.extraction.kept import NO_MESSAGE, Judged, judge, read_texts
@@ -49,8 +49,13 @@ def likely_id(raw: bytes) -> str | None:
     return as_key(last[0][1].decode(errors="replace")) if last else None
 
 
-def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation | NotAConversation:
-    """Applies the rules to one item of an export. Raises RecordError where it is not JSON."""
+def extract(
+    raw: bytes | memoryview, branches: Branches = "all", *, count_types: bool = False
+) -> Conversation | NotAConversation:
+    """Applies the rules to one item of an export. Raises RecordError where it is not JSON.
+
+    `Conversation.seen_types` is empty without `count_types`: an import does not need it.
+    """
     item = read_item(raw)
     if item is None:
         return NotAConversation()
@@ -64,9 +69,6 @@ def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation
     read_texts(judged, graph)
     model = _name(item.default_model_slug)
     kept = tuple(_kept(judged, nodes, graph, branches, model))
-    roles, types, reasons = (map(of.__getitem__, graph.order) for of in (judged.roles, judged.types, judged.reasons))
-    seen = Counter(zip(roles, types, strict=True))
-    del seen["", ""]  # the nodes without a message
     return Conversation(
         id=_identity(item, raw),
         title=as_title(item.title),
@@ -75,9 +77,9 @@ def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation
         nodes=len(nodes),
         without_message=judged.reasons.count(NO_MESSAGE),
         messages=kept,
-        left_out=Counter(filter(None, reasons)),
+        left_out=Counter(filter(None, map(judged.reasons.__getitem__, graph.order))),
         notes=judged.notes,
-        seen_types=Counter({f"{role} {kind or '(none)'}": count for (role, kind), count in seen.items()}),
+        seen_types=_seen_types(judged, graph) if count_types else Counter(),
         model=model,
         is_starred=item.is_starred is True,
         is_archived=item.is_archived is True,
@@ -86,8 +88,15 @@ def extract(raw: bytes | memoryview, branches: Branches = "all") -> Conversation
     )
 
 
+def _seen_types(judged: Judged, graph: Graph) -> Counter[str]:
+    roles, types = (map(of.__getitem__, graph.order) for of in (judged.roles, judged.types))
+    seen = Counter(zip(roles, types, strict=True))
+    del seen["", ""]  # the nodes without a message
+    return Counter({f"{role} {kind or '(none)'}": count for (role, kind), count in seen.items()})
+
+
 def _nodes(item: Item, judged: Judged) -> list[Node]:
-    keys = [as_key(key) for key in item.mapping]
+    keys = as_keys(list(item.mapping))
     if len(set(keys)) < len(keys):
         raise RecordError("ambiguous_node_keys")
     return [

@@ -7,12 +7,13 @@ conversations are thousands of levels deep. All steps are linear but the heap, w
 import heapq
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+
+import msgspec
 
 MAIN = "main"
 
 
-class Node(NamedTuple):
+class Node(msgspec.Struct, frozen=True, gc=False):
     """What the graph has to know of a node. `time` is its own, in seconds; `parent` may be missing or wrong.
 
     `is_chat` says whether its message, if it has one, is kept by role, flags, recipient and type (extraction.md §4).
@@ -43,19 +44,24 @@ class Graph:
 
 def build_graph(nodes: list[Node], current: str | None, conversation_time: float | None) -> Graph:
     """Orders `nodes` (keys unique, in the mapping's order) and tells their threads apart."""
-    parents, cycles = _parents(nodes)
+    position: dict[str | None, int] = {node.key: i for i, node in enumerate(nodes)}
+    parents, cycles = _parents(nodes, position)
     children = _children(parents)
     times = _effective_times(nodes, parents, children, conversation_time)
     order = _order(parents, children, times)
+    active = _active(nodes, parents, position.get(current))
+    if active is not None and all(active):  # nearly always
+        return Graph(order, parents, times, active, [MAIN] * len(nodes), cycles)
     newest_leaf = _newest_leaves(order, parents, times)
-    active = _active(nodes, parents, children, newest_leaf, current)
+    if active is None:
+        newest = max((newest_leaf[i] for i in range(len(nodes)) if not children[i]), default=(-inf, None))[1]
+        active = _on(_path_up(newest, parents), len(nodes))
     threads = _threads(nodes, order, parents, children, newest_leaf, active)
     return Graph(order, parents, times, active, threads, cycles)
 
 
-def _parents(nodes: list[Node]) -> tuple[list[int | None], int]:
-    position = {node.key: i for i, node in enumerate(nodes)}
-    parents = [position.get(node.parent) if node.parent is not None else None for node in nodes]
+def _parents(nodes: list[Node], position: dict[str | None, int]) -> tuple[list[int | None], int]:
+    parents = [position.get(node.parent) for node in nodes]
     cycles = 0
     seen_in_walk = [-1] * len(nodes)
     for start in range(len(nodes)):
@@ -132,19 +138,18 @@ def _newest_leaves(order: list[int], parents: list[int | None], times: list[floa
     return newest
 
 
-def _active(
-    nodes: list[Node],
-    parents: list[int | None],
-    children: list[list[int]],
-    newest_leaf: list[tuple[float, int]],
-    current: str | None,
-) -> list[bool]:
+def _active(nodes: list[Node], parents: list[int | None], current: int | None) -> list[bool] | None:
+    """Which nodes the app shows, None where `current_node` is not usable: the path to the newest leaf, then."""
     if _is_flat(nodes, parents):
         return [True] * len(nodes)
-    path = _path_up(next((i for i, node in enumerate(nodes) if node.key == current), None), parents)
-    if nodes and not any(nodes[i].has_message and nodes[i].is_chat for i in path):  # `current_node` is not usable
-        path = _path_up(max(newest_leaf[i] for i in range(len(nodes)) if not children[i])[1], parents)
-    active = [False] * len(nodes)
+    path = _path_up(current, parents)
+    if not any(nodes[i].has_message and nodes[i].is_chat for i in path):
+        return None
+    return _on(path, len(nodes))
+
+
+def _on(path: list[int], nodes: int) -> list[bool]:
+    active = [False] * nodes
     for i in path:
         active[i] = True
     return active

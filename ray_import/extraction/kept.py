@@ -76,10 +76,10 @@ def read_texts(judged: Judged, graph: Graph) -> None:
             text = cleaned.text
             if cleaned.unknown:
                 judged.notes.update(cleaned.unknown)
-        if text.strip():
-            texts[i] = text
-        else:
+        if not text or text.isspace():
             reasons[i] = "no_text" if report is None else "role:tool"
+        else:
+            texts[i] = text
     if calls:
         _leave_out(judged, "tool_call", list(followed_calls(calls, graph.order, graph.threads, judged.roles)))
     if judged.reports:

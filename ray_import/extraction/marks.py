@@ -22,7 +22,7 @@ _SPANS = (("\ue201", _SPAN, FIELD), ("\ue601", _OLDER_SPAN, "\ue602"), ("\ue141"
 """The sign without which there is no such span, its pattern, and what parts its fields."""
 _CITED_WORDS = re.compile("\ue203([^\ue203\ue204]*+)\ue204")
 
-_STRAY = re.compile("[\ue200-\ue206]")
+_SIGNS = "\ue200\ue201\ue202\ue203\ue204\ue205\ue206"
 _UNBRACKETED = re.compile("(?:(?:file|mem)?cite)?(?:\ue202turn\\d+[a-z]+\\d+)+")
 _BARE_CITE = re.compile(r"(?:file|mem)?cite(?:turn\d+[a-z]+\d+)+")
 _LENTICULAR = re.compile(
@@ -76,6 +76,11 @@ def without_cited_pairs(text: str) -> str:
 def without_marks(text: str, unknown: list[str]) -> str:
     """Prose without code in it, as the app shows it: without marks and dead links. See `without_spans`."""
     text = without_spans(text, unknown)
+    if FIELD in text:
+        text = _UNBRACKETED.sub("", text)
+    for sign in _SIGNS:
+        if sign in text:
+            text = text.replace(sign, "")
     for sign, mark, shown in _OTHERS:
         if sign in text:
             text = mark.sub(shown, text)
@@ -98,7 +103,7 @@ def _without_object(found: re.Match[str]) -> str:
 
 
 _OTHERS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    ("\ue202", _UNBRACKETED, ""), ("", _STRAY, ""), ("citeturn", _BARE_CITE, ""), ("【", _LENTICULAR, _without_object),
-    ("[oaicite:", _CONTENT_REFERENCE, ""), ("sandbox:", _SANDBOX, r"\1"),
+    ("citeturn", _BARE_CITE, ""), ("【", _LENTICULAR, _without_object), ("[oaicite:", _CONTENT_REFERENCE, ""),
+    ("sandbox:", _SANDBOX, r"\1"),
 )  # fmt: skip
 """In this order; the sign, without which a mark cannot be, is found much faster than that there is none."""

@@ -40,7 +40,10 @@ def role_of(message: RawMessage) -> str:
 def content_type_of(message: RawMessage) -> str:
     """`content.content_type`, "" where there is none."""
     content = message.content
-    return "" if content is None or isinstance(content, str) else as_label(content.content_type)
+    if content is None or isinstance(content, str):
+        return ""
+    kind = content.content_type
+    return kind if type(kind) is str and kind in CHAT else as_label(kind)  # nearly always
 
 
 def recipient_of(message: RawMessage) -> str:

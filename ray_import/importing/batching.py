@@ -17,41 +17,40 @@ def batches_of(conversations: Iterable[RawConversation], batch_bytes: int) -> It
     """
     held: list[RawConversation] = []
     size = 0
-    number = 0
     refused: SourceRefused | None = None
     try:
         for conversation in conversations:
             if held and size + len(conversation.data) > batch_bytes:
-                yield _batch(number, held)
-                held, size, number = [], 0, number + 1
+                yield _batch(held)
+                held, size = [], 0
             held.append(conversation)
             size += len(conversation.data)
             del conversation
             if size > batch_bytes or len(held) >= MOST_CONVERSATIONS:
-                yield _batch(number, held)
-                held, size, number = [], 0, number + 1
+                yield _batch(held)
+                held, size = [], 0
     except SourceRefused as error:
         refused = error
     if held:
-        yield _batch(number, held)
+        yield _batch(held)
     if refused is not None:
         raise refused
 
 
-def split_batch(batch: Batch, first_number: int) -> tuple[Batch, Batch]:
-    """The two halves of a batch of at least two conversations."""
+def split_batch(batch: Batch) -> tuple[Batch, Batch]:
+    """The two halves of a batch of at least two conversations; its payload is bytes."""
     middle = len(batch.frames) // 2
     parts = [[_raw(batch, frame) for frame in half] for half in (batch.frames[:middle], batch.frames[middle:])]
-    return _batch(first_number, parts[0]), _batch(first_number + 1, parts[1])
+    return _batch(parts[0]), _batch(parts[1])
 
 
-def _batch(number: int, conversations: list[RawConversation]) -> Batch:
+def _batch(conversations: list[RawConversation]) -> Batch:
     frames = []
     start = 0
     for raw in conversations:
         frames.append(Frame(raw.member, raw.position, start, len(raw.data), raw.damage))
         start += len(raw.data)
-    return Batch(number, b"".join(raw.data for raw in conversations), tuple(frames))
+    return Batch(b"".join(raw.data for raw in conversations), start, tuple(frames))
 
 
 def _raw(batch: Batch, frame: Frame) -> RawConversation:

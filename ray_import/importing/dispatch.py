@@ -12,6 +12,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ray_import.importing.work import Work
+from ray_import.records import Batch
+
 ALONE_BEFORE_SPLIT = 2
 ALONE_BEFORE_REJECT = 3
 SLOW_COUNTS = 2
@@ -33,21 +36,36 @@ class Death(Enum):
     """Ended, because the batch took more than its time limit."""
 
 
-@dataclass(slots=True)
-class Load:
-    """One batch as the dispatch knows it. Of deaths alone, some are its own, and some are `excused`.
+@dataclass(slots=True, eq=False)
+class QueuedBatch:
+    """A batch from when the pool takes it until it is done with. Two of them are never equal.
 
-    `limit_share` is what the batch may take of the time limit.
+    The pool holds a reference of its payload, so that no worker's death loses it. Some of its deaths alone are its own,
+    and some are `excused`. `limit_share` is its share of the time limit. `sent` counts its calls, `busy` those that a
+    busy destination has ended; `lane` and `sent_at` are of the last call.
     """
 
-    number: int
-    size_bytes: int
-    conversations: int
+    batch: Batch
+    work: Work
     deaths_alone: int = 0
     excused: int = 0
     suspect: bool = False
     limit_share: float = 1.0
     slow: bool = False
+    sent: int = 0
+    busy: int = 0
+    lane: int = -1
+    sent_at: float = 0.0
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of its payload."""
+        return self.batch.size_bytes
+
+    @property
+    def conversations(self) -> int:
+        """How many there are in it."""
+        return len(self.batch.frames)
 
     def share_of_part(self, conversations: int) -> float:
         """The `limit_share` of a part of this batch.
@@ -76,11 +94,11 @@ class Load:
 class _Lane:
     """One worker: what is queued on it, and whether it has answered since it was started."""
 
-    loads: list[Load] = field(default_factory=list)
+    queue: list[QueuedBatch] = field(default_factory=list)
     up: bool = False
 
     def is_free(self) -> bool:
-        return self.up and not self.loads
+        return self.up and not self.queue
 
 
 class Fate(Enum):
@@ -96,7 +114,7 @@ class Fate(Enum):
 class Verdict:
     """What a death has shown of the batch that was alone on the worker."""
 
-    load: Load
+    queued: QueuedBatch
     fate: Fate
 
 
@@ -106,8 +124,8 @@ class Dispatch:
     def __init__(self, lanes: int, per_lane: int, budget_bytes: int) -> None:
         self._lanes = [_Lane() for _ in range(lanes)]
         self._per_lane = per_lane
-        self._fresh: deque[Load] = deque()
-        self._suspects: deque[Load] = deque()
+        self._fresh: deque[QueuedBatch] = deque()
+        self._suspects: deque[QueuedBatch] = deque()
         self.budget_bytes = budget_bytes
         self.bytes_in_flight = 0
         self.in_flight = 0
@@ -119,13 +137,13 @@ class Dispatch:
         slots = sum(lane.up for lane in self._lanes) * self._per_lane
         return self.in_flight < slots and self.bytes_in_flight + size_bytes <= self.budget_bytes
 
-    def add(self, load: Load) -> None:
+    def add(self, queued: QueuedBatch) -> None:
         """Takes a batch; `suspect` ones wait for a worker of their own."""
-        (self._suspects if load.suspect else self._fresh).append(load)
-        self.bytes_in_flight += load.size_bytes
+        (self._suspects if queued.suspect else self._fresh).append(queued)
+        self.bytes_in_flight += queued.size_bytes
         self.in_flight += 1
 
-    def place(self) -> tuple[int, Load] | None:
+    def place(self) -> tuple[int, QueuedBatch] | None:
         """The next batch to send and its lane, or None. While a suspect waits, nothing else is sent:
         otherwise no worker would ever be free for it."""
         if self._suspects:
@@ -134,54 +152,54 @@ class Dispatch:
         ready = [i for i, lane in enumerate(self._lanes) if self._takes_more(lane)]
         if not self._fresh or not ready:
             return None
-        lane = min(ready, key=lambda i: sum(load.size_bytes for load in self._lanes[i].loads))
+        lane = min(ready, key=lambda i: sum(queued.size_bytes for queued in self._lanes[i].queue))
         return lane, self._put(lane, self._fresh.popleft())
 
     def _takes_more(self, lane: _Lane) -> bool:
-        alone = any(load.suspect for load in lane.loads)
-        return lane.up and not alone and len(lane.loads) < self._per_lane
+        alone = any(queued.suspect for queued in lane.queue)
+        return lane.up and not alone and len(lane.queue) < self._per_lane
 
-    def _put(self, lane: int, load: Load) -> Load:
-        self._lanes[lane].loads.append(load)
-        return load
+    def _put(self, lane: int, queued: QueuedBatch) -> QueuedBatch:
+        self._lanes[lane].queue.append(queued)
+        return queued
 
-    def done(self, lane: int, load: Load) -> None:
+    def done(self, lane: int, queued: QueuedBatch) -> None:
         """The batch is finished, whatever came of it."""
-        self._lanes[lane].loads.remove(load)
-        self._forget(load)
+        self._lanes[lane].queue.remove(queued)
+        self._forget(queued)
 
-    def again(self, lane: int, load: Load) -> None:
+    def again(self, lane: int, queued: QueuedBatch) -> None:
         """The batch failed for a reason that passes: it waits for its turn again."""
-        self._lanes[lane].loads.remove(load)
-        (self._suspects if load.suspect else self._fresh).append(load)
+        self._lanes[lane].queue.remove(queued)
+        (self._suspects if queued.suspect else self._fresh).append(queued)
 
     def lane_lost(self, lane: int) -> None:
         """The worker died: all that was on it is suspect and waits, but who was alone there until it is known why."""
         known = self._lanes[lane]
         known.up = False
-        if not any(load.suspect for load in known.loads):
-            loads, known.loads = known.loads, []
-            for load in loads:
-                load.suspect = True
-            self._suspects.extend(loads)
+        if not any(queued.suspect for queued in known.queue):
+            batches, known.queue = known.queue, []
+            for queued in batches:
+                queued.suspect = True
+            self._suspects.extend(batches)
 
     def lane_restarted(self, lane: int) -> None:
         """The worker has died, but not of what was queued on it, which it never had: that waits for its turn again."""
         known = self._lanes[lane]
         known.up = False
-        for load in list(known.loads):
-            self.again(lane, load)
+        for queued in list(known.queue):
+            self.again(lane, queued)
 
     def lane_died_of(self, lane: int, death: Death) -> Verdict | None:
         """Why the worker that was lost has died. None where nothing was alone on it, or that is tried once more."""
-        loads, self._lanes[lane].loads = self._lanes[lane].loads, []
-        for load in loads:  # one at most
-            load.blame(death)
-            fate = _fate(load)
+        batches, self._lanes[lane].queue = self._lanes[lane].queue, []
+        for queued in batches:  # one at most
+            queued.blame(death)
+            fate = _fate(queued)
             if fate is not None:
-                self._forget(load)
-                return Verdict(load, fate)
-            self._suspects.append(load)
+                self._forget(queued)
+                return Verdict(queued, fate)
+            self._suspects.append(queued)
         return None
 
     def lane_up(self, lane: int) -> None:
@@ -199,16 +217,16 @@ class Dispatch:
 
     def is_idle(self, lane: int) -> bool:
         """Whether nothing is queued on the worker."""
-        return not self._lanes[lane].loads
+        return not self._lanes[lane].queue
 
-    def _forget(self, load: Load) -> None:
-        self.bytes_in_flight -= load.size_bytes
+    def _forget(self, queued: QueuedBatch) -> None:
+        self.bytes_in_flight -= queued.size_bytes
         self.in_flight -= 1
 
 
-def _fate(load: Load) -> Fate | None:
-    if load.conversations > 1 and load.deaths_alone >= ALONE_BEFORE_SPLIT:
+def _fate(queued: QueuedBatch) -> Fate | None:
+    if queued.conversations > 1 and queued.deaths_alone >= ALONE_BEFORE_SPLIT:
         return Fate.SPLIT
-    if load.deaths_alone >= ALONE_BEFORE_REJECT:
+    if queued.deaths_alone >= ALONE_BEFORE_REJECT:
         return Fate.REJECT
-    return Fate.LOST if load.excused >= MOST_EXCUSED else None
+    return Fate.LOST if queued.excused >= MOST_EXCUSED else None

@@ -145,7 +145,7 @@ def outcome_of(raw: RawConversation, settings: ImportSettings) -> Conversation |
     try:
         if raw.damage:
             raise RecordError(raw.damage)
-        return extract(raw.data, settings.branches)
+        return extract(raw.data, settings.branches, count_types=True)
     except Exception as error:  # noqa: BLE001 - as in an import, whatever it is, it costs one conversation
         return reject_problem(raw.member, raw.position, reject_reason(error))
 

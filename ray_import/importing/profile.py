@@ -7,6 +7,7 @@ from typing import Any
 
 from ray_import.chunks.rows import Import, iso_time
 from ray_import.errors import ConfigError, ImporterError
+from ray_import.settings import ImportOptions
 from ray_import.sink.port import JobStatus, Sink
 
 MOST_ERROR_CHARACTERS = 500
@@ -50,6 +51,17 @@ def _ending(ended: JobStatus, status: str | None, error: str | None, is_pending:
     if is_pending:
         return {"import_stage": "imported", "progress_percent": 99, **told}
     return {"import_stage": "done", "progress_percent": 100, **told}
+
+
+def profile_of(of: Import, options: ImportOptions) -> "Profile | None":
+    """The row that the import updates, if it has to update one."""
+    return None if options.profile_table is None else Profile(options.profile_table, of, options.profile_pending)
+
+
+def check_profiles(sink: Sink, options: ImportOptions, user_id: str) -> None:
+    """Raises ConfigError where the table is missing or lacks a column. Changes nothing."""
+    if options.profile_table is not None:
+        sink.profile_takes(options.profile_table, user_id, [_ending("complete", "complete", None)])
 
 
 @dataclass(slots=True)

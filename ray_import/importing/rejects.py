@@ -29,6 +29,11 @@ class KeptRejects:
         """How the import's source is called in its job and summary."""
         return "rejects of earlier imports"
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Others may have imported, or deleted, all of them meanwhile."""
+        return True
+
     def conversations(self) -> Iterator[RawConversation]:
         """Each as it was kept, under the place where it was found."""
         for reject in self.kept:
@@ -36,6 +41,3 @@ class KeptRejects:
             self.bytes_read += reject.size_bytes
             if raw is not None:
                 yield RawConversation(reject.member, reject.position, 0, raw)
-
-    def refuse_nothing_found(self, seen: int, not_a_conversation: int) -> None:
-        """That none is a conversation is nothing new."""

@@ -39,16 +39,28 @@ class ConversationSource(Protocol):
     def label(self) -> str:
         """How the import's source is called in its job and summary."""
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether it is no error that nothing is in it; known when all is read."""
+
     def conversations(self) -> Iterator[RawConversation]:
         """Every item, in order."""
 
-    def refuse_nothing_found(self, seen: int, not_a_conversation: int) -> None:
-        """Raises NotAnExport where what was read cannot have been an export."""
 
-
-def found_nothing(seen: int, not_a_conversation: int, *, may_be_empty: bool) -> bool:
-    """Whether what was read cannot have been an export: no item of it is a conversation, or a damaged one."""
-    return seen <= not_a_conversation and not (not seen and may_be_empty)
+def nothing_found(
+    label: str, seen: int, not_a_conversation: int, problems: Sequence[Problem], *, may_be_empty: bool
+) -> NotAnExport | None:
+    """The error of a source that was read to its end and cannot have been an export: none of the items seen is a
+    conversation, or a damaged one. An array with nothing in it, under its usual name (`may_be_empty`), is the export of
+    an account without a single chat."""
+    if seen > not_a_conversation or (not seen and may_be_empty):
+        return None
+    what = f"none of {seen:,} items has a mapping" if seen else "it is empty"
+    first = "".join(f"; {problem.kind}: {problem.detail}" for problem in problems[:1])
+    return NotAnExport(
+        f"{label} holds no conversations ({what}{first}).",
+        "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
+    )
 
 
 @dataclass(slots=True)
@@ -72,19 +84,13 @@ class Sources:
         return ", ".join(export.path for export in self.exports)
 
     def refuse_nothing_found(self, seen: int, not_a_conversation: int) -> None:
-        """An export without a single conversation is an error, not a success with nothing in it.
+        """An export without a single conversation is an error, not a success with nothing in it: see `nothing_found`.
 
-        Raises NotAnExport where no item that was seen is a conversation, or a damaged one. But an array with
-        nothing in it, under its usual name, is what somebody gets who has not chatted yet.
+        Raises NotAnExport.
         """
-        if not found_nothing(seen, not_a_conversation, may_be_empty=self.may_be_empty):
-            return
-        what = f"none of {seen:,} items has a mapping" if seen else "it is empty"
-        problems = "".join(f"; {problem.kind}: {problem.detail}" for problem in self.problems[:1])
-        raise NotAnExport(
-            f"{self.label} holds no conversations ({what}{problems}).",
-            "A ChatGPT export is an array of conversations, each with a mapping of its messages.",
-        )
+        error = nothing_found(self.label, seen, not_a_conversation, self.problems, may_be_empty=self.may_be_empty)
+        if error is not None:
+            raise error
 
     @property
     def may_be_empty(self) -> bool:

@@ -36,14 +36,14 @@ class Work:
 
 
 def import_batch(
-    payload: bytes | memoryview, number: int, frames: Sequence[Frame], work: Work, sink: Sink, *, replay: bool = False
+    payload: bytes | memoryview, frames: Sequence[Frame], work: Work, sink: Sink, *, replay: bool = False
 ) -> BatchResult:
     """Imports the conversations that `frames` finds in `payload`.
 
     With `replay` the batch was handed out before and may be in: what this import wrote itself then
     counts as imported, not as unchanged.
     """
-    return _BatchWork(payload, work, sink, replay).run(number, frames)
+    return _BatchWork(payload, work, sink, replay).run(frames)
 
 
 class _Extracted(NamedTuple):
@@ -68,7 +68,7 @@ class _BatchWork:
         self._unchanged: list[str] = []
         self._sink_seconds = defaultdict[str, float](float)
 
-    def run(self, number: int, frames: Sequence[Frame]) -> BatchResult:
+    def run(self, frames: Sequence[Frame]) -> BatchResult:
         began, retries = time.perf_counter(), self._sink.retries
         settings_hash = self._work.settings.rows_hash
         hashes = [content_hash(self._raw(frame)) for frame in frames]
@@ -93,7 +93,7 @@ class _BatchWork:
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
         spent = self._sink_seconds
         return BatchResult(
-            number, bounded_counts(self._counts), references, time.perf_counter() - began, sum(spent.values()),
+            bounded_counts(self._counts), references, time.perf_counter() - began, sum(spent.values()),
             spent["look_up"], spent["write"], self._sink.retries - retries,
         )  # fmt: skip
 
@@ -175,14 +175,12 @@ class _BatchWork:
         self._rejects.append(_rejected(frame, reason, raw))
 
 
-def reject_whole(
-    payload: bytes, number: int, frames: Sequence[Frame], reason: str, work: Work, sink: Sink
-) -> BatchResult:
+def reject_whole(payload: bytes, frames: Sequence[Frame], reason: str, work: Work, sink: Sink) -> BatchResult:
     """Keeps all of a batch as rejects: what is done with a conversation that no worker survives."""
     rejects = [_rejected(frame, reason, payload[frame.start : frame.start + frame.length]) for frame in frames]
     counts = Counts(seen=len(rejects), rejected=len(rejects))
     _keep(rejects, work, sink, counts)
-    return BatchResult(number, counts, tuple(RejectRef(r.member, r.position, r.reason) for r in rejects))
+    return BatchResult(counts, tuple(RejectRef(r.member, r.position, r.reason) for r in rejects))
 
 
 def _keep(rejects: Sequence[Reject], work: Work, sink: Sink, counts: Counts, settled: Sequence[str] = ()) -> None:

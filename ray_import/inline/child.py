@@ -52,7 +52,7 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
 def _outcome(task: Task, sink: Sink) -> BatchResult | ImporterError:
     try:
         with ended_after(task.limit_seconds):
-            return import_batch(task.payload, 0, task.frames, task.work, sink, replay=task.replay)
+            return import_batch(task.payload, task.frames, task.work, sink, replay=task.replay)
     except ImporterError as error:
         return error
     except Exception as error:  # noqa: BLE001 - its text may hold a user's words: only its name is told

@@ -12,7 +12,7 @@ from ray_import.errors import ImporterError, SinkBusy
 from ray_import.importing.work import Work, import_batch
 from ray_import.inline.marks import Marks, items_of, key_of
 from ray_import.inline.suspects import Suspects
-from ray_import.records import Batch, BatchResult, Frame
+from ray_import.records import Batch, BatchResult
 from ray_import.settings import FlowLimits
 from ray_import.sink.port import Destination, Sink
 
@@ -57,25 +57,26 @@ class InlineWorkers:
         """See `Workers.has_room`."""
         return not self._done
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
-        """Imports the batch; `payload` is bytes. An ImporterError is in what `wait` gives."""
-        key, items = key_of(self._url, work.of.user_id, work.source), items_of(frames)
+    def submit(self, batch: Batch, work: Work) -> None:
+        """Imports the batch; its payload is bytes. An ImporterError is in what `wait` gives."""
+        key, items = key_of(self._url, work.of.user_id, work.source), items_of(batch.frames)
         was_left = self._marks.left_at(key, items)
         if was_left:
             self._tell("an earlier run ended in this batch: importing it in a child process")
         if was_left or work.retries:
-            self._done.extend(self._suspects.import_batch(Batch(0, payload, frames), work))
+            self._done.extend(self._suspects.import_batch(batch, work))
             if all(done.error is None for done in self._done):
                 self._marks.settle(key, items)
             return
         self._marks.enter(key, items)
         self._at_work_since = time.monotonic()
+        size = (len(batch.frames), batch.size_bytes)
         try:
             with _no_garbage_collection():
-                result = self._import_batch(payload, frames, work)
-            self._done.append(Done(work, len(frames), size_bytes, result))
+                result = self._import_batch(batch, work)
+            self._done.append(Done(work, *size, result))
         except ImporterError as error:
-            self._done.append(Done(work, len(frames), size_bytes, error=error))
+            self._done.append(Done(work, *size, error=error))
         # Not in `finally`: whatever else is raised has interrupted the batch, see `close`.
         self._at_work_since = None
         self._marks.leave()
@@ -93,13 +94,13 @@ class InlineWorkers:
         self._suspects.close()
         self._marks.close(keep=since is not None and time.monotonic() - since >= HUNG_AFTER_SECONDS)
 
-    def _import_batch(self, payload: Any, frames: tuple[Frame, ...], work: Work) -> BatchResult:
+    def _import_batch(self, batch: Batch, work: Work) -> BatchResult:
         for tried in range(MAX_BUSY_TRIES):
             try:
-                return import_batch(payload, 0, frames, work, self._sink, replay=tried > 0)
+                return import_batch(batch.payload, batch.frames, work, self._sink, replay=tried > 0)
             except SinkBusy:
                 continue
-        return import_batch(payload, 0, frames, work, self._sink, replay=True)
+        return import_batch(batch.payload, batch.frames, work, self._sink, replay=True)
 
 
 @contextmanager

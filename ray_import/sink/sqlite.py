@@ -6,7 +6,7 @@ Each worker writes its own rows. SQLite lets one transaction write at a time; th
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -39,12 +39,27 @@ def _insert(table: str, columns: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
 
 
+def _with_number(columns: Sequence[str], flag: str) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """What makes a number of the bool in a row's column `flag`.
+
+    For each bool, sqlite3 searches for an adapter: that takes a fifth of the time in which the row is stored.
+    """
+    place = columns.index(flag)
+    return lambda row: (*row[:place], int(row[place]), *row[place + 1 :])
+
+
+_chunk_values = _with_number(ChunkRow._fields, "is_recent")
+_message_values = _with_number(MessageRow._fields, "on_active_path")
 _INSERT_CHUNK = _insert("conversation_chunks", ChunkRow._fields)
 _INSERT_MESSAGE = _insert("conversation_messages", MessageRow._fields)
 _OF_CONVERSATION = "user_id = ? AND product = ? AND conversation_id = ?"
 _UPSERT_CONVERSATION = (  # not REPLACE, which would empty columns of the user's own
     f"{_insert('imported_conversations', _LEDGER)} ON CONFLICT (user_id, product, conversation_id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _LEDGER[3:])
+)
+_SELECT_CONVERSATION = (
+    f"SELECT {', '.join(field.name for field in fields(InLedger))} FROM imported_conversations"  # noqa: S608
+    f" WHERE {_OF_CONVERSATION}"
 )
 _PROVES_NOTHING = (  # imports of user ?1 that failed before they wrote any chunks
     "SELECT id FROM import_jobs WHERE user_id = ?1 AND status = 'failed' AND id NOT IN"
@@ -189,15 +204,15 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteReading):
         if fate != "put_in":
             return Replaced(0, 0, older=True)
         deleted = 0 if there is None else self._delete_content(key)
-        self._db.executemany(_INSERT_CHUNK, rows.chunks)
-        self._db.executemany(_INSERT_MESSAGE, rows.messages)
+        self._db.executemany(_INSERT_CHUNK, map(_chunk_values, rows.chunks))
+        self._db.executemany(_INSERT_MESSAGE, map(_message_values, rows.messages))
         self._db.execute(
             _UPSERT_CONVERSATION,
             (
                 *key, rows.content_hash, passed_over_by(rows, there, of.id), settings_hash, rows.title,
                 rows.create_time, rows.update_time, rows.node_count, rows.message_count, len(rows.chunks),
-                of.id, iso_time(of.started_at), of.id, rows.model, rows.is_starred, rows.is_archived, rows.project,
-                rows.memory_scope, rows.has_messages,
+                of.id, iso_time(of.started_at), of.id, rows.model, int(rows.is_starred), int(rows.is_archived),
+                rows.project, rows.memory_scope, int(rows.has_messages),
             ),
         )  # fmt: skip
         own = there.message_count if there is not None and there.import_id == of.id else None
@@ -209,11 +224,7 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteReading):
         return self._db.execute(f"DELETE FROM conversation_chunks WHERE {_OF_CONVERSATION}", key).rowcount  # noqa: S608
 
     def _in_ledger(self, key: tuple[str, str, str]) -> InLedger | None:
-        found = self._db.execute(
-            f"SELECT {', '.join(field.name for field in fields(InLedger))} FROM imported_conversations"  # noqa: S608
-            f" WHERE {_OF_CONVERSATION}",
-            key,
-        ).fetchone()
+        found = self._db.execute(_SELECT_CONVERSATION, key).fetchone()
         return None if found is None else InLedger(*found)
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:

@@ -15,13 +15,14 @@ from ray_import.errors import ResultsNotWritten
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.records import Conversation, Problem, lacks
-from ray_import.settings import ChunkSettings, FlowLimits, ImportSettings
+from ray_import.settings import ChunkSettings, FlowLimits, ImportOptions, ImportSettings
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.migrations import migrations
 from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
-from ray_import.terminal.run import import_exports, retry_kept
+from ray_import.terminal.report import show_plan
+from ray_import.terminal.run import import_exports, planned, retry_kept
 from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout, write_json
 from ray_import.terminal.supervision import supervised, supervised_once_begun
@@ -102,25 +103,14 @@ def run(
     no_messages: o.NoMessagesOption = False,
     executor: o.ExecutorOption = "auto",
     workers: o.WorkersOption = None,
-    batch_bytes: Annotated[
-        int,
-        typer.Option("--batch-bytes", metavar="N", help="Raw JSON per batch, in bytes."),
-    ] = o.FLOW.batch_bytes,
+    max_connections: o.MaxConnectionsOption = None,
+    batch_bytes: o.BatchBytesOption = o.FLOW.batch_bytes,
     reader: o.ReaderOption = "auto",
-    prune: Annotated[
-        bool,
-        typer.Option(
-            "--prune", help="After a complete import, delete conversations that this newer export no longer has."
-        ),
-    ] = False,
-    profile_table: Annotated[
-        str | None,
-        typer.Option("--profile-table", metavar="TABLE", help="Also update the user's row in this table."),
-    ] = None,
-    profile_pending: Annotated[
-        bool,
-        typer.Option("--profile-pending", help="Leave the row of --profile-table at processing, for later steps."),
-    ] = False,
+    force: o.ForceOption = False,
+    prune: o.PruneOption = False,
+    dry_run: o.DryRunOption = False,
+    profile_table: o.ProfileTableOption = None,
+    profile_pending: o.ProfilePendingOption = False,
     max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     nice: o.NiceOption = False,
@@ -135,17 +125,15 @@ def run(
             flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
             chunks = ChunkSettings(chunk_tokens, overlap_tokens)
             settings = ImportSettings(branches, chunks, read, flow, messages=not no_messages)
+            options = ImportOptions(
+                force=force, prune=prune, profile_table=profile_table, profile_pending=profile_pending
+            )
+            if dry_run:
+                plan = planned(sources, to, user_id, settings, workers)
+                print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
+                raise typer.Exit(plan.exit_code)
             summary = import_exports(
-                sources,
-                to,
-                user_id,
-                settings,
-                workers,
-                executor=executor,
-                prune=prune,
-                profile_table=profile_table,
-                profile_pending=profile_pending,
-                nice=nice,
+                sources, to, user_id, settings, workers, max_connections, options, executor=executor, nice=nice
             )
         _tell_end(summary, as_json=as_json)
         if not as_json and (command := parse_destination(to).look_command()):

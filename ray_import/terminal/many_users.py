@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_import.settings import ChunkSettings, FlowLimits, ImportSettings, ReadLimits, SourcePace
+from ray_import.settings import ChunkSettings, FlowLimits, ImportOptions, ImportSettings, ReadLimits, SourcePace
 from ray_import.terminal import options as o
 from ray_import.terminal.streams import print_json, stderr, stdout
 
@@ -42,26 +42,27 @@ def reimport(
     files_under: o.FilesUnderOption = None,
     public_only: o.PublicOnlyOption = None,
     allow_host: o.AllowHostOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Also import unchanged exports again.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")] = False,
+    force: o.ForceOption = False,
+    prune: o.PruneOption = False,
+    dry_run: o.DryRunOption = False,
     branches: o.BranchesOption = "all",
     chunk_tokens: o.ChunkTokensOption = o.CHUNKS.target_tokens,
     overlap_tokens: o.OverlapOption = o.CHUNKS.overlap_tokens,
     no_messages: o.NoMessagesOption = False,
     max_conversation_bytes: o.MaxConversationOption = o.READ.max_conversation_bytes,
+    executor: o.ExecutorOption = "auto",
     workers: o.WorkersOption = None,
-    max_connections: Annotated[
-        int | None,
-        typer.Option(
-            "--max-connections", metavar="N", min=1, help="Maximum number of workers that write at the same time."
-        ),
-    ] = None,
+    batch_bytes: o.BatchBytesOption = o.FLOW.batch_bytes,
+    reader: o.ReaderOption = "auto",
+    max_connections: o.MaxConnectionsOption = None,
     nice: o.NiceOption = False,
     max_download_bytes: o.MaxDownloadOption = o.READ.max_download_bytes,
     slow_bytes_per_second: o.SlowBytesOption = o.PACE.slow_bytes_per_second,
     slow_after_seconds: o.SlowAfterOption = o.PACE.slow_after_seconds,
     source_deadline_seconds: o.DeadlineOption = o.PACE.deadline_seconds,
     max_batch_seconds: o.MaxBatchSecondsOption = o.FLOW.max_batch_seconds,
+    profile_table: o.ProfileTableOption = None,
+    profile_pending: o.ProfilePendingOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Import the exports of many users, or resume an interrupted run."""
@@ -70,7 +71,7 @@ def reimport(
     from ray_import.source.listing import storage_folder  # noqa: PLC0415
     from ray_import.terminal.reimport import planned  # noqa: PLC0415
     from ray_import.terminal.reimport import reimport as reimport_users  # noqa: PLC0415
-    from ray_import.terminal.run_progress import show_plan, show_report  # noqa: PLC0415
+    from ray_import.terminal.report import show_plan, show_report  # noqa: PLC0415
 
     with o.errors_told():
         with o.failure_in_json(as_json):
@@ -78,22 +79,28 @@ def reimport(
             pace = SourcePace(slow_bytes_per_second, slow_after_seconds, source_deadline_seconds)
             read = ReadLimits(
                 max_conversation_bytes=max_conversation_bytes,
+                reader=reader,
                 max_download_bytes=max_download_bytes,
                 pace=pace,
                 sources=rules,
             )
-            flow = FlowLimits(max_batch_seconds=max_batch_seconds)
+            flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
             chunks = ChunkSettings(chunk_tokens, overlap_tokens)
             settings = ImportSettings(branches, chunks, read, flow, messages=not no_messages)
+            options = ImportOptions(
+                force=force, prune=prune, profile_table=profile_table, profile_pending=profile_pending
+            )
             bucket = None if from_bucket is None else storage_folder(from_bucket)
             which = WhichUsers(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit
             )
             if dry_run:
-                plan = planned(which, to, settings, workers, force=force)
+                plan = planned(which, to, settings, workers, options)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
                 raise typer.Exit(plan.exit_code)
-            report = reimport_users(which, to, settings, workers, max_connections, force=force, nice=nice)
+            report = reimport_users(
+                which, to, settings, workers, max_connections, options, executor=executor, nice=nice
+            )
         if as_json:
             print_json(report.as_dict())
         else:

@@ -140,6 +140,27 @@ MaxConversationOption = Annotated[
         help="Maximum JSON per conversation; a larger one becomes a reject that keeps its first and last bytes.",
     ),
 ]
+BatchBytesOption = Annotated[int, typer.Option("--batch-bytes", metavar="N", help="Raw JSON per batch, in bytes.")]
+PruneOption = Annotated[
+    bool,
+    typer.Option("--prune", help="After a complete import, delete conversations that this newer export no longer has."),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Also import again what is unchanged.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; write nothing.")]
+ProfileTableOption = Annotated[
+    str | None,
+    typer.Option("--profile-table", metavar="TABLE", help="Also update the user's row in this table."),
+]
+ProfilePendingOption = Annotated[
+    bool,
+    typer.Option("--profile-pending", help="Leave the row of --profile-table at processing, for later steps."),
+]
+MaxConnectionsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-connections", metavar="N", min=1, help="Maximum number of workers that write at the same time."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 CHUNKS = ChunkSettings()

@@ -1,24 +1,33 @@
 """`ray-import reimport`: from options to a finished run over many users."""
 
 import sys
-from contextlib import closing, nullcontext, redirect_stdout
+from collections.abc import Callable
+from contextlib import closing, redirect_stdout
+
+from rich.console import Console
 
 from ray_import.bulk.alert import post
 from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.opened import OpenedRun, opened_run
 from ray_import.bulk.plan import Plan, plan_of
-from ray_import.bulk.progress import RunReport, RunReporter
+from ray_import.bulk.report import RunReport
 from ray_import.bulk.watch import Watch
 from ray_import.bulk.which import WhichUsers
 from ray_import.bulk.will import LastWill
 from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster
 from ray_import.errors import ConfigError, Interrupted
-from ray_import.settings import ImportSettings
-from ray_import.sink.port import Destination, RunOf, Sink
+from ray_import.importing.profile import check_profiles
+from ray_import.importing.progress import Reporter
+from ray_import.inline.estimate import Asked, Choice
+from ray_import.inline.marks import marks_folder
+from ray_import.settings import ImportOptions, ImportSettings
+from ray_import.sink.port import DONE_STATES, Destination, RunOf, Sink
+from ray_import.terminal.choice import chosen, size_and_packing
 from ray_import.terminal.interruption import Interruption
-from ray_import.terminal.run import before_ray, checked_destination
-from ray_import.terminal.run_progress import passed_over_words, run_progress_on
+from ray_import.terminal.progress import UsersReporter, users_progress_on
+from ray_import.terminal.report import passed_over_words
+from ray_import.terminal.run import be_nice, before_ray, checked_destination, refuse_excluding
 from ray_import.terminal.streams import stderr
 
 
@@ -28,29 +37,40 @@ def reimport(
     settings: ImportSettings,
     workers: int | None,
     max_connections: int | None,
+    options: ImportOptions,
     *,
-    force: bool,
+    executor: Asked = "auto",
     nice: bool = False,
 ) -> RunReport:
-    """Runs the imports of all users on Ray, or goes on with a run of the same that was interrupted."""
+    """Runs the imports of all users, or continues a run of the same that was interrupted."""
     destination = _checked(which, to, workers)
+    refuse_excluding(executor, workers)
     _tell_of_proxy(settings)
     with _watch(which) as watch:
-        with closing(destination.open()) as sink:
-            found = _found(which, sink, settings)
+        with users_progress_on(stderr) as progress, _opened(destination.open, progress) as sink:
+            found = _found(which, sink, settings, progress)
             if found.passed_over is not None:
                 where = f"{len(found.users):,} users in {which.bucket or which.table}"
                 stderr.print(f"{where}, skipped: {passed_over_words(found.passed_over)}", soft_wrap=True)
+            if found.users:
+                progress.waits_for("checking the profile table")
+                check_profiles(sink, options, found.users[0].user_id)
+            progress.waits_for("registering the users")
             with (
                 Interruption() as interruption,
-                opened_run(which, found, settings, destination, sink, force=force) as opened,
+                opened_run(which, found, settings, destination, sink, options) as opened,
             ):
                 watch.begun(opened.id, opened.users)
                 if opened.is_done:  # nobody needs a machine, or waits for one
                     opened.ended()
                     report = opened.report(opened.users, bytes_read=0, seconds=0.0, workers=0)
                 else:
-                    report = _on_ray(opened, workers, max_connections, watch, interruption, nice=nice)
+                    choice = _chosen(executor, workers, opened)
+                    stderr.print(f"executor: {choice.executor} ({choice.why})", style="dim")
+                    if choice.executor == "ray":
+                        report = _on_ray(opened, workers, max_connections, watch, progress, interruption, nice=nice)
+                    else:
+                        report = _inline(opened, watch, progress, interruption, nice=nice)
         watch.ended(report)
     return report
 
@@ -90,24 +110,29 @@ def _watch(which: WhichUsers) -> Watch:
     return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
 
 
-def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, *, force: bool) -> Plan:
+def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, options: ImportOptions) -> Plan:
     """What a run would do; writes nothing, and starts no Ray. Raises what the run would, as far as that is known."""
     destination = _checked(which, to, workers)
     _watch(which)  # for what it refuses
     _tell_of_proxy(settings)
-    with closing(destination.look()) as sink:
-        found = _found(which, sink, settings)
-        goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, force))
+    shown_on = stderr if stderr.is_terminal else Console(stderr=True, quiet=True)  # nothing but the plan in a log
+    with users_progress_on(shown_on) as progress, _opened(destination.look, progress) as sink:
+        found = _found(which, sink, settings, progress)
+        goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, options.force))
         whole, rules = sink.versions(settings.rows_hash), settings.read.sources
         known = which.as_far_as_they_are(found.users, sink.run_users(goes_on), whole, rules) if goes_on else []
-        return plan_of(found, known, {} if force else whole, workers or available_cpus(), goes_on, rules)
+        return plan_of(found, known, {} if options.force else whole, workers or available_cpus(), goes_on, rules)
 
 
-def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUsers:
-    """Shows on a terminal that a bucket is listed, which takes a while, and tells what else may surprise."""
-    looks = which.bucket is not None and stderr.is_terminal
-    with stderr.status(f"listing {which.bucket}") if looks else nullcontext():
-        found = which.found(sink, settings)
+def _opened(open_sink: Callable[[], Sink], progress: UsersReporter) -> closing[Sink]:
+    progress.waits_for("connecting to the destination")
+    return closing(open_sink())
+
+
+def _found(which: WhichUsers, sink: Sink, settings: ImportSettings, progress: UsersReporter) -> FoundUsers:
+    """Says what may surprise about the users that are found."""
+    progress.waits_for("reading the list of users" if which.bucket is None else f"listing {which.bucket}")
+    found = which.found(sink, settings)
     if found.of_unknown_age:
         stderr.print(f"--since: {found.of_unknown_age:,} exports of unknown age are included.", style="dim")
     if found.nobody_lacking:
@@ -115,16 +140,45 @@ def _found(which: WhichUsers, sink: Sink, settings: ImportSettings) -> FoundUser
     return found
 
 
+def _chosen(asked: Asked, workers: int | None, opened: OpenedRun) -> Choice:
+    """By the size of the only file that is left to import, or by the number of users."""
+    left = [opened.sources[user.user_id].source for user in opened.users if user.state not in DONE_STATES]
+    size_bytes, packing = size_and_packing(left, None) if len(left) == 1 else (None, "unknown")
+    return chosen(asked, workers, size_bytes, packing, len(left))
+
+
+def _inline(
+    opened: OpenedRun, watch: Reporter, progress: UsersReporter, interruption: Interruption, *, nice: bool
+) -> RunReport:
+    """In this process."""
+    from ray_import.inline.users_run import import_users  # noqa: PLC0415 - not needed on Ray
+
+    be_nice(nice)
+    try:
+        report = import_users(opened, marks_folder(), (watch, progress), lambda what: stderr.print(what, style="dim"))
+        opened.ended()
+        interruption.ignore()
+    except KeyboardInterrupt:
+        raise _interrupted() from None
+    return report
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("The run was interrupted.", "Committed conversations are kept; run it again to resume.")
+
+
 def _on_ray(
     opened: OpenedRun,
     workers: int | None,
     max_connections: int | None,
-    watch: RunReporter,
+    watch: Reporter,
+    progress: UsersReporter,
     interruption: Interruption,
     *,
     nice: bool,
 ) -> RunReport:
     before_ray(opened.destination, nice=nice)
+    progress.waits_for("joining Ray" if joins_cluster() else "starting Ray", say_after_seconds=0)
     from ray_import.cluster.session import ray_session  # noqa: PLC0415 - half a second to import
     from ray_import.cluster.users_run import import_users  # noqa: PLC0415
 
@@ -132,17 +186,14 @@ def _on_ray(
         stderr.print(what, style="dim")
 
     with redirect_stdout(sys.stderr):
-        tell("joining Ray …" if joins_cluster() else "starting Ray …")
         bytes_per_worker = opened.settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:
             interruption.listen()
+            progress.waits_for("starting workers")
             try:
-                with run_progress_on(stderr) as reporter:
-                    report = import_users(session, opened, workers, max_connections, (watch, reporter), tell)
+                report = import_users(session, opened, workers, max_connections, (watch, progress), tell)
                 opened.ended()
                 interruption.ignore()
             except KeyboardInterrupt:
-                raise Interrupted(
-                    "The run was interrupted.", "Committed conversations are kept; run it again to resume."
-                ) from None
+                raise _interrupted() from None
             return report

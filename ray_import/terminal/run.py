@@ -10,23 +10,24 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from ray_import.bulk.bucket import FoundUsers
+from ray_import.bulk.one_user import OwnWorkers, import_user
+from ray_import.bulk.plan import Plan, plan_of
+from ray_import.bulk.users import UserSource
 from ray_import.chunks.rows import Import
 from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
 from ray_import.errors import ConfigError
-from ray_import.importing.executor import Executor
 from ray_import.importing.lease import Heartbeat
-from ray_import.importing.loop import run_import
-from ray_import.importing.profile import Profile
+from ray_import.importing.profile import Profile, profile_of
 from ray_import.importing.rejects import KeptRejects
 from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.inline.estimate import Asked, Choice
-from ray_import.inline.executor import InlineExecutor
 from ray_import.inline.marks import Marks, marks_folder
 from ray_import.inline.workers import InlineWorkers
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.destination import is_absolute, parse_destination
 from ray_import.sink.port import Destination, KeptReject, Sink
 from ray_import.source.address import without_secrets
@@ -51,11 +52,10 @@ def import_exports(
     user_id: str,
     settings: ImportSettings,
     workers: int | None,
+    max_connections: int | None,
+    options: ImportOptions,
     *,
     executor: Asked = "auto",
-    prune: bool = False,
-    profile_table: str | None = None,
-    profile_pending: bool = False,
     nice: bool = False,
 ) -> Summary:
     """Runs one import, showing its progress. Raises an ImporterError where it failed.
@@ -63,8 +63,6 @@ def import_exports(
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
     checked_user(user_id)
-    if profile_pending and profile_table is None:
-        raise ConfigError("--profile-pending needs --profile-table.", "Name the table, or leave --profile-pending out.")
     destination = checked_destination(to, workers)
     refuse_excluding(executor, workers)
     sources = open_sources(named, settings.read)
@@ -73,15 +71,25 @@ def import_exports(
         supervision.begin()
         supervision.writes_to(to)
     with closing(destination.open()) as sink:
-        work = Work(_import_of(user_id), settings, prune=prune)
-        profile = Profile(profile_table, work.of, profile_pending) if profile_table else None
-        (summary,) = _imports(choice, [(sources, work)], sink, destination, workers, profile, nice=nice)
+        work = Work(_import_of(user_id), settings, prune=options.prune, force=options.force)
+        profile = profile_of(work.of, options)
+        (summary,) = _imports(
+            choice, [(sources, work)], sink, destination, workers, max_connections, profile, nice=nice
+        )
         return summary
 
 
 def refuse_excluding(executor: Asked, workers: int | None) -> None:
     """Raises ConfigError for options of which one excludes the other, before anything is opened."""
     chosen(executor, workers, None, "unknown")
+
+
+def planned(named: Sequence[str], to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Plan:
+    """What an import of these sources would read; writes nothing, and starts no Ray. A row of the plan is a source."""
+    checked_user(user_id)
+    with closing(checked_destination(to, workers).look()):
+        found = FoundUsers([UserSource(user_id, source) for source in named])
+        return plan_of(found, [], {}, workers or available_cpus(), None, settings.read.sources)
 
 
 def retry_kept(
@@ -145,13 +153,14 @@ def _imports(
     sink: Sink,
     destination: Destination,
     workers: int | None,
+    max_connections: int | None = None,
     profile: Profile | None = None,
     *,
     nice: bool = False,
 ) -> Generator[Summary]:
     """Runs the imports one after the other, up to the first that fails."""
     if choice.executor == "ray":
-        return _imports_with_ray(choice, imports, sink, destination, workers, profile, nice=nice)
+        return _imports_with_ray(choice, imports, sink, destination, workers, max_connections, profile, nice=nice)
     return _imports_inline(choice, imports, sink, destination, profile, nice=nice)
 
 
@@ -165,19 +174,23 @@ def _imports_inline(
     nice: bool,
 ) -> Generator[Summary]:
     """In this process."""
-    if nice:
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    stderr.print(f"importing without Ray ({choice.why})", style="dim")
+    be_nice(nice)
+    _tell(f"importing without Ray ({choice.why})")
     marks = marks_folder()
     if marks is None:
         stderr.print("There is no folder for marks: set XDG_STATE_HOME to one that this user can write to.")
 
-    def executor(work: Work) -> InlineExecutor:
-        flow = work.settings.flow
-        return InlineExecutor(InlineWorkers(destination, sink, flow, Marks(marks), _tell), work)
+    def make_workers(work: Work) -> InlineWorkers:
+        return InlineWorkers(destination, sink, work.settings.flow, Marks(marks), _tell)
 
     with Interruption() as interruption:
-        yield from _one_by_one(imports, sink, destination, executor, profile, interruption)
+        yield from _one_by_one(imports, sink, destination, make_workers, profile, interruption)
+
+
+def be_nice(nice: bool) -> None:
+    """Gives other programs precedence over this process, if it is asked for."""
+    if nice:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def _tell(what: str) -> None:
@@ -190,13 +203,14 @@ def _imports_with_ray(
     sink: Sink,
     destination: Destination,
     workers: int | None,
+    max_connections: int | None,
     profile: Profile | None,
     *,
     nice: bool,
 ) -> Generator[Summary]:
     """On one Ray."""
     before_ray(destination, nice=nice)
-    from ray_import.cluster.executor import RayExecutor  # noqa: PLC0415
+    from ray_import.cluster.pool import WorkerPool  # noqa: PLC0415
     from ray_import.cluster.session import ray_session  # noqa: PLC0415
 
     # Ray prints its own troubles to standard output, which is for results.
@@ -214,28 +228,29 @@ def _imports_with_ray(
                 stderr.print(f"{lanes} workers instead of {workers}: no more CPUs are available here.")
             return joined
 
-        def executor(work: Work) -> RayExecutor:
-            return RayExecutor(session(), session().lanes(workers), work, destination, sink)
+        def pool(work: Work) -> WorkerPool:
+            lanes = min(session().lanes(workers), max_connections or sys.maxsize)
+            return WorkerPool(session(), lanes, work.settings.flow, destination, sink)
 
-        yield from _one_by_one(imports, sink, destination, executor, profile, interruption)
+        yield from _one_by_one(imports, sink, destination, pool, profile, interruption)
 
 
 def _one_by_one(
     imports: Sequence[tuple[ConversationSource, Work]],
     sink: Sink,
     destination: Destination,
-    executor: Callable[[Work], Executor],
+    make_workers: Callable[[Work], OwnWorkers],
     profile: Profile | None,
     interruption: Interruption,
 ) -> Generator[Summary]:
     for number, (source, work) in enumerate(imports, start=1):
         with progress_on(stderr) as reporter:
-            summary = run_import(
+            summary = import_user(
                 source,
-                work,
+                replace(work, source=source.label),
                 sink,
                 destination.url,
-                partial(executor, replace(work, source=source.label)),
+                partial(make_workers, work),
                 reporter,
                 Heartbeat(lambda: destination.open(create=False)),
                 profile,

@@ -9,11 +9,10 @@ from typing import Any
 
 import ray
 
+from ray_import.bulk.one_user import OwnWorkers, import_user
 from ray_import.chunks.rows import Import
-from ray_import.cluster.executor import RayExecutor
+from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
-from ray_import.importing.executor import Executor, InlineExecutor
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter, Reporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
@@ -22,17 +21,18 @@ from ray_import.settings import FlowLimits, ImportSettings
 from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import Destination, Sink
 from tests.cluster import dials
+from tests.in_process import InProcessWorkers
 
 ray.cloudpickle.register_pickle_by_value(dials)  # workers need not find the tests
 
 STARTED_AT = 1_760_000_000.0
-MakeExecutor = Callable[[Work, Sink], Executor]
+MakeWorkers = Callable[[FlowLimits, Sink], OwnWorkers]
 
 
 def import_file(
     export: Path,
     destination: Destination,
-    make_executor: MakeExecutor,
+    make_workers: MakeWorkers,
     *,
     batch_bytes: int = 64 * 1024,
     max_batch_seconds: int = FlowLimits().max_batch_seconds,
@@ -43,19 +43,19 @@ def import_file(
     work = Work(Import(f"import-{time.monotonic_ns()}", "ada", STARTED_AT), settings)
     with closing(destination.open()) as sink:
         sources = open_sources([export], settings.read)
-        return run_import(
-            sources, work, sink, destination.url, lambda: make_executor(work, sink), reporter or NoReporter()
+        return import_user(
+            sources, work, sink, destination.url, lambda: make_workers(settings.flow, sink), reporter or NoReporter()
         )
 
 
-def on_ray(session: Session, destination: Destination, workers: int = 2) -> MakeExecutor:
-    """Makes the executor over real actors."""
-    return lambda work, sink: RayExecutor(session, workers, work, destination, sink)
+def on_ray(session: Session, destination: Destination, workers: int = 2) -> MakeWorkers:
+    """Makes a pool of real actors."""
+    return lambda flow, sink: WorkerPool(session, workers, flow, destination, sink)
 
 
-def inline(work: Work, sink: Sink) -> Executor:
-    """Makes the executor of this process."""
-    return InlineExecutor(work, sink)
+def inline(_flow: FlowLimits, sink: Sink) -> OwnWorkers:
+    """Makes workers of this process."""
+    return InProcessWorkers(sink)
 
 
 def at(path: Path) -> SqliteDestination:

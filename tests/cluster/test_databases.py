@@ -16,12 +16,11 @@ import pytest
 import ray
 from pydantic import SecretStr
 
+from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker import ImportWorker
 from ray_import.credentials import SupabaseAccess
-from ray_import.importing.executor import InlineExecutor
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.work import Work
@@ -40,6 +39,7 @@ from tests.gateway import faults
 from tests.gateway.calls import Call
 from tests.gateway.postgres import Database, Server
 from tests.gateway.server import Gateway
+from tests.in_process import InProcessWorkers
 from tests.terminal.commands import PLAIN, Ended, ended, environment, ray_import, started
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "export"
@@ -62,7 +62,7 @@ def import_here(export: Path, opened: Sink) -> None:
     work = Work(Import("import-0", "ana", 1_760_000_000.0), ImportSettings())
     with closing(opened) as sink:
         sources = open_sources([export], work.settings.read)
-        summary = run_import(sources, work, sink, "x", lambda: InlineExecutor(work, sink), NoReporter())
+        summary = import_user(sources, work, sink, "x", lambda: InProcessWorkers(sink), NoReporter())
     assert summary.status == "complete"
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import ray
 
-from ray_import.bulk.progress import RunProgress
 from ray_import.cluster.environment import JOB_CONFIG
 from ray_import.cluster.job_metadata import WRITE_EVERY_SECONDS, JobMetadata, metadata_of
 from ray_import.cluster.session import Session
+from ray_import.importing.progress import Progress
 from tests.unit.bulk.inline import Clock
 
 
-def progress(**states: int) -> RunProgress:
-    return RunProgress(Counter(states), 1_000, 10, 20, 0, 5.0, states.get("running", 0))
+def progress(**states: int) -> Progress:
+    return Progress(Counter(states), 1_000, 10, 20, 0, 5.0, states.get("running", 0))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from ray_import.cluster.failures import LOST
 from ray_import.cluster.lane import SELDOM_RECYCLED
 from ray_import.cluster.lanes import REST_SECONDS, Lanes
 from ray_import.cluster.patience import FOR_WHAT_IS_THERE, LOOK_SECONDS, Patience
-from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
 from ray_import.errors import ClusterError, ConfigError
@@ -62,7 +61,7 @@ class Pooled:
 
     def submit(self, batch: Batch) -> None:
         """Hands it in, room or no room."""
-        self.pool.submit(put_payload(batch.payload), len(batch.payload), batch.frames, WORK)
+        self.pool.submit(batch, WORK)
 
     def wait_until(self, holds: Callable[[], Any]) -> None:
         """As the loop over many users waits."""

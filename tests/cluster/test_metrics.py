@@ -102,12 +102,12 @@ def test_the_documentation_has_all_metrics_and_no_others() -> None:
 
 def test_a_pool_adds_up_what_batches_tell_and_holds_only_so_many_latencies() -> None:
     totals = PoolTotals()
-    totals.add(BatchResult(0, Counts(), (), 1.0, 0.5, 0.125, 0.25, 3))
-    totals.add(BatchResult(1, Counts(), (), 1.0, 0.25, 0.25, 0.0, 1))
+    totals.add(BatchResult(Counts(), (), 1.0, 0.5, 0.125, 0.25, 3))
+    totals.add(BatchResult(Counts(), (), 1.0, 0.25, 0.25, 0.0, 1))
     assert (totals.work_seconds, totals.sink_seconds, totals.sink_retries) == (1.25, 0.75, 4)
     assert (list(totals.look_ups), list(totals.writes)) == ([0.125, 0.25], [0.25])
     for _ in range(MOST_UNTOLD):
-        totals.add(BatchResult(2, Counts(), (), 1.0, 0.5, 0.5, 0.0, 0))
+        totals.add(BatchResult(Counts(), (), 1.0, 0.5, 0.5, 0.0, 0))
     assert set(totals.look_ups) == {0.5}
     assert len(totals.look_ups) == MOST_UNTOLD
 

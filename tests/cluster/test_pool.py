@@ -7,12 +7,12 @@ import pytest
 
 from benchmarks.generate import write_export
 from benchmarks.object_store import read_disk_bytes
-from ray_import.cluster.executor import RayExecutor
+from ray_import.bulk.one_user import OwnWorkers
+from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
 from ray_import.errors import ConfigError
-from ray_import.importing.executor import Executor
 from ray_import.importing.progress import Progress
-from ray_import.importing.work import Work
+from ray_import.settings import FlowLimits
 from ray_import.sink.port import Sink
 from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import at, import_file, inline, on_ray, tables
@@ -100,24 +100,24 @@ class InFlight:
     """Looks at what is in flight at every turn of the loop."""
 
     def __init__(self) -> None:
-        self.executor: RayExecutor | None = None
+        self.pool: WorkerPool | None = None
         self.most_bytes = 0
 
     def show(self, _progress: Progress) -> None:
-        assert self.executor is not None
-        self.most_bytes = max(self.most_bytes, self.executor.bytes_in_flight)
+        assert self.pool is not None
+        self.most_bytes = max(self.most_bytes, self.pool.bytes_in_flight)
 
 
 def test_a_slow_destination_stalls_the_reading_within_the_budget(
     session: Session, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_import.importing.loop.TELL_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.bulk.loop.TURN_SECONDS", 0.01)
     destination = dialled(tmp_path / "chunks.db", Dials(seconds_per_write=0.05))
     seen = InFlight()
 
-    def make(work: Work, sink: Sink) -> Executor:
-        seen.executor = RayExecutor(session, 2, work, destination, sink)
-        return seen.executor
+    def make(flow: FlowLimits, sink: Sink) -> OwnWorkers:
+        seen.pool = WorkerPool(session, 2, flow, destination, sink)
+        return seen.pool
 
     before = read_disk_bytes()
     summary = import_file(export, destination, make, reporter=seen)
@@ -132,7 +132,7 @@ def test_what_a_worker_cannot_write_ends_the_import_with_its_own_error(
 ) -> None:
     destination = at(tmp_path / "chunks.db")
     gone = at(tmp_path / "nowhere" / "chunks.db")
-    summary = import_file(export, destination, lambda work, sink: RayExecutor(session, 2, work, gone, sink))
+    summary = import_file(export, destination, lambda flow, sink: WorkerPool(session, 2, flow, gone, sink))
     assert summary.status == "failed"
     assert isinstance(summary.error, ConfigError)
     assert "nowhere" in summary.error.message

@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from benchmarks.user_exports import write_users
-from ray_import.bulk.ports import Ended, Opened, Part, Reading
+from ray_import.bulk.ports import Ended, Opened, ReadEvent, Reading
 from ray_import.cluster.reading import AHEAD_OBJECTS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.errors import ConfigError, PayloadLost
@@ -32,7 +32,7 @@ def readers(session: Session) -> RayReaders:
     return RayReaders(session.node_id, ImportSettings(flow=FlowLimits(batch_bytes=8 * 1024)))
 
 
-def next_of(reading: Reading) -> Opened | Part | Ended:
+def next_of(reading: Reading) -> ReadEvent:
     until = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < until:
         if (told := reading.poll()) is not None:
@@ -40,7 +40,7 @@ def next_of(reading: Reading) -> Opened | Part | Ended:
     raise AssertionError("nothing came")
 
 
-def all_of(reading: Reading) -> list[Opened | Part | Ended]:
+def all_of(reading: Reading) -> list[ReadEvent]:
     told = [next_of(reading)]
     while not isinstance(told[-1], Ended):
         told.append(next_of(reading))

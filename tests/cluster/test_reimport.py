@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 from contextlib import closing
@@ -69,6 +70,15 @@ def to(database: Path) -> str:
 def states_of(users: Users) -> dict[str, int]:
     counts = {state: len(users.in_state(state)) for state in ("complete", "failed", "partial")}
     return {"all": len(users.sources), **counts}
+
+
+def test_reimport_shows_percent_of_users_and_of_bytes_when_the_exports_are_files(users: Users, tmp_path: Path) -> None:
+    """From the first line on, though one of the files is missing."""
+    said = reimport(users.manifest, to(tmp_path / "chunks.db")).said
+    shown = re.findall(r"^importing (\d+ % of users, \d+ % of bytes)?.*: \d+ of (\d+) users", said, re.MULTILINE)
+    assert {of for _, of in shown} == {str(len(users.sources))}
+    assert all(share for share, _ in shown)
+    assert "joining Ray …" in said
 
 
 def test_a_run_with_a_ray_of_its_own_is_as_many_plain_imports(users: Users, undisturbed: Path, tmp_path: Path) -> None:

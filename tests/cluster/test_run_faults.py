@@ -12,7 +12,6 @@ import ray
 
 from benchmarks.user_exports import Users, import_one_by_one, query_in, rows_in, write_users
 from ray_import.bulk.loop import Run
-from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.user_import import UserImport
 from ray_import.chunks.rows import Import
 from ray_import.cluster.lane import Recycling
@@ -20,6 +19,7 @@ from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.reading import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.errors import ConfigError, SinkBusy
+from ray_import.importing.progress import Progress
 from ray_import.importing.work import Work
 from ray_import.settings import FlowLimits, ImportSettings
 from ray_import.sink.port import Destination, RunUser
@@ -47,12 +47,12 @@ def undisturbed(users: Users, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Watching:
     """Does something once, when the run has come so far."""
 
-    def __init__(self, when: Callable[[RunProgress], bool], does: Callable[[], bool]) -> None:
+    def __init__(self, when: Callable[[Progress], bool], does: Callable[[], bool]) -> None:
         self.done = False
         self._when = when
         self._does = does
 
-    def show(self, progress: RunProgress) -> None:
+    def show(self, progress: Progress) -> None:
         if not self.done and self._when(progress):
             self.done = self._does()
 

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ray_import.bulk.imports import Imports
 from ray_import.bulk.loop import Run
-from ray_import.bulk.user_import import Imports
+from ray_import.bulk.one_user import import_user
 from ray_import.bulk.users import UserSource
 from ray_import.chunks.rows import Import
-from ray_import.importing.executor import InlineExecutor
 from ray_import.importing.lease import begin_run, lost, this_process
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import RunOf, RunUser, Sink
+from tests.in_process import InProcessWorkers
 from tests.unit.bulk.inline import Clock, Dials, InlineReaders, InlineWorkers, Shown
 
 STARTED_AT = 1_790_000_000.0
@@ -26,10 +26,16 @@ def imported(export: Path, sink: Sink, settings: ImportSettings, import_id: str 
     """What `ray-import run` does for the user `ana`."""
     work = Work(Import(import_id, "ana", STARTED_AT), settings)
     source = open_sources([export], settings.read)
-    return run_import(source, work, sink, "x", lambda: InlineExecutor(work, sink), NoReporter())
+    return import_user(source, work, sink, "x", lambda: InProcessWorkers(sink), NoReporter())
 
 
-def reimported(exports: dict[str, Path], sink: Any, settings: ImportSettings, run_id: str = "run-1") -> list[RunUser]:
+def reimported(
+    exports: dict[str, Path],
+    sink: Any,
+    settings: ImportSettings,
+    run_id: str = "run-1",
+    options: ImportOptions = ImportOptions(),  # noqa: B008 - it is frozen
+) -> list[RunUser]:
     """What `ray-import reimport` does for these users; gives them as the destination has them."""
     begin_run(sink, run_id, RunOf("users.jsonl", settings.rows_hash))
     users = sink.add_users(run_id, [RunUser(user_id, str(path)) for user_id, path in exports.items()])
@@ -37,7 +43,7 @@ def reimported(exports: dict[str, Path], sink: Any, settings: ImportSettings, ru
     readers = InlineReaders(settings, dials, {str(path): user_id for user_id, path in exports.items()}, clock)
     workers = InlineWorkers(sink, clock, dials, room=2, tick_seconds=0.01, budget_bytes=1024 * 1024)
     named = {user_id: UserSource(user_id, str(path)) for user_id, path in exports.items()}
-    imports = Imports(readers, sink, settings, named, sink.versions(settings.rows_hash))
+    imports = Imports(readers, sink, settings, named, sink.versions(settings.rows_hash), options)
 
     def save(some: Sequence[RunUser]) -> None:
         if not sink.save_users(run_id, this_process(), some):

@@ -12,10 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from benchmarks.generate import write_export
+from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
 from ray_import.credentials import SupabaseAccess
-from ray_import.importing.executor import InlineExecutor
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
@@ -30,6 +29,7 @@ from tests.gateway import faults
 from tests.gateway.calls import Call
 from tests.gateway.postgres import Database
 from tests.gateway.server import Gateway
+from tests.in_process import InProcessWorkers
 
 CHANCE = 0.1
 SETTINGS = ImportSettings(flow=FlowLimits(batch_bytes=24 * 1024))
@@ -54,7 +54,7 @@ def imported(export: Path, opened: Sink) -> Summary:
     work = Work(OF, SETTINGS)
     with closing(opened) as sink:
         sources = open_sources([export], SETTINGS.read)
-        return run_import(sources, work, sink, "x", lambda: InlineExecutor(work, sink), NoReporter())
+        return import_user(sources, work, sink, "x", lambda: InProcessWorkers(sink), NoReporter())
 
 
 def same(found: Summary, expected: Summary) -> bool:

@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
+from ray_import.bulk.one_user import import_user
+from ray_import.bulk.report import RunReport
 from ray_import.chunks.rows import Import
 from ray_import.errors import ConfigError, Interrupted
-from ray_import.importing.executor import InlineExecutor
-from ray_import.importing.loop import run_import
-from ray_import.importing.profile import Profile, profile_status, words_for_partial
+from ray_import.importing.profile import Profile, check_profiles, profile_status, words_for_partial
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.records import Batch
+from ray_import.settings import ImportOptions
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.sqlite import SqliteSink
 from tests.contract.destinations import PostgresTables, SupabaseTables
+from tests.contract.engines import reimported
 from tests.gateway.postgres import Database
+from tests.in_process import InProcessWorkers
 from tests.unit.importing.runs import SETTINGS
 from tests.unit.source.exports import conversation, exported, written
 
@@ -88,11 +91,11 @@ def row_of(server: PostgresTables) -> dict[str, Any]:
     return found[0] if found else {}
 
 
-class Interrupting(InlineExecutor):
+class Interrupting(InProcessWorkers):
     """Somebody asks to stop when the first batch is in."""
 
-    def submit(self, batch: Batch) -> None:
-        super().submit(batch)
+    def submit(self, batch: Batch, work: Work) -> None:
+        super().submit(batch, work)
         raise Interrupted("The import was interrupted.")
 
 
@@ -106,9 +109,9 @@ def imported(ending: str, folder: Path, sink: Sink, *, is_pending: bool = False,
     of = Import(f"import-{number}", ANA, 1_790_000_000.0 + number)
     work = Work(of, SETTINGS)
     source = open_sources([export_for(ending, folder)], SETTINGS.read)
-    make = Interrupting if ending == "failed" else InlineExecutor
+    make = Interrupting if ending == "failed" else InProcessWorkers
     profile = Profile("user_profiles", of, is_pending)
-    return run_import(source, work, sink, "x", lambda: make(work, sink), NoReporter(), profile=profile)
+    return import_user(source, work, sink, "x", lambda: make(sink), NoReporter(), profile=profile)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -194,6 +197,72 @@ def test_summary_comes_with_a_warning_when_the_profile_cannot_be_written_at_the_
     assert row_of(server)["import_status"] == "processing"
 
 
+PROFILES = ImportOptions(profile_table="user_profiles")
+
+
+def test_reimport_updates_the_row_of_each_user_when_a_profile_table_is_given(
+    server: PostgresTables, tmp_path: Path
+) -> None:
+    make_table(server, TABLES["check in"])
+    with server.database.connected() as db:
+        db.execute("INSERT INTO user_profiles (user_id) VALUES ('ben')")
+    exports = {ANA: export_for("complete", tmp_path / "ana"), "ben": export_for("partial", tmp_path / "ben")}
+    with closing(server.open()) as sink:
+        states = {user.user_id: user.state for user in reimported(exports, sink, SETTINGS, options=PROFILES)}
+    assert states == {ANA: "complete", "ben": "partial"}
+    with server.database.connected() as db:
+        rows = db.execute(
+            "SELECT user_id, import_status, import_stage, progress_percent, import_error, total_conversations"
+            " FROM user_profiles ORDER BY user_id"
+        ).fetchall()
+    assert rows == [
+        (ANA, "complete", "done", 100, None, 1),
+        ("ben", "complete", "done", 100, words_for_partial(1, 1), 1),
+    ]
+
+
+def test_reimport_reports_a_warning_of_the_user_when_the_profile_cannot_be_written_at_the_end(
+    server: PostgresTables, tmp_path: Path
+) -> None:
+    make_table(server, TABLES["text"])
+    with server.database.connected() as db:
+        db.execute(REFUSES_LATER)
+    with closing(server.open()) as sink:
+        users = reimported({ANA: export_for("complete", tmp_path)}, sink, SETTINGS, options=PROFILES)
+        assert [job.status for job in sink.jobs()] == ["complete"]
+    report = RunReport("run-1", "users.jsonl", "x", tuple(users), 0, 0.0, 1)
+    assert (report.states, report.lacking, report.exit_code) == ({"complete": 1}, [], 1)
+    [warning] = report.as_dict()["warnings"]
+    assert warning["user_id"] == ANA
+    assert "23514" in warning["warning"]
+
+
+def test_reimport_fails_one_user_alone_when_the_table_refuses_the_row_of_that_user(
+    server: PostgresTables, tmp_path: Path
+) -> None:
+    make_table(server, f"{TABLES['text']}, CHECK (user_id <> 'ben')")
+    exports = {ANA: export_for("complete", tmp_path / "ana"), "ben": export_for("complete", tmp_path / "ben")}
+    with closing(server.open()) as sink:
+        check_profiles(sink, PROFILES, ANA)
+        users = {user.user_id: user for user in reimported(exports, sink, SETTINGS, options=PROFILES)}
+    assert (users[ANA].state, users["ben"].state) == ("complete", "failed")
+    assert "user_profiles" in (users["ben"].error or "")
+    assert row_of(server)["import_status"] == "complete"
+
+
+def test_check_profiles_raises_when_the_table_or_a_column_is_missing(server: PostgresTables) -> None:
+    with closing(server.open()) as sink:
+        check_profiles(sink, ImportOptions(), ANA)
+        with pytest.raises(ConfigError, match="user_profiles"):
+            check_profiles(sink, PROFILES, ANA)
+        with server.database.connected() as db:
+            db.execute("CREATE TABLE user_profiles (user_id text PRIMARY KEY, import_status text)")
+        with pytest.raises(ConfigError, match="user_profiles"):
+            check_profiles(sink, PROFILES, ANA)
+    with server.database.connected() as db:
+        assert db.execute("SELECT count(*) FROM user_profiles").fetchone() == (0,)
+
+
 def test_profile_warns_and_does_not_end_the_import_when_the_row_cannot_be_written_in_between(
     server: PostgresTables,
 ) -> None:
@@ -260,6 +329,8 @@ def test_import_is_refused_when_the_destination_has_no_profiles(without_profiles
     assert (summary.exit_code, summary.warnings, summary.counts.seen) == (2, (), 0)
     with pytest.raises(ConfigError):
         without_profiles.profile_takes("user_profiles", ANA, [])
+    with pytest.raises(ConfigError, match="not available for SQLite"):
+        check_profiles(without_profiles, PROFILES, ANA)
 
 
 def test_the_importers_role_may_ask_what_a_profile_takes(server: PostgresTables) -> None:

@@ -224,7 +224,7 @@ def killed_while_importing(export: Path, sink: Sink, import_id: str = "import-1"
     work = Work(Import(import_id, "ana", STARTED_AT), IN_ONE_BATCH)
     sink.start_job(work.of, str(export), "host/1")
     for batch in batches_of(open_sources([export], IN_ONE_BATCH.read).conversations(), 1):
-        import_batch(batch.payload, batch.number, batch.frames, work, sink)
+        import_batch(batch.payload, batch.frames, work, sink)
     sink.let_go("host/1")
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from ray_import.bulk.user_import import REJECTS_KEPT
+from ray_import.bulk.outcome import REJECTS_KEPT
 from ray_import.records import Reject
 from ray_import.sink.port import RejectLimits, Sink
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, import_of, reject_of, rows_for

@@ -12,13 +12,12 @@ from typing import Any
 
 import orjson
 
+from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
-from ray_import.inline.executor import InlineExecutor
 from ray_import.inline.marks import Marks
 from ray_import.inline.workers import InlineWorkers
 from ray_import.settings import FlowLimits, ImportSettings
@@ -44,12 +43,12 @@ def imported(
     work = Work(Import(f"import-{time.monotonic_ns()}", "ada", 1_760_000_000.0), settings, source=sources.label)
     lines = (told or Told()).lines
     with closing(destination.open()) as sink:
-        return run_import(
+        return import_user(
             sources,
             work,
             sink,
             destination.url,
-            lambda: InlineExecutor(InlineWorkers(destination, sink, settings.flow, Marks(marks), lines.append), work),
+            lambda: InlineWorkers(destination, sink, settings.flow, Marks(marks), lines.append),
             NoReporter(),
         )
 

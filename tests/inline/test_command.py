@@ -20,7 +20,7 @@ from benchmarks.generate import write_export
 from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.errors import LeaseLost
 from ray_import.records import Reject
-from ray_import.settings import FlowLimits, ImportSettings
+from ray_import.settings import FlowLimits, ImportOptions, ImportSettings
 from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import Replaced, Sink
 from ray_import.sink.sqlite import SqliteSink
@@ -184,13 +184,30 @@ def test_rejects_are_retried_in_a_child_process(tmp_path: Path) -> None:
     assert (result.code, one["status"], one["conversations"]["rejected"], one["workers"]) == (1, "partial", 1, 1)
 
 
+def test_reimport_imports_its_users_one_after_the_other_and_continues_without_ray(
+    export: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    users = [{"user_id": user_id, "source": str(export)} for user_id in ("ada", "ben")]
+    (tmp_path / "users.jsonl").write_bytes(b"\n".join(map(orjson.dumps, users)))
+    allowed = ("--files-under", export.parent)
+    to = ("--to", "sqlite:///chunks.db")
+    command = ("reimport", "--users", "users.jsonl", *allowed, "--executor", "inline", *to, "--json")
+    first = ray_import(tmp_path, *command)
+    assert (first.code, first.json["users"], first.json["workers"]) == (0, {"all": 2, "complete": 2}, 1), first.err
+    assert "executor: inline (--executor inline)" in first.err_lines
+    assert ledger_rows(tmp_path / "chunks.db") == 2 * ledger_rows(undisturbed)
+    assert marks() == []
+    again = ray_import(tmp_path, *command)
+    assert (again.code, again.json["users"]) == (0, {"all": 2, "skipped": 2}), again.err
+
+
 def test_imports_of_the_command_run_at_once_in_threads(export: Path, undisturbed: Path, tmp_path: Path) -> None:
     settings = ImportSettings(flow=FlowLimits(batch_bytes=64 * 1024))
     statuses: dict[int, str] = {}
 
     def run(number: int) -> None:
         to = f"sqlite:///{tmp_path / str(number)}.db"
-        statuses[number] = import_exports([str(export)], to, "ada", settings, None).status
+        statuses[number] = import_exports([str(export)], to, "ada", settings, None, None, ImportOptions()).status
 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]

@@ -206,6 +206,24 @@ def test_a_destination_that_cannot_be_is_an_error_before_ray_is_started(folder: 
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
 
+def test_run_shows_what_it_would_read_when_it_is_a_dry_run(folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    sources = ("good.json", "cut off.zip", "https://127.0.0.1:9/export.zip?token=secret")
+    result = ray_import(folder, "run", *sources, "--dry-run", "--json", "--user-id", "ana", "--workers", "3")
+    assert result.code == 0, result.err
+    assert [(user["user_id"], user["state"], user["size_bytes"]) for user in result.json["users"]] == [
+        ("ana", "read", (folder / "good.json").stat().st_size),
+        ("ana", "read", (folder / "cut off.zip").stat().st_size),
+        ("ana", "read", None),
+    ]
+    assert (result.json["unknown_sizes"], result.json["estimate"]["workers"]) == (1, 3)
+    assert b"secret" not in result.out
+    shown = ray_import(folder, "run", "good.json", "missing.json", "--dry-run")
+    assert shown.code == 1
+    assert b"missing" in shown.out
+    assert sorted(folder.rglob("*")) == before
+
+
 # --- JSON ----------------------------------------------------------------------------------------
 
 
@@ -524,6 +542,19 @@ def test_a_run_over_many_users_that_cannot_begin_tells_the_webhook_unless_it_is_
         [message] = hook.messages()
     assert message.pop("seconds") < 60
     assert message == {"event": "died", "run_id": None, "what": "manifest", "states": {}, "error": "SinkError"}
+
+
+@pytest.mark.ray
+def test_run_writes_again_with_as_many_workers_as_allowed_when_it_is_forced(tmp_path: Path) -> None:
+    export = written(tmp_path / "conversations.json", exported([conversation("a", "One.", "Two.")]))
+    command = ("run", str(export), "--json", "--workers", "2", "--max-connections", "1")
+    first, again, forced = (ray_import(tmp_path, *command, *options) for options in ((), (), ("--force",)))
+    assert [ended.json["workers"] for ended in (first, again, forced)] == [1, 1, 1]
+    imported = [(ended.json["conversations"]["imported"], ended.json["conversations"]["unchanged"])
+                for ended in (first, again, forced)]  # fmt: skip
+    assert imported == [(1, 0), (0, 1), (1, 0)]
+    with closing(sqlite3.connect(tmp_path / "chunks.db")) as db:
+        assert db.execute("SELECT count(*) FROM import_runs").fetchall() == [(0,)]
 
 
 @pytest.mark.ray

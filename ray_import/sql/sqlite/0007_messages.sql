@@ -21,7 +21,7 @@ CREATE TABLE conversation_messages (
 );
 CREATE INDEX conversation_messages_by_time ON conversation_messages (user_id, created_at);
 
--- Which piece of which message a chunk shows: a JSON array of {node, at, start, fresh, end, context}, in UTF-8 bytes.
+-- Which piece of which message a chunk shows: a JSON array of {node, start, fresh, end, at, context}, in UTF-8 bytes.
 ALTER TABLE conversation_chunks ADD COLUMN product TEXT NOT NULL DEFAULT 'chatgpt';
 ALTER TABLE conversation_chunks ADD COLUMN spans TEXT NOT NULL DEFAULT '[]';
 DROP INDEX IF EXISTS conversation_chunks_by_conversation;

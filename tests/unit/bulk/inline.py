@@ -1,27 +1,27 @@
 """Runs over many users as the tests run them: in this process, out of real exports, into a real SQLite file."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ray_import.bulk.imports import Imports
+from ray_import.bulk.local_reading import LocalReaders, LocalReading
 from ray_import.bulk.loop import Run
-from ray_import.bulk.ports import Done, Ended, Opened, Part
-from ray_import.bulk.progress import RunProgress
-from ray_import.bulk.user_import import Imports
+from ray_import.bulk.ports import Done, ReadEvent
 from ray_import.bulk.users import UserSource
-from ray_import.cluster.reading import read_export
 from ray_import.errors import ClusterError, ImporterError, PayloadLost, SourceSlow
 from ray_import.importing.batching import split_batch
 from ray_import.importing.lease import begin_run, lost, this_process
+from ray_import.importing.progress import Progress
 from ray_import.importing.work import Work, import_batch
-from ray_import.records import Batch, Frame
-from ray_import.settings import ImportSettings
+from ray_import.records import Batch
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import RunOf, RunUser
 from ray_import.sink.sqlite import SqliteSink
-from ray_import.source.address import address_of, label_of
+from ray_import.source.address import label_of
 
 WHAT = "users.jsonl"
 
@@ -55,11 +55,11 @@ class Dials:
 
 
 class InlineReading:
-    """See `Reading`: reads when it is asked."""
+    """A reading in this process, with what the dials make of it."""
 
     def __init__(
         self,
-        told: Iterator[Any],
+        reading: LocalReading,
         error: ImporterError | None,
         ended: Callable[[], None],
         clock: Clock,
@@ -67,33 +67,31 @@ class InlineReading:
     ) -> None:
         self.waits_on = self
         self.of_server = bool(silent_seconds)
+        self.problems = reading.problems
         self._clock = clock
         self._silent_until = clock() + silent_seconds
         self.closed = False
-        self._told = told
+        self._reading = reading
         self._error = error
         self._ended = ended
         self._parts = 0
 
-    def poll(self) -> Opened | Part | Ended | None:
+    def poll(self) -> ReadEvent | None:
         """See `Reading.poll`."""
         assert not self.closed
         if self._parts and self._clock() < self._silent_until:
             return None
         if self._error is not None and self._parts:
             raise self._error
-        told: Opened | Part | Ended | ImporterError = next(self._told)
-        if isinstance(told, ImporterError):
-            raise told
-        if isinstance(told, Part):
-            self._parts += 1
-            return Part(next(self._told).raw(), told.size_bytes, told.frames, told.bytes_read)
-        return told
+        event = self._reading.poll()
+        self._parts += isinstance(event, Batch)
+        return event
 
     def close(self) -> None:
         """See `Reading.close`."""
         if not self.closed:
             self.closed = True
+            self._reading.close()
             self._ended()
 
 
@@ -112,18 +110,17 @@ class InlineReaders:
 
     def read(self, source: str, known_version: str, *, gives_up: bool = False) -> InlineReading:
         """See `Readers.read`."""
-        address_of(source)
+        reading = LocalReaders(self.settings).read(source, known_version, gives_up=gives_up)
         user_id = self.user_of[source]
         self.begun[user_id] += 1
         self.order.append(user_id)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         errors = self.dials.read_errors.get(user_id)
-        told = read_export(source, known_version, self.settings, gives_up=gives_up)
         if user_id in self.dials.slow_sources:
             slow = SourceSlow("It is slow.") if gives_up else None
-            return InlineReading(told, slow, self._ended, self.clock, 30.0 if gives_up else 300.0)
-        return InlineReading(told, errors.pop(0) if errors else None, self._ended, self.clock)
+            return InlineReading(reading, slow, self._ended, self.clock, 30.0 if gives_up else 300.0)
+        return InlineReading(reading, errors.pop(0) if errors else None, self._ended, self.clock)
 
     def _ended(self) -> None:
         self.open -= 1
@@ -153,13 +150,13 @@ class InlineWorkers:
         """See `Workers.has_room`."""
         return len(self._held) < self.room
 
-    def submit(self, payload: Any, size_bytes: int, frames: tuple[Frame, ...], work: Work) -> None:
+    def submit(self, batch: Batch, work: Work) -> None:
         """See `Workers.submit`."""
-        assert self.has_room(size_bytes)
+        assert self.has_room(batch.size_bytes)
         if self.dials.refused_batches[work.of.user_id]:
             self.dials.refused_batches[work.of.user_id] -= 1
             raise ClusterError("There is nowhere to put it.")
-        self._held.append((Batch(0, bytes(payload), frames), work))
+        self._held.append((batch, work))
         self.most_held = max(self.most_held, len(self._held))
         self.shares.append(Counter())
         for held, whose in self._held:
@@ -172,7 +169,7 @@ class InlineWorkers:
             return []
         batch, work = self._held.popleft()
         if self.dials.halves and len(batch.frames) > 1:
-            batch, rest = split_batch(batch, 0)
+            batch, rest = split_batch(batch)
             self._held.appendleft((rest, work))
         return [self._done(batch, work)]
 
@@ -182,7 +179,7 @@ class InlineWorkers:
             self.dials.lost_batches[work.of.user_id] -= 1
             return Done(work, len(batch.frames), len(batch.payload), error=PayloadLost("A machine was lost."))
         try:
-            result = import_batch(batch.payload, batch.number, batch.frames, work, self.sink)
+            result = import_batch(batch.payload, batch.frames, work, self.sink)
         except ImporterError as error:
             return Done(work, len(batch.frames), len(batch.payload), error=error)
         self.dials.after_batch(work)
@@ -212,10 +209,10 @@ class Shown:
     """A reporter that keeps what it is told, and does something then."""
 
     at: Callable[[int], None] = lambda _: None
-    shown: list[RunProgress] = field(default_factory=list)
+    shown: list[Progress] = field(default_factory=list)
 
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
+    def show(self, progress: Progress) -> None:
+        """See `Reporter.show`."""
         self.shown.append(progress)
         self.at(len(self.shown))
 
@@ -232,7 +229,7 @@ class Outcome:
     bytes_read: int
     readers: InlineReaders
     workers: InlineWorkers
-    shown: list[RunProgress]
+    shown: list[Progress]
     error: BaseException | None
 
     @property
@@ -259,10 +256,11 @@ class Users:
         most_active: int = 2,
         tick_seconds: float = 0.01,
         at: Callable[[int], None] = lambda _: None,
-        force: bool = False,
+        options: ImportOptions = ImportOptions(),  # noqa: B008 - it is frozen
         interrupted: bool = False,
         make_sink: Callable[[Path], LedgerSink] = LedgerSink,
         clock: Clock | None = None,
+        known_bytes: Mapping[str, int] | None = None,
     ) -> Outcome:
         """Opens the run, or goes on with it, and goes through it to the end, or to the KeyboardInterrupt that `at`
         is to raise when progress is shown for the so many-th time."""
@@ -271,20 +269,20 @@ class Users:
             settings_hash = self.settings.rows_hash
             in_run = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]
             order = list(self.sources)
-            begin_run(sink, run_id, RunOf(WHAT, settings_hash, force))
+            begin_run(sink, run_id, RunOf(WHAT, settings_hash, options.force))
             opened = sorted(sink.add_users(run_id, in_run), key=lambda user: order.index(user.user_id))
             readers = InlineReaders(
                 self.settings, dials, {source: user for user, source in self.sources.items()}, clock
             )
             workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds, budget_bytes), Shown(at)
             named = {user_id: UserSource(user_id, source) for user_id, source in self.sources.items()}
-            imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), force)
+            imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), options)
 
             def save(some: Sequence[RunUser]) -> None:
                 if not sink.save_users(run_id, this_process(), some):
                     raise lost()
 
-            run = Run(opened, imports, workers, save, reporter, most_active, clock=clock)
+            run = Run(opened, imports, workers, save, reporter, most_active, clock=clock, known_bytes=known_bytes)
             try:
                 run.to_the_end()
                 sink.complete_run(run_id, this_process())

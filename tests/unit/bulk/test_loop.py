@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ray_import.bulk.loop import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
-from ray_import.bulk.user_import import MOST_TOLD_CHARACTERS, in_short
+from ray_import.bulk.outcome import MOST_TOLD_CHARACTERS, in_short
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
 from ray_import.importing.summary import counts_as_dict
 from ray_import.importing.work import Work
+from ray_import.settings import ImportOptions
 from ray_import.sink.port import Job, JobStatus, Running, RunOf
 from ray_import.sink.sqlite import SqliteSink
 from tests.unit.bulk.inline import WHAT, Clock, Dials, LedgerSink, Users
@@ -111,6 +112,23 @@ def test_the_last_that_is_shown_is_how_it_ended(users: Users) -> None:
         assert (before.seconds, before.bytes_read, before.conversations, before.chunks_written) <= (
             after.seconds, after.bytes_read, after.conversations, after.chunks_written,
         )  # fmt: skip
+
+
+def test_run_shows_the_share_of_bytes_when_readers_know_the_sizes(users: Users) -> None:
+    shares = [progress.bytes_share for progress in users.run(most_active=3, tick_seconds=0.15).shown]
+    known = [share for share in shares if share is not None]
+    assert known == sorted(known)
+    assert any(0 < share < 1 for share in known)
+    assert known[-1] == shares[-1] == 1.0
+
+
+def test_run_shows_the_share_of_bytes_from_the_first_when_the_sizes_are_known_before(users: Users) -> None:
+    sizes = {user_id: Path(source).stat().st_size for user_id, source in users.sources.items()}
+    shares = [progress.bytes_share for progress in users.run(most_active=1, tick_seconds=0.15, known_bytes=sizes).shown]
+    assert None not in shares
+    assert shares == sorted(shares, key=lambda share: share or 0.0)
+    assert len(set(shares)) > len(users.sources), "more than whole users"
+    assert shares[-1] == 1.0
 
 
 def test_nobody_is_no_error(database: Database) -> None:
@@ -448,7 +466,7 @@ def test_other_settings_import_all_again(users: Users) -> None:
 
 def test_force_imports_what_is_in_again(users: Users, database: Database, undisturbed: Database) -> None:
     users.run("run-1")
-    outcome = users.run("run-2", force=True)
+    outcome = users.run("run-2", options=ImportOptions(force=True))
     assert outcome.states == dict.fromkeys(users.sources, "complete")
     for saved in outcome.saved.values():
         assert saved.counts["conversations"]["imported"] == 3

@@ -16,7 +16,7 @@ from ray_import.bulk.which import WhichUsers
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImportRunning, LeaseLost
 from ray_import.importing.lease import this_process
-from ray_import.settings import ImportSettings
+from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.port import RunOf, RunUser, UserState
 from ray_import.sink.sqlite import SqliteSink
@@ -52,7 +52,9 @@ class Service:
         which = WhichUsers(self.manifest, only=only, failed=failed)
         with closing(SqliteSink(self.database)) as sink:
             found = which.found(sink, SETTINGS)
-            with opened_run(which, found, SETTINGS, SqliteDestination("", self.database), sink, force=force) as opened:
+            with opened_run(
+                which, found, SETTINGS, SqliteDestination("", self.database), sink, ImportOptions(force=force)
+            ) as opened:
                 yield opened
 
     def run(self, *only: str, failed: bool = False, force: bool = False, **ends: UserState) -> list[str]:
@@ -96,6 +98,13 @@ def test_a_run_that_was_interrupted_goes_on(service: Service) -> None:
     assert service.run() == ["ana", "eve"]
     with service.opened() as opened:
         assert opened.id != interrupted
+
+
+def test_opened_run_knows_the_sizes_of_files_when_they_are_there(service: Service) -> None:
+    service.writes(*NAMES, text="[   ]")
+    service.source("ben").unlink()
+    with service.opened() as opened:
+        assert opened.known_bytes() == {"ana": 5, "ben": 0, "eve": 5}
 
 
 def test_a_part_of_an_interrupted_run_leaves_the_others_to_it(service: Service) -> None:

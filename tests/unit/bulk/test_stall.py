@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from ray_import.bulk.progress import RunProgress
 from ray_import.bulk.stall import Stall
+from ray_import.importing.progress import Progress
 from tests.unit.bulk.inline import Clock
 
-AT = RunProgress(Counter(running=2, pending=3), 1_000, 10, 20, 0, 5.0, 2)
+AT = Progress(Counter(running=2, pending=3), 1_000, 10, 20, 0, 5.0, 2)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_stall_is_told_once_and_the_next_one_again(stall: Stall, clock: Clock)
         )),
     ],
 )  # fmt: skip
-def test_whatever_gets_further_begins_the_time_anew(stall: Stall, clock: Clock, further: RunProgress) -> None:
+def test_whatever_gets_further_begins_the_time_anew(stall: Stall, clock: Clock, further: Progress) -> None:
     stall.look(AT)
     clock.now += 599
     assert stall.look(further) is None

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ray_import.bulk.users import UserSource, not_older, only_those, read_manifest, seconds_of, unique
+from ray_import.bulk.users import UserSource, not_older, only_those, read_manifest, seconds_of, seen_bytes, unique
 from ray_import.errors import ConfigError
+from ray_import.settings import SourceRules
 from tests.unit.source.exports import BYTE_ORDER_MARK, written
 
 ANA, BEN = UserSource("ana", "exports/ana.zip"), UserSource("ben", "supabase://exports/ben.zip")
@@ -224,3 +225,19 @@ def test_a_file_of_this_machine_tells_how_old_it_is_where_the_manifest_does_not(
     users = [UserSource(str(path), str(path)) for path in (old, new, folder, tmp_path / "missing.zip")]
     said = UserSource("said", str(old), 30.0)
     assert not_older([*users, said], 20.0, None) == ([*users[1:], said], 1)
+
+
+def test_seen_bytes_is_the_size_of_a_file_or_a_folder_when_it_may_be_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    for name in ("a.json", "export/b.json", "export/c.json"):
+        (tmp_path / name).write_bytes(b"12345")
+    assert seen_bytes(UserSource("ana", str(tmp_path / "a.json"))) == 5
+    assert seen_bytes(UserSource("ana", str(tmp_path / "export"))) == 10
+    assert seen_bytes(UserSource("ana", str(tmp_path / "gone.json"))) == 0
+    elsewhere = SourceRules(files_under=(str(tmp_path / "export"),))
+    assert seen_bytes(UserSource("ana", str(tmp_path / "a.json")), elsewhere) == 0
+
+
+def test_seen_bytes_is_what_the_list_knows_when_the_export_is_on_a_server() -> None:
+    assert seen_bytes(UserSource("ana", "supabase://exports/ana.zip", size_bytes=7)) == 7
+    assert seen_bytes(UserSource("ana", "https://host.example/ana.zip")) is None

@@ -10,17 +10,18 @@ from queue import Empty, Queue
 import pytest
 
 from ray_import.bulk.alert import post
-from ray_import.bulk.progress import RunProgress, RunReport
+from ray_import.bulk.report import RunReport
 from ray_import.bulk.watch import GONE, Watch
 from ray_import.bulk.will import LastWill
 from ray_import.errors import ClusterError, ConfigError, Interrupted, SinkError
+from ray_import.importing.progress import Progress
 from ray_import.sink.port import RunUser
 from tests.unit.bulk.inline import Clock
 from tests.unit.bulk.webhook import webhook
 
 GOOD = RunUser("ada-lovelace", "ada.zip", state="complete")
 BAD = RunUser("grace-hopper", "grace.zip", state="failed", error="grace.zip holds no conversations.")
-PROGRESS = RunProgress(Counter(running=1, complete=2), 1_000, 10, 20, 0, 5.0, 1)
+PROGRESS = Progress(Counter(running=1, complete=2), 1_000, 10, 20, 0, 5.0, 1)
 
 Told = Queue[Mapping[str, object]]
 
@@ -151,7 +152,7 @@ def test_of_what_ends_a_run_in_front_of_somebody_nobody_is_told(by_hand: BaseExc
 @pytest.mark.parametrize("error", [None, ClusterError("Gone."), KeyboardInterrupt()])
 @pytest.mark.parametrize(("progress", "states"), [(None, {"complete": 1}), (PROGRESS, {"complete": 2, "running": 1})])
 def test_a_run_leaves_a_will_once_it_has_begun_and_takes_it_back_however_it_ends(
-    error: BaseException | None, progress: RunProgress | None, states: dict[str, int]
+    error: BaseException | None, progress: Progress | None, states: dict[str, int]
 ) -> None:
     will = Kept()
     looking = watch(Queue(), will=will)

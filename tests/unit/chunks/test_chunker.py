@@ -5,6 +5,7 @@ from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given
+from msgspec import structs
 
 from ray_import.chunks import chunker
 from ray_import.chunks.chunker import chunk_conversation, estimate_tokens
@@ -260,10 +261,10 @@ def test_chunk_conversation_shows_context_once_when_a_side_thread_has_an_ancesto
 
 def answers(ancestor: str, *texts: str, **of_ancestor: object) -> Conversation:
     """A question with an answer on the shown path, and other answers, each of them a side thread."""
-    question = says(ancestor, "q")._replace(**of_ancestor)  # type: ignore[arg-type]
-    shown = says("Shown.", "a", "assistant")._replace(parent_id="q")
+    question = structs.replace(says(ancestor, "q"), **of_ancestor)
+    shown = structs.replace(says("Shown.", "a", "assistant"), parent_id="q")
     others = [
-        says(text, f"s{i}", "assistant", f"s{i}")._replace(parent_id="q", on_active_path=False)
+        structs.replace(says(text, f"s{i}", "assistant", f"s{i}"), parent_id="q", on_active_path=False)
         for i, text in enumerate(texts)
     ]
     return kept_conversation((question, shown, *others))
@@ -331,12 +332,12 @@ def test_chunk_conversation_encodes_an_ancestor_once_when_many_threads_begin_bel
 
 
 def test_rendered_text_shows_quoted_words_as_a_quote_when_there_are_some() -> None:
-    message = says("How deep?")._replace(quoted="Lake Aru is deep.\n\nVery.")
+    message = structs.replace(says("How deep?"), quoted="Lake Aru is deep.\n\nVery.")
     assert rendered_text(message) == "> Lake Aru is deep.\n> \n> Very.\n\nHow deep?"
 
 
 def test_chunk_conversation_gives_an_empty_span_when_a_chunk_shows_quoted_words_alone() -> None:
-    message = says("How deep?")._replace(quoted="word " * 70 + "end")
+    message = structs.replace(says("How deep?"), quoted="word " * 70 + "end")
     chunks = chunks_of(kept_conversation((message,)))
     assert len(chunks) == 3
     assert [(span.start, span.fresh, span.end) for chunk in chunks for span in chunk.spans] == [

@@ -48,9 +48,9 @@ def test_a_row_holds_the_chunk_and_whose_it_is() -> None:
         token_count=4,
         message_count=2,
         node_ids='["half","new"]',
-        spans='[{"node":"old","at":20,"start":0,"fresh":9,"end":9,"context":true},'
-        '{"node":"half","at":40,"start":0,"fresh":4,"end":9,"context":false},'
-        '{"node":"new","at":60,"start":0,"fresh":0,"end":5,"context":false}]',
+        spans='[{"node":"old","start":0,"fresh":9,"end":9,"at":20,"context":true},'
+        '{"node":"half","start":0,"fresh":4,"end":9,"at":40,"context":false},'
+        '{"node":"new","start":0,"fresh":0,"end":5,"at":60,"context":false}]',
         created_at="2023-11-14T22:13:20.250Z",
         is_recent=True,
         import_id="import-1",

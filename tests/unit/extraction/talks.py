@@ -26,7 +26,7 @@ def chain(*messages: object) -> dict[str, Any]:
 
 def extracted(mapping: dict[str, Any], branches: Branches = "all", **fields: object) -> Conversation:
     """The conversation of `mapping` after the rules."""
-    found = extract(orjson.dumps({"conversation_id": "c", "mapping": mapping, **fields}), branches)
+    found = extract(orjson.dumps({"conversation_id": "c", "mapping": mapping, **fields}), branches, count_types=True)
     assert isinstance(found, Conversation)
     return found
 

@@ -296,7 +296,7 @@ def test_all_messages_are_counted_by_role_and_type() -> None:
 @given(conversations())
 def test_the_sum_holds_for_every_conversation(item: dict[str, Any]) -> None:
     raw = orjson.dumps(item)
-    found, active = extract(raw), extract(raw, "active")
+    found, active = extract(raw, count_types=True), extract(raw, "active", count_types=True)
     assert isinstance(found, Conversation)
     assert isinstance(active, Conversation)
     for one in (found, active):

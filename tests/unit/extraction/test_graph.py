@@ -7,6 +7,7 @@ from math import inf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ray_import.extraction.graph import Graph, Node, build_graph
 from tests.strategies import START, currents, graphs, times
@@ -172,7 +173,7 @@ def test_without_a_usable_current_node_it_leads_to_the_newest_leaf_the_last_of_e
 def test_current_node_is_not_used_when_nothing_on_its_path_is_chat(chat: str, current: str, expected: str) -> None:
     """The root `r` carries no message, whatever is said of it."""
     nodes = [node("r", message=False), node("s", "r"), node("q", "s"), node("a", "q", 1.0), node("b", "q", 2.0)]
-    nodes = [n._replace(is_chat=n.key in chat) for n in nodes]
+    nodes = [replace(n, is_chat=n.key in chat) for n in nodes]
     found = build_graph(nodes, current, None).active
     assert " ".join(n.key for n, on in zip(nodes, found, strict=True) if on) == expected
 

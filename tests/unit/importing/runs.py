@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import, iso_time
-from ray_import.importing.executor import InlineExecutor
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import Progress
 from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
@@ -18,6 +17,7 @@ from ray_import.importing.work import Work
 from ray_import.records import Counts
 from ray_import.settings import FlowLimits, ImportSettings
 from ray_import.sink.sqlite import SqliteSink
+from tests.in_process import InProcessWorkers
 
 SETTINGS = ImportSettings()
 STARTED_AT = 1_790_000_000.0
@@ -44,11 +44,11 @@ def batches_of_bytes(batch_bytes: int, settings: ImportSettings = SETTINGS) -> I
 class Recorded:
     """A reporter that keeps what it is told."""
 
-    shown: list[tuple[int, int | None, int]] = field(default_factory=list)
+    shown: list[tuple[int, float | None, int]] = field(default_factory=list)
 
     def show(self, progress: Progress) -> None:
         """See `Reporter.show`."""
-        self.shown.append((progress.bytes_read, progress.bytes_total, progress.counts.seen))
+        self.shown.append((progress.bytes_read, progress.bytes_share, progress.conversations))
 
 
 @dataclass(slots=True)
@@ -75,9 +75,7 @@ class Database:
         self.imports += 1
         work = Work(Import(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings, retries, prune)
         with closing(SqliteSink(self.path)) as sink:
-            return run_import(
-                source, work, sink, f"sqlite:///{self.path}", lambda: InlineExecutor(work, sink), Recorded()
-            )
+            return import_user(source, work, sink, f"sqlite:///{self.path}", lambda: InProcessWorkers(sink), Recorded())
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """What `query` finds, as a connection of its own sees it."""

@@ -1,12 +1,15 @@
 """The decisions alone: states are built by hand, and deaths are said, not made."""
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from ray_import.chunks.rows import Import
 from ray_import.importing.dispatch import (
     ALONE_BEFORE_REJECT,
     ALONE_BEFORE_SPLIT,
@@ -16,9 +19,12 @@ from ray_import.importing.dispatch import (
     Death,
     Dispatch,
     Fate,
-    Load,
+    QueuedBatch,
     Verdict,
 )
+from ray_import.importing.work import Work
+from ray_import.records import Batch, Frame
+from ray_import.settings import ImportSettings
 
 
 def pool(lanes: int = 2, per_lane: int = 2, budget_bytes: int = 1000, up: int | None = None) -> Dispatch:
@@ -29,8 +35,24 @@ def pool(lanes: int = 2, per_lane: int = 2, budget_bytes: int = 1000, up: int | 
     return dispatch
 
 
-def load(number: int, size_bytes: int = 10, conversations: int = 1, *, suspect: bool = False) -> Load:
-    return Load(number, size_bytes, conversations, suspect=suspect)
+WORK = Work(Import("import-1", "ada", 0.0), ImportSettings())
+FRAME = Frame("conversations.json", 0, 0, 1, "")
+
+
+@dataclass(slots=True, eq=False)
+class Load(QueuedBatch):
+    """A batch with a number, by which these tests know it."""
+
+    number: int = 0
+
+
+def load(number: int, size_bytes: int = 10, conversations: int = 1, **more: Any) -> Load:
+    return Load(Batch(b"", size_bytes, (FRAME,) * conversations), WORK, number=number, **more)
+
+
+def number_of(queued: QueuedBatch) -> int:
+    assert isinstance(queued, Load)
+    return queued.number
 
 
 def add(dispatch: Dispatch, *loads: Load) -> None:
@@ -42,7 +64,7 @@ def placed(dispatch: Dispatch) -> list[tuple[int, int]]:
     """Sends what can be sent: lanes and numbers."""
     sent = []
     while (found := dispatch.place()) is not None:
-        sent.append((found[0], found[1].number))
+        sent.append((found[0], number_of(found[1])))
     return sent
 
 
@@ -271,7 +293,7 @@ def test_time_limits_add_up_to_six_times_the_limit_at_most_when_one_of_many_is_t
     spent = 1 + part.limit_share
     while part.conversations > 1:
         size = -(-part.conversations // 2)
-        part = Load(0, 10, size, suspect=True, limit_share=part.share_of_part(size))
+        part = load(0, 10, size, suspect=True, limit_share=part.share_of_part(size))
         spent += 2 * part.limit_share if size == 1 else part.limit_share
         assert LEAST_SHARE <= part.limit_share <= 1
     assert part.limit_share == 1
@@ -359,10 +381,10 @@ def test_if_every_conversation_kills_it_ends_with_all_of_them_rejected(count: in
         if verdict is None:
             continue
         if verdict.fate is Fate.REJECT:
-            rejected += verdict.load.conversations
+            rejected += verdict.queued.conversations
         else:
-            half = verdict.load.conversations // 2
-            for part in (half, verdict.load.conversations - half):
+            half = verdict.queued.conversations // 2
+            for part in (half, verdict.queued.conversations - half):
                 number -= 1
                 add(dispatch, load(number, part, conversations=part, suspect=True))
     assert rejected == count
@@ -411,7 +433,7 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         self.passing_failures = 3
 
     def hold(self, number: int, conversations: list[int], *, suspect: bool) -> None:
-        each = Load(number, len(conversations), len(conversations), suspect=suspect)
+        each = load(number, len(conversations), len(conversations), suspect=suspect)
         self.held[number] = (each, conversations)
         self.dispatch.add(each)
 
@@ -427,7 +449,7 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         while (found := self.dispatch.place()) is not None:
             lane, each = found
             assert self.up[lane]
-            self.lanes[lane].append(each.number)
+            self.lanes[lane].append(number_of(each))
 
     def finish(self, lane: int) -> None:
         each, conversations = self.held.pop(self.lanes[lane].pop(0))
@@ -446,7 +468,7 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         self.dispatch.lane_up(lane)
         if verdict is None:
             return
-        _, conversations = self.held.pop(verdict.load.number)
+        _, conversations = self.held.pop(number_of(verdict.queued))
         if verdict.fate is Fate.SPLIT:
             half = len(conversations) // 2
             for part in (conversations[:half], conversations[half:]):

@@ -4,24 +4,25 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ray_import.bulk.one_user import import_user
+from ray_import.bulk.ports import Done
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImportRunning, LeaseLost, SinkBusy
 from ray_import.importing import lease
-from ray_import.importing.executor import InlineExecutor
 from ray_import.importing.lease import Heartbeat, begin, is_dead, this_process
-from ray_import.importing.loop import run_import
 from ray_import.importing.sources import open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
 from ray_import.sink.port import Sink
 from ray_import.sink.sqlite import SqliteSink
+from tests.in_process import InProcessWorkers
 from tests.unit.importing.runs import SETTINGS, Recorded
 from tests.unit.source.exports import conversation, exported, written
 
@@ -88,14 +89,15 @@ def imported(path: Path, database: Path, meanwhile: Callable[[], None]) -> Summa
     """Imports `path`; `meanwhile` is done when all of it has been worked on, before that is told."""
     work = Work(FIRST, SETTINGS)
 
-    class Interrupted(InlineExecutor):
-        def close(self) -> None:
-            meanwhile()
+    class Interrupted(InProcessWorkers):
+        def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
+            done = super().wait(timeout_seconds, also)
+            if done:
+                meanwhile()
+            return done
 
     with closing(SqliteSink(database)) as sink:
-        return run_import(
-            open_sources([path], SETTINGS.read), work, sink, "x", lambda: Interrupted(work, sink), Recorded()
-        )
+        return import_user(open_sources([path], SETTINGS.read), work, sink, "x", lambda: Interrupted(sink), Recorded())
 
 
 def test_an_import_whose_place_was_taken_fails_and_leaves_the_others_job_alone(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_look_ups_and_writes_are_told_apart_and_what_writes_nothing_has_no_laten
     work = Work(Import("import-1", "ada", 0.0), ImportSettings())
     [batch] = batches_of(open_sources([path], work.settings.read).conversations(), 1_000_000)
     with closing(StubbornSink(tmp_path / "chunks.db")) as sink:
-        first, again = (import_batch(batch.payload, 0, batch.frames, work, sink) for _ in range(2))
+        first, again = (import_batch(batch.payload, batch.frames, work, sink) for _ in range(2))
     assert (first.counts.imported, first.sink_retries) == (2, 3)
     assert first.write_seconds > 0
     assert 0 < first.look_up_seconds < first.sink_seconds

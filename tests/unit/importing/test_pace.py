@@ -7,7 +7,7 @@ from ray_import.records import BatchResult, Counts
 
 
 def result(seconds: float, sink_seconds: float) -> BatchResult:
-    return BatchResult(0, Counts(), (), seconds, sink_seconds)
+    return BatchResult(Counts(), (), seconds, sink_seconds)
 
 
 @pytest.mark.parametrize(

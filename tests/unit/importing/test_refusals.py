@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
+from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
 from ray_import.errors import EverythingRefused, SourceRefused
-from ray_import.importing.executor import InlineExecutor
-from ray_import.importing.loop import run_import
 from ray_import.importing.progress import NoReporter
 from ray_import.importing.refusals import withdraw
 from ray_import.importing.sources import ConversationSource, open_sources
@@ -22,6 +21,7 @@ from ray_import.sink.port import JobStatus
 from ray_import.sink.refusals import Refusals
 from ray_import.sink.sqlite import SqliteSink
 from tests.contract.destinations import import_of
+from tests.in_process import InProcessWorkers
 from tests.unit.importing.runs import STARTED_AT, batches_of_bytes
 from tests.unit.source.exports import conversation, exported, written
 
@@ -65,7 +65,7 @@ class BreakingOff:
 
 def imported(source: Any, sink: SqliteSink) -> Summary:
     work = Work(OF, SETTINGS)
-    return run_import(source, work, sink, "x", lambda: InlineExecutor(work, sink), NoReporter())
+    return import_user(source, work, sink, "x", lambda: InProcessWorkers(sink), NoReporter())
 
 
 @pytest.mark.parametrize("error", [SourceRefused("It broke off."), KeyboardInterrupt()], ids=["refused", "interrupted"])

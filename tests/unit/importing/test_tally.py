@@ -105,7 +105,7 @@ def export_of_many_roles(names: int) -> bytes:
 def test_a_batch_tells_of_few_names_when_a_conversation_makes_up_many(tmp_path: Path) -> None:
     raw = export_of_many_roles(400)[1:-1]
     sink = SqliteSink(tmp_path / "chunks.db")
-    result = import_batch(raw, 0, [Frame("m", 0, 0, len(raw), "")], Work(import_of(1), ImportSettings()), sink)
+    result = import_batch(raw, [Frame("m", 0, 0, len(raw), "")], Work(import_of(1), ImportSettings()), sink)
     sink.close()
     assert len(result.counts.left_out) == 101
     assert result.counts.left_out["role:other"] == 300
@@ -117,7 +117,7 @@ def test_a_batch_reports_few_frames_and_marks_when_an_answer_makes_up_many(tmp_p
     message = {"author": {"role": "assistant"}, "content": {"parts": [text]}}
     raw = orjson.dumps({"conversation_id": "c", "mapping": {"n": {"message": message}}})
     sink = SqliteSink(tmp_path / "chunks.db")
-    result = import_batch(raw, 0, [Frame("m", 0, 0, len(raw), "")], Work(import_of(1), ImportSettings()), sink)
+    result = import_batch(raw, [Frame("m", 0, 0, len(raw), "")], Work(import_of(1), ImportSettings()), sink)
     sink.close()
     for kind, first in (("unknown_frame", "f0099"), ("unknown_mark", "k0099")):
         of_kind = {name: n for name, n in result.counts.notes.items() if name.startswith(f"{kind}:")}

@@ -19,7 +19,7 @@ from tests.contract.destinations import rows_for
 
 def result(*reasons: str, **counts: Any) -> BatchResult:
     rejects = tuple(RejectRef("conversations.json", i, reason) for i, reason in enumerate(reasons))
-    return BatchResult(0, Counts(**counts), rejects)
+    return BatchResult(Counts(**counts), rejects)
 
 
 def refusals(*results: BatchResult) -> Refusals:

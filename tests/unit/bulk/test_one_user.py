@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
 
+from ray_import.bulk.one_user import OwnWorkers, import_user
+from ray_import.bulk.user_import import REJECTS_NAMED
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.errors import Interrupted, NotAnExport, SinkBusy, SinkError
-from ray_import.importing.executor import Executor, InlineExecutor
-from ray_import.importing.loop import REJECTS_TOLD, run_import
 from ray_import.importing.sources import Sources, open_sources
 from ray_import.importing.summary import Summary
 from ray_import.importing.work import Work
@@ -28,6 +28,7 @@ from ray_import.settings import ChunkSettings, ImportSettings, ReadLimits
 from ray_import.sink.port import JobStatus, Replaced
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.source.export import Export, Member
+from tests.in_process import InProcessWorkers
 from tests.unit.importing.runs import (
     OF_ONE_RUN,
     SETTINGS,
@@ -133,11 +134,11 @@ def test_one_bad_conversation_becomes_a_reject_with_its_bytes_and_the_others_are
 
 
 def test_of_many_rejects_all_are_counted_and_kept_and_the_first_are_named(tmp_path: Path, database: Database) -> None:
-    bad = [b'{"mapping":{},"x":NaN,"n":%d}' % i for i in range(REJECTS_TOLD + 30)]
+    bad = [b'{"mapping":{},"x":NaN,"n":%d}' % i for i in range(REJECTS_NAMED + 30)]
     path = written(tmp_path / "x.json", b"[" + b",".join([*bad, exported([talk("a")])[1:-1]]) + b"]")
     summary = database.imported(path, settings=A_BATCH_EACH)
     assert summary.counts.rejected == len(database.dump()["import_rejects"]) == len(bad)
-    assert [problem.where for problem in summary.problems] == [f"x.json, item {i}" for i in range(REJECTS_TOLD)]
+    assert [problem.where for problem in summary.problems] == [f"x.json, item {i}" for i in range(REJECTS_NAMED)]
 
 
 @pytest.mark.parametrize(
@@ -178,9 +179,9 @@ def test_the_last_thing_that_is_shown_is_the_end(tmp_path: Path, database: Datab
     recorded = Recorded()
     work = Work(Import("i", "u1", 0.0), A_BATCH_EACH)
     with closing(SqliteSink(database.path)) as sink:
-        run_import(sources, work, sink, "", lambda: InlineExecutor(work, sink), recorded)
+        import_user(sources, work, sink, "", lambda: InProcessWorkers(sink), recorded)
     size = path.stat().st_size
-    assert recorded.shown[-1] == (size, size, 20)
+    assert recorded.shown[-1] == (size, 1.0, 20)
     assert recorded.shown == sorted(recorded.shown)
 
 
@@ -218,8 +219,8 @@ def test_run_import_gives_a_summary_when_the_destination_is_away_at_the_end(tmp_
     path = export(tmp_path, talk("a"))
     work = Work(Import("i", "u1", 0.0), ONE_BATCH)
     with closing(AwayAtTheEnd(database.path)) as sink:
-        summary = run_import(
-            open_sources([path], work.settings.read), work, sink, "x", lambda: InlineExecutor(work, sink), Recorded()
+        summary = import_user(
+            open_sources([path], work.settings.read), work, sink, "x", lambda: InProcessWorkers(sink), Recorded()
         )
     assert isinstance(summary.error, SinkBusy)
     assert (summary.status, summary.exit_code, summary.counts.imported) == ("failed", 3, 1)
@@ -231,8 +232,8 @@ def test_where_the_destination_refuses_the_import_has_failed_and_what_was_in_sta
     path = export(tmp_path, talk("a"), talk("b"), talk("c"))
     work = Work(Import("i", "u1", 0.0), A_BATCH_EACH)
     with closing(RefusingSink(database.path)) as sink:
-        summary = run_import(
-            open_sources([path], SETTINGS.read), work, sink, "", lambda: InlineExecutor(work, sink), Recorded()
+        summary = import_user(
+            open_sources([path], SETTINGS.read), work, sink, "", lambda: InProcessWorkers(sink), Recorded()
         )
         (job,) = sink.jobs()
     assert (summary.status, summary.exit_code, str(summary.error)) == ("failed", 3, "The disk is full.\nMake room.")
@@ -608,7 +609,7 @@ def test_a_fault_of_ours_costs_one_conversation_too(
     assert {row["conversation_id"] for row in database.dump()["imported_conversations"]} == {"a", "c"}
 
 
-def asked_to_exit() -> Executor:
+def asked_to_exit() -> OwnWorkers:
     """As Ray does at a SIGTERM that comes while it starts."""
     sys.exit(signal.SIGTERM)
 
@@ -617,7 +618,7 @@ def test_an_import_that_is_interrupted_while_its_workers_start_says_so(tmp_path:
     sources = open_sources([export(tmp_path, talk("c1"))], SETTINGS.read)
     work = Work(Import("import-1", "u1", STARTED_AT), SETTINGS)
     with closing(SqliteSink(database.path)) as sink:
-        summary = run_import(sources, work, sink, "sqlite:///chunks.db", asked_to_exit, Recorded())
+        summary = import_user(sources, work, sink, "sqlite:///chunks.db", asked_to_exit, Recorded())
         (job,) = sink.jobs()
     assert isinstance(summary.error, Interrupted)
     assert (job.status, job.error) == ("failed", "interrupted")

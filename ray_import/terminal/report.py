@@ -1,20 +1,17 @@
-"""How far a run over many users is, as lines and as tables."""
+"""A run over many users as tables: what it would do, and what came of it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.status import Status
 from rich.table import Column, Table
 from rich.text import Text
 
 from ray_import.bulk.plan import BASED_ON, Plan
-from ray_import.bulk.progress import RunProgress, RunReport, RunReporter
-from ray_import.sink.port import DONE_STATES, RunUser
+from ray_import.bulk.report import RunReport
+from ray_import.sink.port import RunUser
 from ray_import.terminal import command_seconds
-from ray_import.terminal.progress import LINE_EVERY_SECONDS
 
 SHOWN_USERS = 50
 SHOWN_NOTES = 10
@@ -25,54 +22,6 @@ PASSED_OVER_WORDS = {
     "no_users": "files or rows without a user",
     "no_addresses": "files with names that cannot be requested",
 }
-
-
-def described(progress: RunProgress) -> str:
-    """The run in a line."""
-    states, seconds = progress.states, progress.seconds or 1.0
-    done = sum(states[state] for state in DONE_STATES)
-    slow = f", {progress.slow:,} with slow sources" if progress.slow else ""
-    bad = "".join(f", {states[state]:,} {state}" for state in ("partial", "failed", "skipped") if states[state])
-    return (
-        f"{done:,} of {states.total():,} users{bad}, {progress.active} active{slow}, {decimal(progress.bytes_read)},"
-        f" {progress.conversations:,} conversations, {progress.chunks_written:,} chunks,"
-        f" {progress.bytes_read / 1e6 / seconds:,.0f} MB/s"
-    )
-
-
-class _Lines:
-    """A plain line every few seconds: for logs."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._next = LINE_EVERY_SECONDS
-
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
-        if progress.seconds >= self._next:
-            self._next = progress.seconds + LINE_EVERY_SECONDS
-            self._console.print(f"importing {described(progress)}", soft_wrap=True)
-
-
-class _Spinner:
-    """One line that changes."""
-
-    def __init__(self, status: Status) -> None:
-        self._status = status
-
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
-        self._status.update(described(progress))
-
-
-@contextmanager
-def run_progress_on(console: Console) -> Iterator[RunReporter]:
-    """The reporter that suits `console`."""
-    if not console.is_terminal:
-        yield _Lines(console)
-        return
-    with console.status("importing") as status:
-        yield _Spinner(status)
 
 
 def show_report(console: Console, report: RunReport) -> None:
@@ -90,6 +39,8 @@ def show_report(console: Console, report: RunReport) -> None:
     if notes := _notes_of(report.users):
         facts.add_row("noted", Text(notes))
     facts.add_row("done in", f"{command_seconds():,.1f} s")
+    for user in report.warned[:SHOWN_USERS]:
+        facts.add_row("warning", Text(user.error or ""))
     console.print(facts)
     bad = report.lacking
     if bad:

@@ -1,7 +1,6 @@
-"""A run over many users as a person sees it: a line on the way, and who lacks something at the end."""
+"""A run over many users as tables: what it would do, and at the end which users failed or are incomplete."""
 
 import io
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -9,16 +8,14 @@ from rich.console import Console
 
 from ray_import.bulk.bucket import PASSED_OVER, FoundUsers
 from ray_import.bulk.plan import BASED_ON, Plan, PlannedUser, plan_of
-from ray_import.bulk.progress import RunProgress, RunReport
+from ray_import.bulk.report import RunReport
 from ray_import.bulk.users import UserSource
 from ray_import.sink.port import RunUser, UserState
-from ray_import.terminal.run_progress import (
+from ray_import.terminal.report import (
     PASSED_OVER_WORDS,
     SHOWN_NOTES,
     SHOWN_USERS,
-    described,
     duration,
-    run_progress_on,
     show_plan,
     show_report,
 )
@@ -27,10 +24,6 @@ ANA = RunUser("ana", "ana.zip", "complete", 1)
 BEN = RunUser("ben", "ben.zip", "failed", 3, error="The server is away.")
 EVE = RunUser("eve", "eve.zip", "partial", 1)
 REPORT = RunReport("run-1", "users.jsonl", "sqlite:///x.db", (ANA, BEN, EVE, ANA), 50_000_000, 2.0, 4)
-
-
-def at(seconds: float, **states: int) -> RunProgress:
-    return RunProgress(Counter(states), 50_000_000, 1234, 5678, 2, seconds, 3)
 
 
 def shown(report: RunReport) -> str:
@@ -55,34 +48,15 @@ def test_show_report_adds_up_the_notes_of_all_users_when_there_are_some() -> Non
     assert "noted" not in shown(REPORT)
 
 
-def test_a_moment_is_told_in_users_counts_and_speed() -> None:
-    states = {"complete": 1000, "pending": 197, "partial": 1, "failed": 2, "skipped": 34}
-    assert described(at(2.0, **states)) == (
-        "1,037 of 1,234 users, 1 partial, 2 failed, 34 skipped, 3 active, 50.0 MB, 1,234 conversations, 5,678 chunks,"
-        " 25 MB/s"
-    )
-
-
-def test_what_nobody_is_in_is_not_told() -> None:
-    assert described(at(2.0, pending=7)).startswith("0 of 7 users, 3 active, ")
-    assert described(at(0.0)).startswith("0 of 0 users, ")
-
-
-def test_a_log_gets_a_line_every_five_seconds_and_no_more() -> None:
-    out = io.StringIO()
-    with run_progress_on(Console(file=out, width=40)) as reporter:
-        for tenths in range(121):
-            reporter.show(at(tenths / 10, pending=7))
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith("importing 0 of 7 users, ") for line in lines)
-
-
-def test_a_terminal_gets_a_line_that_changes() -> None:
-    out = io.StringIO()
-    with run_progress_on(Console(file=out, force_terminal=True, width=140)) as reporter:
-        reporter.show(at(2.0, complete=3, pending=4))
-    assert "3 of 7 users" in out.getvalue()
+def test_show_report_warns_by_user_when_a_profile_is_not_up_to_date() -> None:
+    warned = replace(ANA, error="The row of ana in profiles is not up to date: it is locked.")
+    report = replace(REPORT, users=(warned, replace(ANA, state="skipped")))
+    assert "warning" in shown(report)
+    assert "The row of ana in profiles is not up to date" in shown(report)
+    assert (report.exit_code, report.lacking) == (1, [])
+    assert report.as_dict()["warnings"] == [{"user_id": "ana", "warning": warned.error}]
+    assert "warnings" not in REPORT.as_dict()
+    assert replace(report, users=(ANA,)).exit_code == 0
 
 
 def test_the_end_tells_how_many_are_in_which_state_and_who_lacks_something() -> None:

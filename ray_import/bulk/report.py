@@ -1,47 +1,11 @@
-"""How far a run is, and what came of it."""
+"""What came of a run over many users."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from ray_import.sink.port import LACKING_STATES, RunUser
-
-
-@dataclass(frozen=True, slots=True)
-class RunProgress:
-    """Users by state, what is being read and done, and for how long the run has been going.
-
-    `slow` is the number of users whose source has been slow and who are not done.
-    """
-
-    states: Counter[str]
-    bytes_read: int
-    conversations: int
-    chunks_written: int
-    rejects: int
-    seconds: float
-    active: int
-    slow: int = 0
-
-
-class RunReporter(Protocol):
-    """Shows progress, or does not."""
-
-    def show(self, progress: RunProgress) -> None:
-        """Told several times a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class AllOf:
-    """Several reporters as one."""
-
-    reporters: tuple[RunReporter, ...]
-
-    def show(self, progress: RunProgress) -> None:
-        """See `RunReporter.show`."""
-        for reporter in self.reporters:
-            reporter.show(progress)
+from ray_import.sink.port import LACKING_STATES, WHOLE_STATES, RunUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +28,13 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 where every user is in, 1 where one failed, or lacks something."""
-        return 1 if self.lacking else 0
+        """0 where every user is complete and without a warning, else 1."""
+        return 1 if self.lacking or self.warned else 0
+
+    @property
+    def warned(self) -> list[RunUser]:
+        """The users who are complete, but whose row of --profile-table could not be updated."""
+        return [user for user in self.users if user.error and user.state in WHOLE_STATES]
 
     @property
     def lacking(self) -> list[RunUser]:
@@ -92,5 +61,10 @@ class RunReport:
                 }
                 for user in self.lacking
             ],
+            **({"warnings": warnings} if (warnings := [_warning(user) for user in self.warned]) else {}),
             **({} if self.passed_over is None else {"passed_over": dict(self.passed_over)}),
         }
+
+
+def _warning(user: RunUser) -> dict[str, Any]:
+    return {"user_id": user.user_id, "warning": user.error}
