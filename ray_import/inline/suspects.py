@@ -70,8 +70,7 @@ class Suspects:
     def _in_child(self, queued: QueuedBatch) -> BatchResult:
         if self._child is None:
             self._child = ChildProcess(self._destination)
-        limit_seconds = self._limit_seconds * queued.limit_share
-        batch = queued.batch
+        batch, limit_seconds = queued.batch, self._limit_seconds * queued.limit_share
         task = Task(batch.payload, batch.frames, queued.work, queued.sent > 0, limit_seconds)
         queued.sent += 1
         try:
@@ -82,15 +81,14 @@ class Suspects:
 
     def _carried_out(self, verdict: Verdict, dispatch: Dispatch) -> Iterator[Done]:
         queued = verdict.queued
-        batch, work = queued.batch, queued.work
         if verdict.fate is Fate.SPLIT:
-            for half in split_batch(batch):
+            for half in split_batch(queued.batch):
                 share = queued.share_of_part(len(half.frames))
-                dispatch.add(QueuedBatch(half, work, suspect=True, limit_share=share, sent=1))
+                dispatch.add(QueuedBatch(half, queued.work, suspect=True, limit_share=share, sent=1))
             return
+        reason = "too_slow" if queued.slow and queued.work.retries else "kills_worker"
         try:
-            reason = "too_slow" if queued.slow and work.retries else "kills_worker"
-            result = reject_whole(batch.payload, batch.frames, reason, work, self._sink)
+            result = reject_whole(queued.batch.payload, queued.batch.frames, reason, queued.work, self._sink)
         except ImporterError as error:
             yield _done(queued, error=error)
         else:

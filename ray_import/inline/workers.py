@@ -58,7 +58,7 @@ class InlineWorkers:
         return not self._done
 
     def submit(self, batch: Batch, work: Work) -> None:
-        """Imports the batch. An ImporterError is in what `wait` gives."""
+        """Imports the batch; its payload is bytes. An ImporterError is in what `wait` gives."""
         key, items = key_of(self._url, work.of.user_id, work.source), items_of(batch.frames)
         was_left = self._marks.left_at(key, items)
         if was_left:
@@ -70,12 +70,13 @@ class InlineWorkers:
             return
         self._marks.enter(key, items)
         self._at_work_since = time.monotonic()
+        size = (len(batch.frames), batch.size_bytes)
         try:
             with _no_garbage_collection():
                 result = self._import_batch(batch, work)
-            self._done.append(Done(work, len(batch.frames), len(batch.payload), result))
+            self._done.append(Done(work, *size, result))
         except ImporterError as error:
-            self._done.append(Done(work, len(batch.frames), len(batch.payload), error=error))
+            self._done.append(Done(work, *size, error=error))
         # Not in `finally`: whatever else is raised has interrupted the batch, see `close`.
         self._at_work_since = None
         self._marks.leave()

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPo
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -14,9 +14,11 @@ import msgspec
 from ray_import.errors import ConfigError
 from ray_import.settings import ReadLimits
 from ray_import.source.address import in_project, label_of
-from ray_import.source.http import Client
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.refusals import unavailable
+
+if TYPE_CHECKING:
+    from ray_import.source.http import Client
 
 REQUESTS_AT_A_TIME = 8
 PAGE_ENTRIES = 1_000
@@ -94,6 +96,8 @@ def files_in(
     A folder that has no name that can be asked for is given as a file whose key ends with a slash. Raises ConfigError
     where there is nothing at all, or no project is set; SourceRefused and its kinds.
     """
+    from ray_import.source.http import Client  # noqa: PLC0415 - a tenth of a second that who lists nothing need not wait
+
     listing = in_project(str(place), place.bucket, f"storage/v1/object/list/{quote(place.bucket, safe='')}")
     stopped = threading.Event()
     waiting, running = [_Page(place.folder)], set[Future[tuple[_Page, list[_Entry]]]]()
@@ -123,7 +127,7 @@ def _nap(stopped: threading.Event, seconds: float) -> None:
         raise CancelledError
 
 
-def _asked(client: Client, page: _Page) -> tuple[_Page, list[_Entry]]:
+def _asked(client: "Client", page: _Page) -> tuple[_Page, list[_Entry]]:
     """A page of the listing; what looks like none is asked for again."""
     question = {
         "prefix": page.folder, "limit": PAGE_ENTRIES, "offset": page.offset,
@@ -167,6 +171,8 @@ def _seconds(time: str | None) -> float | None:
 
 def _nothing(place: StorageFolder, patience: Patience) -> ConfigError:
     """Why a listing is empty: Storage lists a bucket that is not there as one without anything."""
+    from ray_import.source.http import Client  # noqa: PLC0415
+
     with closing(Client(in_project(str(place), place.bucket, "storage/v1/bucket"), patience)) as client:
         buckets = _decoded(client, list[_Bucket])
     if place.bucket not in {bucket.name for bucket in buckets}:
@@ -177,7 +183,7 @@ def _nothing(place: StorageFolder, patience: Patience) -> ConfigError:
     return ConfigError(f"{place} is empty or does not exist.", "Check the folder's name: upper and lower case differ.")
 
 
-def _decoded(client: Client, kind: type[_Answer], question: object = None) -> _Answer:
+def _decoded(client: "Client", kind: type[_Answer], question: object = None) -> _Answer:
     """An answer of this kind; whatever is of another one is a fault that may pass."""
 
     def attempt() -> _Answer:

@@ -21,6 +21,7 @@ from ray_import.sink.migrations import migrations
 from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
+from ray_import.terminal.report import show_plan
 from ray_import.terminal.run import import_exports, planned, retry_kept
 from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout, write_json
@@ -128,8 +129,6 @@ def run(
                 force=force, prune=prune, profile_table=profile_table, profile_pending=profile_pending
             )
             if dry_run:
-                from ray_import.terminal.report import show_plan  # noqa: PLC0415 - it brings in httpx
-
                 plan = planned(sources, to, user_id, settings, workers)
                 print_json(plan.as_dict()) if as_json else show_plan(stdout, plan)
                 raise typer.Exit(plan.exit_code)

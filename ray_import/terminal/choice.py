@@ -12,11 +12,9 @@ TYPICAL_PACKING = 5
 """Bytes of JSON in a byte of a gzip: of those that hide it."""
 
 
-def chosen(asked: Asked, workers: int | None, size_bytes: int | None, packing: Packing) -> Choice:
-    """The executor of an import of one user. Raises ConfigError if the options exclude each other."""
-    situation = Situation(
-        asked, size_bytes, packing, available_cpus(), workers, ray_address=joins_cluster(), inside_job=inside_job()
-    )
+def chosen(asked: Asked, workers: int | None, size_bytes: int | None, packing: Packing, users: int = 1) -> Choice:
+    """The executor of an import. Raises ConfigError if the options exclude each other."""
+    situation = Situation(asked, size_bytes, packing, available_cpus(), workers, users, joins_cluster(), inside_job())
     return executor_for(situation)
 
 

@@ -1,9 +1,8 @@
 """`ray-import reimport`: from options to a finished run over many users."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, redirect_stdout
+from collections.abc import Callable
+from contextlib import closing, redirect_stdout
 
 from rich.console import Console
 
@@ -19,14 +18,16 @@ from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.importing.profile import check_profiles
-from ray_import.importing.progress import AllOf, Reporter
-from ray_import.inline.estimate import Asked
+from ray_import.importing.progress import Reporter
+from ray_import.inline.estimate import Asked, Choice
+from ray_import.inline.marks import marks_folder
 from ray_import.settings import ImportOptions, ImportSettings
-from ray_import.sink.port import Destination, RunOf, Sink
+from ray_import.sink.port import DONE_STATES, Destination, RunOf, Sink
+from ray_import.terminal.choice import chosen, size_and_packing
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.progress import UsersReporter, users_progress_on
 from ray_import.terminal.report import passed_over_words
-from ray_import.terminal.run import NICENESS, before_ray, checked_destination, own_marks, refuse_excluding, say
+from ray_import.terminal.run import be_nice, before_ray, checked_destination, refuse_excluding
 from ray_import.terminal.streams import stderr
 
 
@@ -41,8 +42,7 @@ def reimport(
     executor: Asked = "auto",
     nice: bool = False,
 ) -> RunReport:
-    """Runs the imports of all users, or resumes a run of the same that was interrupted: on Ray, unless `executor` is
-    `inline`."""
+    """Runs the imports of all users, or continues a run of the same that was interrupted."""
     destination = _checked(which, to, workers)
     refuse_excluding(executor, workers)
     _tell_of_proxy(settings)
@@ -64,10 +64,13 @@ def reimport(
                 if opened.is_done:  # nobody needs a machine, or waits for one
                     opened.ended()
                     report = opened.report(opened.users, bytes_read=0, seconds=0.0, workers=0)
-                elif executor == "inline":
-                    report = _inline(opened, watch, progress, interruption, nice=nice)
                 else:
-                    report = _on_ray(opened, workers, max_connections, watch, progress, interruption, nice=nice)
+                    choice = _chosen(executor, workers, opened)
+                    stderr.print(f"executor: {choice.executor} ({choice.why})", style="dim")
+                    if choice.executor == "ray":
+                        report = _on_ray(opened, workers, max_connections, watch, progress, interruption, nice=nice)
+                    else:
+                        report = _inline(opened, watch, progress, interruption, nice=nice)
         watch.ended(report)
     return report
 
@@ -137,6 +140,33 @@ def _found(which: WhichUsers, sink: Sink, settings: ImportSettings, progress: Us
     return found
 
 
+def _chosen(asked: Asked, workers: int | None, opened: OpenedRun) -> Choice:
+    """By the size of the only file that is left to import, or by the number of users."""
+    left = [opened.sources[user.user_id].source for user in opened.users if user.state not in DONE_STATES]
+    size_bytes, packing = size_and_packing(left, None) if len(left) == 1 else (None, "unknown")
+    return chosen(asked, workers, size_bytes, packing, len(left))
+
+
+def _inline(
+    opened: OpenedRun, watch: Reporter, progress: UsersReporter, interruption: Interruption, *, nice: bool
+) -> RunReport:
+    """In this process."""
+    from ray_import.inline.users_run import import_users  # noqa: PLC0415 - not needed on Ray
+
+    be_nice(nice)
+    try:
+        report = import_users(opened, marks_folder(), (watch, progress), lambda what: stderr.print(what, style="dim"))
+        opened.ended()
+        interruption.ignore()
+    except KeyboardInterrupt:
+        raise _interrupted() from None
+    return report
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("The run was interrupted.", "Committed conversations are kept; run it again to resume.")
+
+
 def _on_ray(
     opened: OpenedRun,
     workers: int | None,
@@ -152,38 +182,18 @@ def _on_ray(
     from ray_import.cluster.session import ray_session  # noqa: PLC0415 - half a second to import
     from ray_import.cluster.users_run import import_users  # noqa: PLC0415
 
+    def tell(what: str) -> None:
+        stderr.print(what, style="dim")
+
     with redirect_stdout(sys.stderr):
         bytes_per_worker = opened.settings.flow.bytes_per_worker * 3  # what is in flight, and what readers have ready
         with ray_session(workers, bytes_per_worker * (workers or available_cpus())) as session:
             interruption.listen()
             progress.waits_for("starting workers")
-            with _resumable():
-                report = import_users(session, opened, workers, max_connections, (watch, progress), say)
+            try:
+                report = import_users(session, opened, workers, max_connections, (watch, progress), tell)
                 opened.ended()
                 interruption.ignore()
+            except KeyboardInterrupt:
+                raise _interrupted() from None
             return report
-
-
-def _inline(
-    opened: OpenedRun, watch: Reporter, progress: UsersReporter, interruption: Interruption, *, nice: bool
-) -> RunReport:
-    if nice:
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    from ray_import.inline.users_run import import_users  # noqa: PLC0415 - for this alone
-
-    with _resumable():
-        report = import_users(opened, own_marks(), AllOf((watch, progress)), say)
-        opened.ended()
-        interruption.ignore()
-    return report
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Raises Interrupted in the place of KeyboardInterrupt."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "The run was interrupted.", "Committed conversations are kept; run it again to resume."
-        ) from None

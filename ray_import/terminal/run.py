@@ -10,7 +10,9 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from ray_import.bulk.bucket import FoundUsers
 from ray_import.bulk.one_user import OwnWorkers, import_user
+from ray_import.bulk.plan import Plan, plan_of
 from ray_import.bulk.users import UserSource
 from ray_import.chunks.rows import Import
 from ray_import.cluster.cpus import available_cpus
@@ -38,7 +40,6 @@ from ray_import.terminal.progress import progress_on
 from ray_import.terminal.streams import stderr
 
 if TYPE_CHECKING:
-    from ray_import.bulk.plan import Plan
     from ray_import.cluster.session import Session
 
 NICENESS = 15
@@ -71,26 +72,24 @@ def import_exports(
         supervision.writes_to(to)
     with closing(destination.open()) as sink:
         work = Work(_import_of(user_id), settings, prune=options.prune, force=options.force)
-        imports = [(sources, work)]
         profile = profile_of(work.of, options)
-        (summary,) = _imports(choice, imports, sink, destination, workers, max_connections, profile, nice=nice)
+        (summary,) = _imports(
+            choice, [(sources, work)], sink, destination, workers, max_connections, profile, nice=nice
+        )
         return summary
-
-
-def planned(named: Sequence[str], to: str, user_id: str, settings: ImportSettings, workers: int | None) -> "Plan":
-    """What an import of these sources would read; writes nothing, and starts no Ray. A row of the plan is a source."""
-    from ray_import.bulk.bucket import FoundUsers  # noqa: PLC0415 - these bring in httpx, a fifth of a second
-    from ray_import.bulk.plan import plan_of  # noqa: PLC0415
-
-    checked_user(user_id)
-    with closing(checked_destination(to, workers).look()):
-        found = FoundUsers([UserSource(user_id, source) for source in named])
-        return plan_of(found, [], {}, workers or available_cpus(), None, settings.read.sources)
 
 
 def refuse_excluding(executor: Asked, workers: int | None) -> None:
     """Raises ConfigError for options of which one excludes the other, before anything is opened."""
     chosen(executor, workers, None, "unknown")
+
+
+def planned(named: Sequence[str], to: str, user_id: str, settings: ImportSettings, workers: int | None) -> Plan:
+    """What an import of these sources would read; writes nothing, and starts no Ray. A row of the plan is a source."""
+    checked_user(user_id)
+    with closing(checked_destination(to, workers).look()):
+        found = FoundUsers([UserSource(user_id, source) for source in named])
+        return plan_of(found, [], {}, workers or available_cpus(), None, settings.read.sources)
 
 
 def retry_kept(
@@ -175,28 +174,26 @@ def _imports_inline(
     nice: bool,
 ) -> Generator[Summary]:
     """In this process."""
-    if nice:
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    stderr.print(f"importing without Ray ({choice.why})", style="dim")
-    marks = own_marks()
+    be_nice(nice)
+    _tell(f"importing without Ray ({choice.why})")
+    marks = marks_folder()
+    if marks is None:
+        stderr.print("There is no folder for marks: set XDG_STATE_HOME to one that this user can write to.")
 
-    def workers(work: Work) -> InlineWorkers:
-        return InlineWorkers(destination, sink, work.settings.flow, marks, say)
+    def make_workers(work: Work) -> InlineWorkers:
+        return InlineWorkers(destination, sink, work.settings.flow, Marks(marks), _tell)
 
     with Interruption() as interruption:
-        yield from _one_by_one(imports, sink, destination, workers, profile, interruption)
+        yield from _one_by_one(imports, sink, destination, make_workers, profile, interruption)
 
 
-def own_marks() -> Marks:
-    """This user's marks (see `ray_import.inline.marks`); says so where there is no folder for them."""
-    folder = marks_folder()
-    if folder is None:
-        stderr.print("There is no folder for marks: set XDG_STATE_HOME to one that this user can write to.")
-    return Marks(folder)
+def be_nice(nice: bool) -> None:
+    """Gives other programs precedence over this process, if it is asked for."""
+    if nice:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
-def say(what: str) -> None:
-    """Shows a line that is no result."""
+def _tell(what: str) -> None:
     stderr.print(what, style="dim")
 
 
@@ -222,7 +219,7 @@ def _imports_with_ray(
         @cache
         def session() -> "Session":
             """Only now: nobody waits for Ray to hear that an import of this user is running."""
-            say(f"{'joining' if joins_cluster() else 'starting'} Ray … ({choice.why})")
+            _tell(f"{'joining' if joins_cluster() else 'starting'} Ray … ({choice.why})")
             lanes_bytes = imports[0][1].settings.flow.bytes_per_worker * (workers or available_cpus())
             joined = ray.enter_context(ray_session(workers, lanes_bytes))
             interruption.listen()
@@ -248,13 +245,12 @@ def _one_by_one(
 ) -> Generator[Summary]:
     for number, (source, work) in enumerate(imports, start=1):
         with progress_on(stderr) as reporter:
-            work_on_source = replace(work, source=source.label)
             summary = import_user(
                 source,
-                work_on_source,
+                replace(work, source=source.label),
                 sink,
                 destination.url,
-                partial(make_workers, work_on_source),
+                partial(make_workers, work),
                 reporter,
                 Heartbeat(lambda: destination.open(create=False)),
                 profile,

@@ -38,7 +38,7 @@ def command(users: Whose, to: str, *options: str) -> list[str]:
         whose = list(users)
     else:
         whose = ["--users", str(users)] if isinstance(users, Path) else ["--from", users]
-    return [sys.executable, "-m", "ray_import", "reimport", *whose, "--to", to, "--json", *options]
+    return [sys.executable, "-m", "ray_import", "reimport", "--executor", "ray", *whose, "--to", to, "--json", *options]
 
 
 def of_own_ray() -> dict[str, str]:

@@ -43,7 +43,7 @@ def arguments_of(command: str, export: Path) -> Sequence[str]:
         return ["run", str(export), "--user-id", "ada", "--executor", "ray"]
     users = export.with_name("users.jsonl")
     users.write_bytes(orjson.dumps({"user_id": "ada", "source": str(export)}))
-    return ["reimport", "--users", str(users)]
+    return ["reimport", "--users", str(users), "--executor", "ray"]
 
 
 @pytest.mark.parametrize("command", ["run", "reimport"])

@@ -184,6 +184,23 @@ def test_rejects_are_retried_in_a_child_process(tmp_path: Path) -> None:
     assert (result.code, one["status"], one["conversations"]["rejected"], one["workers"]) == (1, "partial", 1, 1)
 
 
+def test_reimport_imports_its_users_one_after_the_other_and_continues_without_ray(
+    export: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    users = [{"user_id": user_id, "source": str(export)} for user_id in ("ada", "ben")]
+    (tmp_path / "users.jsonl").write_bytes(b"\n".join(map(orjson.dumps, users)))
+    allowed = ("--files-under", export.parent)
+    to = ("--to", "sqlite:///chunks.db")
+    command = ("reimport", "--users", "users.jsonl", *allowed, "--executor", "inline", *to, "--json")
+    first = ray_import(tmp_path, *command)
+    assert (first.code, first.json["users"], first.json["workers"]) == (0, {"all": 2, "complete": 2}, 1), first.err
+    assert "executor: inline (--executor inline)" in first.err_lines
+    assert ledger_rows(tmp_path / "chunks.db") == 2 * ledger_rows(undisturbed)
+    assert marks() == []
+    again = ray_import(tmp_path, *command)
+    assert (again.code, again.json["users"]) == (0, {"all": 2, "skipped": 2}), again.err
+
+
 def test_imports_of_the_command_run_at_once_in_threads(export: Path, undisturbed: Path, tmp_path: Path) -> None:
     settings = ImportSettings(flow=FlowLimits(batch_bytes=64 * 1024))
     statuses: dict[int, str] = {}
