@@ -178,7 +178,7 @@ def test_a_run_that_was_interrupted_when_all_were_done_is_over_at_once(tmp_path:
 def test_a_run_that_is_stopped_before_ray_is_there_is_let_go_of(tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text("user_id,source\nana,ana.zip\n")
     with ray_that("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()\n", tmp_path):
-        result = run_over("users.csv", tmp_path)
+        result = run_over("users.csv", tmp_path, "--executor", "ray")
     assert result.code == 3, result
     assert "nterrupted" in result.json["error"]
     assert runs_in(tmp_path) == [("interrupted", None)]
