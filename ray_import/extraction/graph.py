@@ -55,7 +55,7 @@ def build_graph(nodes: list[Node], current: str | None, conversation_time: float
     newest_leaf = _newest_leaves(order, parents, times)
     if active is None:
         newest = max((newest_leaf[i] for i in range(len(nodes)) if not children[i]), default=(-inf, None))[1]
-        active = _on(_path_up(newest, parents), len(nodes))
+        active = _flags(_path_up(newest, parents), len(nodes))
     threads = _threads(nodes, order, parents, children, newest_leaf, active)
     return Graph(order, parents, times, active, threads, cycles)
 
@@ -145,10 +145,11 @@ def _active(nodes: list[Node], parents: list[int | None], current: int | None) -
     path = _path_up(current, parents)
     if not any(nodes[i].has_message and nodes[i].is_chat for i in path):
         return None
-    return _on(path, len(nodes))
+    return _flags(path, len(nodes))
 
 
-def _on(path: list[int], nodes: int) -> list[bool]:
+def _flags(path: list[int], nodes: int) -> list[bool]:
+    """For each of so many nodes whether it is on the path."""
     active = [False] * nodes
     for i in path:
         active[i] = True
