@@ -18,6 +18,9 @@
     │  ├─ SinkOverloaded         what it was given is too much at once: worth another try in smaller parts
     │  ├─ RowsRefused            it refuses what is in the rows: the conversation to blame becomes a reject
     │  └─ EverythingRefused      it refuses whatever the import brings, with one code: no conversation is to blame
+    ├─ ModelError              the model's API refuses for good: a key, an address, a spend limit
+    │  ├─ ModelBusy             it is taken, or away, for the moment: worth another try
+    │  └─ ModelOutcomeUnknown   the answer was lost: what was sent may have been done, and be charged
     ├─ ImportRunning             exit code 2: another import of the same user, or run over the same, is at it
     ├─ LeaseLost                 another import, or run, has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
@@ -133,6 +136,21 @@ class RowsRefused(SinkError):
 
 
 class EverythingRefused(SinkError):
+    pass
+
+
+class ModelError(ImporterError):
+    pass
+
+
+class ModelBusy(ModelError):
+    """`retry_after_seconds` is for how long the API asks to be left alone, 0 where it does not say."""
+
+    retry = True
+    retry_after_seconds: float = 0.0
+
+
+class ModelOutcomeUnknown(ModelError):
     pass
 
 

@@ -1,0 +1,86 @@
+"""What a profile asks of a model. `profile.anthropic_api` is the one that calls Claude, the only one with its SDK."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One request. `schema` is the JSON Schema of the answer, `input_tokens` an estimate (see `profile.tokens`)."""
+
+    custom_id: str
+    model: str
+    system: str
+    text: str
+    schema: dict[str, Any]
+    max_output_tokens: int
+    input_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a request is charged for, in tokens."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back. `text` is the only text block; None where there is none, or where a block of an unknown type or a
+    second text is beside it (`reason` says which).
+
+    `reason` is empty for an answer that can be parsed: it ended with `end_turn`. Else: `cut_off`, `refused`,
+    `unknown_stop`, `unknown_block`, `no_text`, `not_a_message`; of a batch also `errored`, `expired`, `canceled`.
+    """
+
+    text: str | None
+    stop_reason: str
+    reason: str
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchInfo:
+    """A batch. `count` is the number of its requests, known from the start."""
+
+    id: str
+    status: Literal["in_progress", "canceling", "ended"]
+    count: int
+    created_at: str
+
+
+class Model(Protocol):
+    """Raises the kinds of ModelError (`ray_import.errors`): ModelBusy is worth another try, after
+    `retry_after_seconds`."""
+
+    async def ask(self, prompt: Prompt) -> Reply:
+        """Sends one request, once: nothing is tried again here."""
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """The input tokens as the API counts them."""
+
+    async def create_batch(self, prompts: Sequence[Prompt]) -> BatchInfo:
+        """Sends one batch, once. Raises ModelOutcomeUnknown where the answer was lost: the batch may be there."""
+
+    async def batches_since(self, created_at: str) -> list[BatchInfo]:
+        """The batches that were created at this time or later, the oldest first."""
+
+    async def batch(self, batch_id: str) -> BatchInfo | None:
+        """How far a batch is; None where there is none of this id."""
+
+    def results(self, batch_id: str) -> AsyncIterator[tuple[str, Reply]]:
+        """The results of a batch that has ended, by custom id, in any order. Raises ModelBusy where the connection is
+        lost on the way: what came before was whole."""
+
+    async def cancel_batch(self, batch_id: str) -> None:
+        """Asks to cancel it; nothing where it has ended or is not there."""
+
+    async def delete_batch(self, batch_id: str) -> None:
+        """Deletes a batch that has ended; nothing where it is not there."""
+
+    async def close(self) -> None:
+        """Closes the connections."""

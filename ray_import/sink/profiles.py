@@ -1,0 +1,216 @@
+"""What a profile asks of a destination: the messages to read, and where runs, requests, units, facts and versions lie.
+
+`tests/contract/test_profile_store.py` holds every destination to it. Every write is one transaction, and idempotent.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from ray_import.chunks.rows import MessageRow
+from ray_import.sink.port import Running
+
+RequestKind = Literal["quick", "facts", "merge", "sections"]
+
+RequestState = Literal["sending", "in_batch", "answered", "failed", "unknown_outcome"]
+"""`sending`: written before the request is sent. `in_batch`: a batch with this id holds it. `answered` and `failed` are
+final. `unknown_outcome`: its process died while it was sent, so it may have been paid for; its units are sent anew."""
+
+UnitState = Literal["answered", "split", "failed"]
+"""A unit without a row, or with a lower `attempts` than allowed in state `failed`, is to be sent. `split`: its answer
+was cut off; its two halves are units of their own."""
+
+FactStatus = Literal["active", "duplicate", "superseded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileConversation:
+    """An imported conversation as far as a profile needs it. Times are ISO 8601 in UTC."""
+
+    product: str
+    conversation_id: str
+    content_hash: str
+    """That of the ledger: where it is the same, the messages are the same."""
+    title: str
+    create_time: str | None
+    update_time: str | None
+    message_count: int
+    has_messages: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredUnit:
+    """What came of one unit (see `profile.units.Unit`): a row is there once something did."""
+
+    id: str
+    product: str
+    conversation_id: str
+    content_hash: str
+    """The ledger's when the unit was cut: while it is the same, the conversation need not be read again."""
+    state: UnitState
+    reason: str = ""
+    attempts: int = 1
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRequest:
+    """One request to a model, written before it is sent. `id` is its custom id (`[A-Za-z0-9_-]`, at most 64)."""
+
+    id: str
+    run_id: str
+    kind: RequestKind
+    model: str
+    state: RequestState
+    unit_ids: tuple[str, ...] = ()
+    mark: str = ""
+    """The random fence of its prompt."""
+    group_id: str = ""
+    """Of a batch: equal for all requests of one create call, so that a lost batch is found by their custom ids."""
+    batch_id: str = ""
+    attempts: int = 1
+    stop_reason: str = ""
+    reason: str = ""
+    """Why it failed: one word that can be counted."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float = 0.0
+    rejected: dict[str, int] = field(default_factory=dict)
+    """How many statements of its answer were rejected, by reason."""
+    result: dict[str, Any] | None = None
+    """The checked answer of a quick, merge or sections request. Facts are rows."""
+    created_at: str = ""
+    """ISO 8601 in UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A statement about the user, and the message in which they said it. Times are ISO 8601 in UTC.
+
+    `status`: a `duplicate` says what the fact `superseded_by` says; a `superseded` one was true until `valid_to`, when
+    the user said otherwise (`superseded_by`). `seen` counts the fact and its duplicates.
+    """
+
+    id: str
+    unit_id: str
+    category: str
+    subject: str
+    statement: str
+    quote: str
+    product: str
+    conversation_id: str
+    node_id: str
+    said_at: str | None
+    valid_from: str | None = None
+    valid_to: str | None = None
+    status: FactStatus = "active"
+    superseded_by: str | None = None
+    seen: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileVersion:
+    """A profile as it was made once. `sections` has the keys soul, identity, user, agents, tools; `kind` says how far
+    it goes: `quick` is of a sample, `full` of all facts."""
+
+    id: str
+    run_id: str
+    kind: Literal["quick", "full"]
+    model: str
+    prompt_version: str
+    sections: dict[str, Any]
+    memory_md: str
+    facts_hash: str
+    """Of the active facts that it was made of: with the same ones a version is not made again."""
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRun:
+    """A run of the profile step as the destination remembers it."""
+
+    id: str
+    status: Literal["running", "complete", "partial", "failed"]
+    report: dict[str, Any]
+    error: str | None
+    started_at: str
+    updated_at: str
+    finished_at: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was deleted of a user's profile."""
+
+    runs: int
+    requests: int
+    units: int
+    facts: int
+    versions: int
+
+
+class ProfileStore(Protocol):
+    """The tables `profile_runs`, `profile_requests`, `profile_units`, `profile_facts`, `profile_versions`. All methods
+    raise SinkError, and SinkBusy where trying again may help."""
+
+    def profile_conversations(self, user_id: str) -> list[ProfileConversation]:
+        """All imported conversations of the user, by product and id."""
+
+    def messages_of(self, user_id: str, conversations: Sequence[tuple[str, str]]) -> Iterator[list[MessageRow]]:
+        """The messages of these conversations (product, id), in the order asked for, each as one list by position. One
+        without messages gives an empty list. Memory is bounded by a few MB and the largest conversation."""
+
+    def start_profile(self, user_id: str, run_id: str, holder: str, started_at: str) -> Running | None:
+        """Begins a run, unless another one of the user is alive (as `start_job`): then tells of that. A dead one's
+        requests that were being sent stay as they are."""
+
+    def beat_profile(self, user_id: str, run_id: str, holder: str) -> bool:
+        """A sign of life. False where the run is not this holder's any more."""
+
+    def end_profile(
+        self, user_id: str, run_id: str, status: Literal["complete", "partial", "failed"], report: dict[str, Any],
+        error: str | None,
+    ) -> None:  # fmt: skip
+        """Ends a run."""
+
+    def release_profiles(self, holder: str) -> None:
+        """Ends all runs of a dead holder as failed, `interrupted`."""
+
+    def profile_runs(self, user_id: str) -> list[ProfileRun]:
+        """The newest first."""
+
+    def save_requests(self, user_id: str, requests: Sequence[StoredRequest]) -> None:
+        """Inserts or replaces requests; a request that is answered is never replaced."""
+
+    def requests(self, user_id: str, states: Sequence[RequestState] = ()) -> list[StoredRequest]:
+        """Of these states, or all; the oldest first."""
+
+    def settle_request(
+        self, user_id: str, request: StoredRequest, units: Sequence[StoredUnit], facts: Sequence[Fact]
+    ) -> bool:
+        """Saves a final request with what came of its units and the facts of its answer, in one transaction. False, and
+        nothing is written, where it was answered before. Facts of the same id stay as they are."""
+
+    def units(self, user_id: str) -> list[StoredUnit]:
+        """All units with a row."""
+
+    def drop_units(self, user_id: str, unit_ids: Sequence[str]) -> None:
+        """Deletes units, and the facts that came of them: their conversations have changed or are gone."""
+
+    def keep_units(self, user_id: str, unit_ids: Sequence[str], content_hash: str) -> None:
+        """Sets the ledger's hash of units whose conversation was written anew with the same messages."""
+
+    def facts(self, user_id: str) -> list[Fact]:
+        """All facts, by `said_at` and id."""
+
+    def update_facts(self, user_id: str, facts: Sequence[Fact]) -> None:
+        """Sets status, superseded_by, valid_from, valid_to and seen of facts that are there."""
+
+    def save_version(self, user_id: str, version: ProfileVersion) -> None:
+        """Adds a version."""
+
+    def versions_of(self, user_id: str) -> list[ProfileVersion]:
+        """The newest first."""
+
+    def forget_profile(self, user_id: str) -> Forgotten:
+        """Deletes every row of the user in the profile's tables."""
