@@ -9,7 +9,7 @@ create table if not exists public.profile_runs (
     error       text,
     holder      text not null,          -- host and process
     started_at  timestamptz not null,
-    updated_at  timestamptz not null,   -- the running one's last sign of life
+    updated_at  timestamptz not null,   -- the running one's last heartbeat
     finished_at timestamptz,
     primary key (user_id, id)
 );
@@ -119,7 +119,7 @@ returns jsonb language sql stable set search_path = '' as $$
 $$;
 
 -- The messages of these conversations ([[product, conversation_id]]), of each an array by position, as long as all of them
--- are within p_most_bytes of text: at least none.
+-- are within p_most_bytes of text: none where the first one alone exceeds them.
 create or replace function public.ray_import_profile_messages(
     p_user_id text, p_conversations jsonb, p_most_bytes bigint)
 returns jsonb language plpgsql stable set search_path = '' set enable_seqscan = off as $$
@@ -203,7 +203,7 @@ returns void language sql set search_path = '' as $$
     where holder = p_holder and status = 'running';
 $$;
 
--- A run that says that it runs, but is silent, is returned as interrupted.
+-- A running one without a heartbeat is returned as interrupted.
 create or replace function public.ray_import_profile_runs(p_user_id text, p_lease_seconds integer)
 returns jsonb language sql stable set search_path = '' as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'status', status, 'report', report, 'error', error,
