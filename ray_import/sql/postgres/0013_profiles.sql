@@ -312,28 +312,34 @@ returns jsonb language sql stable set search_path = '' as $$
     from (select * from public.profile_units where user_id = p_user_id and id > p_after order by id limit p_limit) u;
 $$;
 
--- Deletes units, and the facts that came of no other one.
+-- Deletes units, and the facts that came of no other one. Row by row: of many keys at once a plan that knows nothing of the
+-- table would read all that the user has.
 create or replace function public.ray_import_profile_drop_units(p_user_id text, p_ids jsonb)
 returns void language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
-    v_units constant text[] := array(select jsonb_array_elements_text(p_ids));
-    v_facts text[];
+    v_unit text;
+    v_fact text;
 begin
-    with gone as (
-        delete from public.profile_fact_units where user_id = p_user_id and unit_id = any (v_units) returning fact_id
-    )
-    select coalesce(array_agg(distinct fact_id), '{}') into v_facts from gone;
-    delete from public.profile_facts f
-    where f.user_id = p_user_id and f.id = any (v_facts) and not exists (
-        select from public.profile_fact_units u where u.user_id = p_user_id and u.fact_id = f.id);
-    delete from public.profile_units where user_id = p_user_id and id = any (v_units);
+    for v_unit in select jsonb_array_elements_text(p_ids) loop
+        for v_fact in
+            delete from public.profile_fact_units where user_id = p_user_id and unit_id = v_unit returning fact_id
+        loop
+            delete from public.profile_facts f
+            where f.user_id = p_user_id and f.id = v_fact and not exists (
+                select from public.profile_fact_units u where u.user_id = p_user_id and u.fact_id = v_fact);
+        end loop;
+        delete from public.profile_units where user_id = p_user_id and id = v_unit;
+    end loop;
 end $$;
 
 create or replace function public.ray_import_profile_keep_units(p_user_id text, p_ids jsonb, p_content_hash text)
 returns void language plpgsql set search_path = '' set enable_seqscan = off as $$
+declare
+    v_unit text;
 begin
-    update public.profile_units set content_hash = p_content_hash
-    where user_id = p_user_id and id = any (array(select jsonb_array_elements_text(p_ids)));
+    for v_unit in select jsonb_array_elements_text(p_ids) loop
+        update public.profile_units set content_hash = p_content_hash where user_id = p_user_id and id = v_unit;
+    end loop;
 end $$;
 
 create or replace function public.ray_import_profile_facts(p_user_id text, p_after text, p_limit integer)
@@ -349,14 +355,20 @@ $$;
 
 create or replace function public.ray_import_profile_update_facts(p_user_id text, p_facts jsonb)
 returns void language plpgsql set search_path = '' set enable_seqscan = off as $$
+declare
+    x record;
 begin
-    update public.profile_facts f
-    set status = x.status, superseded_by = x.superseded_by, valid_from = x.valid_from, valid_to = x.valid_to, seen = x.seen
-    from jsonb_to_recordset(p_facts) x (id text, status text, superseded_by text, valid_from timestamptz,
-        valid_to timestamptz, seen integer)
-    where f.user_id = p_user_id and f.id = x.id
-        and (f.status, f.superseded_by, f.valid_from, f.valid_to, f.seen)
-            is distinct from (x.status, x.superseded_by, x.valid_from, x.valid_to, x.seen);
+    for x in
+        select * from jsonb_to_recordset(p_facts) f (id text, status text, superseded_by text, valid_from timestamptz,
+            valid_to timestamptz, seen integer)
+    loop
+        update public.profile_facts f
+        set status = x.status, superseded_by = x.superseded_by, valid_from = x.valid_from, valid_to = x.valid_to,
+            seen = x.seen
+        where f.user_id = p_user_id and f.id = x.id
+            and (f.status, f.superseded_by, f.valid_from, f.valid_to, f.seen)
+                is distinct from (x.status, x.superseded_by, x.valid_from, x.valid_to, x.seen);
+    end loop;
 end $$;
 
 -- False, and nothing is written, where its run does not run (any more).
