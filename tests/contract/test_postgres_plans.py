@@ -45,6 +45,12 @@ def mark_seen(db: Connection, number: int) -> None:
     db.execute(MARK_SEEN, (Jsonb(hashes), Jsonb([f"{number}-{i}" for i in range(1, ASKED, 2)])))
 
 
+def page(db: Connection) -> None:
+    """Reads the first conversations, and the messages of one."""
+    db.execute("SELECT ray_import_profile_conversations('u1', '', '', %s)", (ASKED,))
+    db.execute("SELECT ray_import_profile_messages('u1', %s, 1000000)", (Jsonb([["chatgpt", "3-1"]]),))
+
+
 def read_by(db: Connection, work: Callable[[], object]) -> int:
     """The rows of tables that were read for it."""
     with db.transaction():
@@ -67,6 +73,7 @@ def _read(db: Connection) -> int:
     [
         pytest.param(lambda db: known(db, 3), id="known"),
         pytest.param(lambda db: mark_seen(db, 3), id="seen"),
+        pytest.param(page, id="page"),
         pytest.param(lambda db: write(db, BATCHES), id="new"),
         pytest.param(lambda db: write(db, 3, "v2"), id="again"),
     ],
@@ -79,6 +86,7 @@ def test_what_is_read_does_not_grow_with_what_is_in(
             known(db, number)
             write(db, number)
             mark_seen(db, number)
+            page(db)
         assert read_by(db, lambda: asked(db)) <= MOST_READ
 
 
@@ -108,8 +116,14 @@ def merge(db: Connection, number: int) -> None:
 
 
 def read_facts(db: Connection, number: int) -> None:
-    """Reads a page of facts."""
-    db.execute("SELECT ray_import_profile_facts('u1', %s, %s)", (f"f{number}", FACTS))
+    """Reads the first page of facts, and of units."""
+    db.execute("SELECT ray_import_profile_facts('u1', '', %s)", (FACTS,))
+    db.execute("SELECT ray_import_profile_units('u1', '', %s)", (2 * FACTS,))
+
+
+def read_requests(db: Connection, number: int) -> None:
+    """Reads the first page of requests."""
+    db.execute("SELECT ray_import_profile_requests('u1', '[]', '', %s)", (2 * FACTS,))
 
 
 def keep(db: Connection, number: int) -> None:
@@ -118,7 +132,7 @@ def keep(db: Connection, number: int) -> None:
     db.execute("SELECT ray_import_profile_keep_units('u1', %s, 'x')", (Jsonb(ids),))
 
 
-@pytest.mark.parametrize("work", [settle, drop, merge, read_facts, keep])
+@pytest.mark.parametrize("work", [settle, drop, merge, read_facts, read_requests, keep])
 def test_profile_reads_what_it_is_asked_for_when_there_is_much(
     migrated_database: Database, work: Callable[[Connection, int], None]
 ) -> None:
@@ -130,4 +144,5 @@ def test_profile_reads_what_it_is_asked_for_when_there_is_much(
             merge(db, number)
             read_facts(db, number)
             keep(db, number)
+            read_requests(db, number)
         assert read_by(db, lambda: work(db, 80 if work is settle else 40)) <= 6 * FACTS

@@ -96,11 +96,12 @@ create table if not exists public.profile_versions (
 );
 
 -- The functions below page by key: p_after is the last id of the page before, '' at first. Where an index is to be used
--- whatever the planner knows of a table that has just grown, sequential scans are off (see 0002).
+-- whatever the planner knows of a table that has just grown, sequential scans are off (see 0002); where its order is, too,
+-- bitmap scans are.
 
 -- [user_id] of those with imported conversations.
 create or replace function public.ray_import_profile_users(p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(user_id order by user_id), '[]') from (
         select distinct user_id from public.imported_conversations where user_id > p_after order by user_id limit p_limit) u;
 $$;
@@ -108,7 +109,7 @@ $$;
 -- The imported conversations of a user, by id and product.
 create or replace function public.ray_import_profile_conversations(
     p_user_id text, p_after text, p_after_product text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('product', product, 'conversation_id', conversation_id,
         'content_hash', content_hash, 'title', title, 'create_time', create_time, 'update_time', update_time,
         'message_count', message_count, 'has_messages', has_messages) order by conversation_id, product), '[]')
@@ -253,7 +254,7 @@ begin
 end $$;
 
 create or replace function public.ray_import_profile_requests(p_user_id text, p_states jsonb, p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'run_id', run_id, 'kind', kind, 'model', model, 'state', state,
         'unit_ids', unit_ids, 'mark', mark, 'group_id', group_id, 'batch_id', batch_id, 'attempts', attempts,
         'stop_reason', stop_reason, 'reason', reason, 'input_tokens', input_tokens, 'output_tokens', output_tokens,
@@ -305,7 +306,7 @@ begin
 end $$;
 
 create or replace function public.ray_import_profile_units(p_user_id text, p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'product', product, 'conversation_id', conversation_id,
         'content_hash', content_hash, 'state', state, 'reason', reason, 'attempts', attempts, 'request_id', request_id)
         order by id), '[]')
@@ -343,7 +344,7 @@ begin
 end $$;
 
 create or replace function public.ray_import_profile_facts(p_user_id text, p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'unit_id', (
             select min(u.unit_id collate "C") from public.profile_fact_units u
             where u.user_id = p_user_id and u.fact_id = f.id),
