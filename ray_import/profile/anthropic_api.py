@@ -287,7 +287,7 @@ def _log_failure(error: Exception) -> None:
 
 
 def _outcome_unknown() -> ModelOutcomeUnknown:
-    return ModelOutcomeUnknown("The answer of the Claude API was lost.", "What was sent may have been charged.")
+    return ModelOutcomeUnknown("The answer of the Claude API was lost.", "The request may have been charged.")
 
 
 def _not_understood() -> ModelBusy:
