@@ -188,6 +188,8 @@ def _instead(fault: Fault) -> Answer | None:
     match fault.kind:
         case "html":
             return Answer(200, HTML, {"content-type": "text/html"})
+        case "foreign_404":
+            return Answer(404, HTML, {"content-type": "text/html"})
         case "empty":
             return Answer(200, b"", {"content-type": "text/plain"})
         case "half_json":

@@ -313,6 +313,19 @@ def test_lost_batch_is_found_among_many(api: ModelApi) -> None:
     assert api.ledger().count("/batches", "GET") == 2
 
 
+@pytest.mark.parametrize("fault", ["html", "half_json", "empty", "foreign_404"])
+def test_batch_is_not_taken_for_gone_when_somebody_else_answers(api: ModelApi, fault: str) -> None:
+    async def act(claude: Claude) -> None:
+        made = await claude.create_batch(prompts(1))
+        api.fault(fault)
+        with pytest.raises(ModelError):
+            await claude.batch(made.id)
+        with pytest.raises(ModelError):
+            await claude.batches_since(made.created_at)
+
+    run(api, act)
+
+
 def test_canceled_batch_ends_without_being_paid(api: ModelApi) -> None:
     async def act(claude: Claude) -> set[str]:
         made = await claude.create_batch(prompts(3))

@@ -107,4 +107,5 @@ def test_batch_has_the_sum_of_its_counts() -> None:
     assert batch is not None
     assert batch.count == 6
     odd = [body | change for change in ({"processing_status": "lost"}, {"request_counts": 3}, {"id": 1}, {"type": "x"})]
-    assert [batch_of(each) for each in [*odd, None, "<html>"]] == [None] * 6
+    odd += [body | {"created_at": created} for created in ("yesterday", 3, "2026-11-30T00:00:00")]
+    assert [batch_of(each) for each in [*odd, None, "<html>"]] == [None] * 9
