@@ -1,7 +1,7 @@
 """Sections: what is asked, and that each statement cites what is there."""
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -91,7 +91,8 @@ def test_checked_sections_bound_lists_and_lines() -> None:
 @pytest.mark.parametrize("name", SECTIONS)
 def test_checked_sections_give_nothing_when_the_answer_is_off_the_schema(name: str) -> None:
     good = answer()
-    for wrong in cast("list[Any]", [None, [], "text", {}]):
+    off: list[Any] = [None, [], "text", {}]
+    for wrong in off:
         assert checked_sections(json.dumps(good | {name: wrong}), IDS) == (None, {})
     assert checked_sections(json.dumps({key: good[key] for key in good if key != name}), IDS) == (None, {})
     assert checked_sections(json.dumps(good)[:-1], IDS) == (None, {})
