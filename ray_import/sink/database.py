@@ -10,7 +10,7 @@ from ray_import.chunks.rows import PRODUCT, ConversationRows, Import
 from ray_import.errors import ConfigError, RowsRefused, SinkError, SinkOverloaded
 from ray_import.records import Reject
 from ray_import.sink.database_jobs import DatabaseJobs
-from ray_import.sink.database_reading import DatabaseReading
+from ray_import.sink.database_profiles import DatabaseProfiles
 from ray_import.sink.database_rows import batch_of, our_time, replaced_of
 from ray_import.sink.database_runs import DatabaseRuns
 from ray_import.sink.halving import busy, parts_of, put_halving
@@ -24,7 +24,7 @@ MOST_REJECT_BYTES = 16 * 1024 * 1024
 REJECT_SAMPLE_BYTES = 64 * 1024
 
 
-class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseReading):
+class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
     """See `Sink`."""
 
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:

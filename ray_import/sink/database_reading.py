@@ -40,12 +40,13 @@ class DatabaseReading(DatabaseCalls):
                 p_from=rows[-1].position + 1 if rows else 0,
                 p_most_bytes=PAGE_BYTES,
             ):
-                rows += map(_message_of, page)
+                rows += map(message_of, page)
             if len({row.import_id for row in rows}) <= 1:
                 break
         return rows
 
 
-def _message_of(found: dict[str, Any]) -> MessageRow:
+def message_of(found: dict[str, Any]) -> MessageRow:
+    """A row, as ray_import_messages gives it."""
     attachments = orjson.dumps(found["attachments"]).decode()
     return MessageRow(**{**found, "created_at": our_time(found["created_at"]), "attachments": attachments})

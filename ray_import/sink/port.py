@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.records import Reject
+from ray_import.sink.profiles import ProfileStore
 from ray_import.sink.reading import Reading
 
 JobStatus = Literal["running", "complete", "partial", "failed"]
@@ -176,7 +177,7 @@ class RunLedger(Protocol):
         """User ids and sources of a table of the service. Raises ConfigError where there are none."""
 
 
-class Sink(RunLedger, Reading, Protocol):
+class Sink(RunLedger, Reading, ProfileStore, Protocol):
     """A destination. All methods raise SinkError, and SinkBusy where trying again may help."""
 
     @property

@@ -1,16 +1,21 @@
 """What a profile asks of a destination: the messages to read, and where runs, requests, units, facts and versions lie.
 
-`tests/contract/test_profile_store.py` holds every destination to it. Every write is one transaction, and idempotent.
+`tests/contract/test_profile_store.py` holds every destination to it. Every write may be called again. Those of lists
+(`save_requests`, `drop_units`, `keep_units`, `update_facts`) may be several transactions, all others are one.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ray_import.chunks.rows import MessageRow
-from ray_import.sink.port import Running
+
+if TYPE_CHECKING:
+    from ray_import.sink.port import Running
 
 RequestKind = Literal["quick", "facts", "merge", "sections"]
+
+ProfileEnding = Literal["complete", "partial", "failed"]
 
 RequestState = Literal["sending", "in_batch", "answered", "failed", "unknown_outcome"]
 """`sending`: written before the request is sent. `in_batch`: a batch with this id holds it. `answered` and `failed` are
@@ -80,13 +85,14 @@ class StoredRequest:
     result: dict[str, Any] | None = None
     """The checked answer of a quick, merge or sections request. Facts are rows."""
     created_at: str = ""
-    """ISO 8601 in UTC."""
+    """ISO 8601 in UTC, of when it was first saved; where it is empty, the destination's time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """A statement about the user, and the message in which they said it. Times are ISO 8601 in UTC.
 
+    Its `unit_id` is the least id of the units that it came of: the pieces of a long message may give the same fact.
     `status`: a `duplicate` says what the fact `superseded_by` says; a `superseded` one was true until `valid_to`, when
     the user said otherwise (`superseded_by`). `seen` counts the fact and its duplicates.
     """
@@ -151,7 +157,11 @@ class Forgotten:
 
 class ProfileStore(Protocol):
     """The tables `profile_runs`, `profile_requests`, `profile_units`, `profile_facts`, `profile_versions`. All methods
-    raise SinkError, and SinkBusy where trying again may help."""
+    raise SinkError, and SinkBusy where trying again may help. What a destination cannot store of a text, NUL and lone
+    surrogates, is replaced."""
+
+    def profile_users(self) -> list[str]:
+        """All users with imported conversations, by id."""
 
     def profile_conversations(self, user_id: str) -> list[ProfileConversation]:
         """All imported conversations of the user, by product and id."""
@@ -160,27 +170,30 @@ class ProfileStore(Protocol):
         """The messages of these conversations (product, id), in the order asked for, each as one list by position. One
         without messages gives an empty list. Memory is bounded by a few MB and the largest conversation."""
 
-    def start_profile(self, user_id: str, run_id: str, holder: str, started_at: str) -> Running | None:
-        """Begins a run, unless another one of the user is alive (as `start_job`): then tells of that. A dead one's
-        requests that were being sent stay as they are."""
+    def start_profile(self, user_id: str, run_id: str, holder: str, started_at: str) -> "Running | None":
+        """Begins a run, unless another one of the user is alive (as `start_job`): then tells of that. A dead one is
+        ended as failed, `interrupted`; its requests that were being sent stay as they are."""
 
     def beat_profile(self, user_id: str, run_id: str, holder: str) -> bool:
         """A sign of life. False where the run is not this holder's any more."""
 
     def end_profile(
-        self, user_id: str, run_id: str, status: Literal["complete", "partial", "failed"], report: dict[str, Any],
-        error: str | None,
-    ) -> None:  # fmt: skip
-        """Ends a run."""
+        self, user_id: str, run_id: str, status: ProfileEnding, report: dict[str, Any], error: str | None
+    ) -> None:
+        """Ends a run, if it still runs."""
 
     def release_profiles(self, holder: str) -> None:
         """Ends all runs of a dead holder as failed, `interrupted`."""
 
     def profile_runs(self, user_id: str) -> list[ProfileRun]:
-        """The newest first."""
+        """The newest first. One that says that it runs, but is silent, is told as failed, `interrupted`."""
 
     def save_requests(self, user_id: str, requests: Sequence[StoredRequest]) -> None:
-        """Inserts or replaces requests; a request that is answered is never replaced."""
+        """Inserts requests, or replaces them where they are not final.
+
+        Raises SinkError where a new one is of a run that does not run any more: another has taken its place, or the
+        profile was forgotten. It is not to be sent then.
+        """
 
     def requests(self, user_id: str, states: Sequence[RequestState] = ()) -> list[StoredRequest]:
         """Of these states, or all; the oldest first."""
@@ -188,29 +201,40 @@ class ProfileStore(Protocol):
     def settle_request(
         self, user_id: str, request: StoredRequest, units: Sequence[StoredUnit], facts: Sequence[Fact]
     ) -> bool:
-        """Saves a final request with what came of its units and the facts of its answer, in one transaction. False, and
-        nothing is written, where it was answered before. Facts of the same id stay as they are."""
+        """Saves a final request with what came of its units and the facts of its answer, in one transaction.
+
+        False, and nothing is written, where it is final already, or is not there (its profile was forgotten). Facts of
+        the same id stay as they are, and are of this unit as well; of two spellings the lesser one stays.
+        """
 
     def units(self, user_id: str) -> list[StoredUnit]:
         """All units with a row."""
 
     def drop_units(self, user_id: str, unit_ids: Sequence[str]) -> None:
-        """Deletes units, and the facts that came of them: their conversations have changed or are gone."""
+        """Deletes units, and the facts that came of no other one: their conversations have changed or are gone."""
 
     def keep_units(self, user_id: str, unit_ids: Sequence[str], content_hash: str) -> None:
         """Sets the ledger's hash of units whose conversation was written anew with the same messages."""
 
     def facts(self, user_id: str) -> list[Fact]:
-        """All facts, by `said_at` and id."""
+        """All facts, by `said_at` and id; those without a time first."""
 
     def update_facts(self, user_id: str, facts: Sequence[Fact]) -> None:
         """Sets status, superseded_by, valid_from, valid_to and seen of facts that are there."""
 
     def save_version(self, user_id: str, version: ProfileVersion) -> None:
-        """Adds a version."""
+        """Adds a version. Raises SinkError where its run does not run any more."""
 
-    def versions_of(self, user_id: str) -> list[ProfileVersion]:
-        """The newest first."""
+    def versions_of(self, user_id: str, limit: int | None = None) -> list[ProfileVersion]:
+        """The newest first, at most `limit`."""
 
     def forget_profile(self, user_id: str) -> Forgotten:
-        """Deletes every row of the user in the profile's tables."""
+        """Deletes every row of the user in the profile's tables. What a run that is alive saves later is refused."""
+
+    def publish_profile(self, table: str, user_id: str, values: dict[str, Any]) -> list[str]:
+        """Sets those columns of `values` that a table of the service has, in the row of `user_id`. Returns the names of
+        the others.
+
+        Where there is no row yet, one is inserted, unless all values are None. Raises ConfigError where there is no
+        such table, it has no `user_id`, or it refuses a value; and for SQLite, which has no such table.
+        """

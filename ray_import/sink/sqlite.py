@@ -22,7 +22,7 @@ from ray_import.sink.port import KeptReject, Known, Pruned, RejectLimits, Replac
 from ray_import.sink.refusals import FirstRefusals
 from ray_import.sink.sqlite_file import APPLICATION_ID
 from ray_import.sink.sqlite_jobs import SqliteJobs
-from ray_import.sink.sqlite_reading import SqliteReading
+from ray_import.sink.sqlite_profiles import SqliteProfiles
 from ray_import.sink.sqlite_runs import SqliteRuns
 
 __all__ = ["APPLICATION_ID", "SqliteSink"]
@@ -73,7 +73,7 @@ _KEEP = (
 )
 
 
-class SqliteSink(SqliteJobs, SqliteRuns, SqliteReading):
+class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
     """See `Sink`."""
 
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ray_import.errors import SinkError
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
 
-_REFUSED = {"TEXT": ("INTEGER", "REAL", "NUMERIC"), "INTEGER": ("TEXT",), "BLOB": ()}
+_REFUSED = {"TEXT": ("INTEGER", "REAL", "NUMERIC"), "INTEGER": ("TEXT",), "REAL": ("TEXT",), "BLOB": ()}
 """By the affinity that a column should have those that would change what is written: the text 007 into the number 7."""
 
 

@@ -165,6 +165,9 @@ class DestinationUnderTest(Protocol):
     def silence_run(self, run_id: str, seconds: float) -> None:
         """The same with a run."""
 
+    def silence_profile(self, run_id: str, seconds: float) -> None:
+        """The same with a run of a profile."""
+
 
 @dataclass(frozen=True, slots=True)
 class SqliteFile:
@@ -223,6 +226,10 @@ class SqliteFile:
         """See `DestinationUnderTest.silence_run`."""
         self._silence("import_runs", run_id, seconds)
 
+    def silence_profile(self, run_id: str, seconds: float) -> None:
+        """See `DestinationUnderTest.silence_profile`."""
+        self._silence("profile_runs", run_id, seconds)
+
     def _silence(self, table: str, id_: str, seconds: float) -> None:
         with self.connected() as db:
             db.execute(
@@ -275,6 +282,10 @@ class PostgresTables:
     def silence_run(self, run_id: str, seconds: float) -> None:
         """See `DestinationUnderTest.silence_run`."""
         self._silence("import_runs", run_id, seconds)
+
+    def silence_profile(self, run_id: str, seconds: float) -> None:
+        """See `DestinationUnderTest.silence_profile`."""
+        self._silence("profile_runs", run_id, seconds)
 
     def _silence(self, table: str, id_: str, seconds: float) -> None:
         with self.database.connected() as db:
