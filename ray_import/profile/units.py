@@ -5,19 +5,26 @@ from dataclasses import dataclass
 PROMPT_VERSION = "1"
 """Raised whenever the prompt or the schema of facts changes, so that all units are sent again."""
 
-UNIT_TOKENS = 10_000
-"""A longer conversation becomes several units. Two of them, or many small ones, make a request (see `packing`)."""
+UNIT_TOKENS = 6_500
+"""A longer conversation becomes several units. Two full ones, or many small ones, make a request (see `packing`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A message, or a piece of a long one, as a prompt shows it under one number. `text` is the author's own words."""
+    """A message, or a piece of a long one, as a prompt shows it under one number. `text` is the author's own words.
+
+    `piece` counts the pieces of a message from 0; joined, their texts are the message's text. `quoted` (what the
+    message replies to) and `attachments` (names of files) are other people's words, and stand in piece 0 only.
+    """
 
     node_id: str
     position: int
     role: str
     created_at: str | None
     text: str
+    piece: int = 0
+    quoted: str = ""
+    attachments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
