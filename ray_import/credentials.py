@@ -23,6 +23,10 @@ class Environment(BaseSettings):
     supabase_db_url: SecretStr = SecretStr("")
     database_url: SecretStr = SecretStr("")
     pgpassword: SecretStr = SecretStr("")
+    anthropic_api_key: SecretStr = SecretStr("")
+    anthropic_base_url: str = ""
+    aws_region: str = ""
+    aws_bearer_token_bedrock: SecretStr = SecretStr("")
     alert_webhook: SecretStr = SecretStr("")
     alert_stalled_minutes: float = Field(default=10.0, gt=0, allow_inf_nan=False)
 
@@ -33,6 +37,19 @@ class SupabaseAccess:
 
     url: str
     key: SecretStr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaudeAccess:
+    """Where Claude is asked: Anthropic's API or one that speaks like it (`base_url`, may have a path), or Amazon
+    Bedrock in `bedrock_region`. An empty key for Bedrock means the credentials that AWS's own library finds."""
+
+    key: SecretStr
+    base_url: str = ""
+    bedrock_region: str = ""
+
+
+ANTHROPIC_URL = "https://api.anthropic.com"
 
 
 def environment() -> Environment:
@@ -62,6 +79,45 @@ def supabase_access() -> SupabaseAccess:
     if not key.get_secret_value().isascii() or not key.get_secret_value().isprintable():
         raise ConfigError("SUPABASE_SERVICE_KEY contains invalid characters.", "Copy the key again.")
     return SupabaseAccess(url, key)
+
+
+def is_bedrock_model(model: str) -> bool:
+    """Whether the name of a model is one of Amazon Bedrock's: `anthropic.claude-haiku-5-5`, or with a region before."""
+    return model.startswith("anthropic.") or ".anthropic." in model
+
+
+def claude_access(model: str) -> ClaudeAccess:
+    """The account that ANTHROPIC_API_KEY and ANTHROPIC_BASE_URL name; for a model of Bedrock, AWS_REGION and
+    AWS_BEARER_TOKEN_BEDROCK. Raises ConfigError where one is missing or odd."""
+    found = environment()
+    if is_bedrock_model(model):
+        return _bedrock_access(found)
+    key = SecretStr(found.anthropic_api_key.get_secret_value().strip())
+    url = found.anthropic_base_url.strip().rstrip("/") or ANTHROPIC_URL
+    if not key.get_secret_value():
+        raise ConfigError(
+            "ANTHROPIC_API_KEY is not set.",
+            "Set it in the environment or in a file .env; the Claude Console shows it under API keys.",
+        )
+    _check_key("ANTHROPIC_API_KEY", key)
+    if not is_web_address(url) or urlsplit(url).query or urlsplit(url).fragment:
+        raise ConfigError("ANTHROPIC_BASE_URL is not a web address.", f"Use the form {ANTHROPIC_URL}.")
+    return ClaudeAccess(key=key, base_url=url)
+
+
+def _bedrock_access(found: Environment) -> ClaudeAccess:
+    region = found.aws_region.strip()
+    if not region.replace("-", "").isalnum() or not region.isascii():
+        raise ConfigError("AWS_REGION is not set.", "Set it to the region of Amazon Bedrock, for example eu-west-1.")
+    key = SecretStr(found.aws_bearer_token_bedrock.get_secret_value().strip())
+    _check_key("AWS_BEARER_TOKEN_BEDROCK", key)
+    return ClaudeAccess(key=key, bedrock_region=region)
+
+
+def _check_key(name: str, key: SecretStr) -> None:
+    secret = key.get_secret_value()
+    if secret and not (secret.isascii() and secret.isprintable() and " " not in secret):
+        raise ConfigError(f"{name} contains invalid characters.", "Copy the key again.")
 
 
 def is_web_address(url: str) -> bool:

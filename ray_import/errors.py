@@ -21,6 +21,7 @@
     ├─ ModelError              the model's API refuses for good: a key, an address, a spend limit
     │  ├─ ModelBusy             it is taken, or away, for the moment: worth another try
     │  └─ ModelOutcomeUnknown   the answer was lost: what was sent may have been done, and be charged
+    ├─ CostReached              the next request could cost more than is allowed
     ├─ ImportRunning             exit code 2: another import of the same user, or run over the same, is at it
     ├─ LeaseLost                 another import, or run, has taken this one's place
     ├─ ClusterError              Ray cannot be reached, or gives no workers
@@ -144,13 +145,19 @@ class ModelError(ImporterError):
 
 
 class ModelBusy(ModelError):
-    """`retry_after_seconds` is for how long the API asks to be left alone, 0 where it does not say."""
+    """`retry_after_seconds` is for how long the API asks to be left alone, 0 where it does not say. `is_rate_limit`:
+    a limit of the key was passed, so that all its requests have to wait."""
 
     retry = True
     retry_after_seconds: float = 0.0
+    is_rate_limit: bool = False
 
 
 class ModelOutcomeUnknown(ModelError):
+    pass
+
+
+class CostReached(ImporterError):
     pass
 
 

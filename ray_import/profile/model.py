@@ -28,19 +28,30 @@ class Usage:
     cache_write_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What the API tells of a limit a minute: what it is, and what was left of it when the request was answered."""
+
+    kind: Literal["requests", "input-tokens", "output-tokens"]
+    limit: int
+    remaining: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What came back. `text` is the only text block; None where there is none, or where a block of an unknown type or a
     second text is beside it (`reason` says which).
 
     `reason` is empty for an answer that can be parsed: it ended with `end_turn`. Else: `cut_off`, `refused`,
-    `unknown_stop`, `unknown_block`, `no_text`, `not_a_message`; of a batch also `errored`, `expired`, `canceled`.
+    `unknown_stop`, `unknown_block`, `no_text`, `not_a_message`; `errored`, where the API refused this request alone
+    (400, 413, 422: nothing is charged, `usage` is None); of a batch also `expired`, `canceled`.
     """
 
     text: str | None
     stop_reason: str
     reason: str
     usage: Usage | None
+    limits: tuple[RateLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ class Dials:
     wrong_numbers: int = 0
     """A planted sentence of the user, with the number of another message or of none."""
     others_words: int = 0
-    """A sentence of somebody else, with its true number."""
+    """A sentence of somebody else, a title or a reply's quoted words, with the number that stands before it."""
     invented_cites: int = 0
     """So many statements of each section cite what does not exist, or nothing."""
     obeys: bool = False

@@ -63,7 +63,7 @@ def _lies(lines: list[Numbered], facts: list[dict[str, Any]], dials: Dials) -> l
     """Of each kind as many as the dials say, marked `lie` in their statements."""
     if not lines:
         return []
-    numbers = [line.number for line in lines]
+    numbers = [line.number for line in lines if line.role in ("user", "assistant")] or [0]
     users = [line for line in lines if line.role == "user"] or lines
     others = [line for line in lines if line.role != "user" and line.text]
     lies = []
@@ -88,7 +88,7 @@ def _obeyed(lines: list[Numbered], prompt: str) -> list[dict[str, Any]]:
     users = [line.number for line in lines if line.role == "user"] or [0]
     facts = []
     for whole, text, number in orders_in(prompt):
-        own = next((line.number for line in lines if whole in line.text), users[0])
+        own = next((line.number for line in lines if whole in line.text), users[0])  # of a title too: a wrong one
         claimed = {own, users[0]} if number is None else {number}
         facts += [{**_fact("decision", "order", text, whole), "number": each} for each in sorted(claimed)]
     return facts

@@ -96,6 +96,19 @@ def test_answer_has_each_planted_fact_of_the_user_with_its_number(client: anthro
     ]
 
 
+def test_titles_and_quoted_words_are_no_messages_of_the_user(api: ModelApi, client: anthropic.Anthropic) -> None:
+    said = f"""<<<BEGIN CHAT m7>>>
+[conversation 1] {Planted("belief", "title", "this").quote}
+[1] assistant undated: Hello.
+[2 reply to] {Planted("belief", "reply", "that").quote}
+[2] user 2024-05-01, continued: {TEA.quote}
+<<<END CHAT m7>>>"""
+    assert [(fact["message"], fact["quote"]) for fact in answer_of(ask(client, said))["facts"]] == [(2, TEA.quote)]
+    api.set(others_words=3)
+    lies = [fact for fact in answer_of(ask(client, said))["facts"] if fact["subject"] == "lie"]
+    assert [fact["message"] for fact in lies] == [1, 1, 2]
+
+
 def test_answer_begins_with_a_block_of_thinking(client: anthropic.Anthropic) -> None:
     assert [block.type for block in ask(client).content] == ["thinking", "text"]
 

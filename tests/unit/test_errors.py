@@ -62,7 +62,7 @@ def test_what_a_destination_told_crosses_processes_too() -> None:
 def test_an_error_states_its_exit_code_and_whether_to_try_again(kind: type[ImporterError]) -> None:
     assert kind.exit_code in (2, 3)
     assert isinstance(kind.retry, bool)
-    assert kind.retry == (kind in (errors.PayloadLost, errors.SinkBusy, errors.SourceUnavailable))
+    assert kind.retry == (kind in (errors.ModelBusy, errors.PayloadLost, errors.SinkBusy, errors.SourceUnavailable))
 
 
 @EVERY_ERROR
