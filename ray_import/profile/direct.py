@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUnknown
@@ -26,18 +27,21 @@ class Sender(Protocol):
 
 
 class DirectSender:
-    """Sends by direct calls, `in_flight` at the same time."""
+    """Sends by direct calls, `in_flight` at the same time. `slots` are those of the key, which all users share: a request
+    is saved when it has one, so that what a killed process has left as `sending` was sent, or was about to be."""
 
-    def __init__(self, log: RequestLog, asker: Asker, in_flight: int) -> None:
+    def __init__(
+        self, log: RequestLog, asker: Asker, in_flight: int, slots: AbstractAsyncContextManager[None] | None = None
+    ) -> None:
         self._log = log
         self._asker = asker
         self._in_flight = in_flight
+        self._slots = slots or asyncio.Semaphore(in_flight)
 
     async def send(self, step: Step, questions: Iterator[Question]) -> None:
         pending: set[asyncio.Task[None]] = set()
         done: set[asyncio.Task[None]] = set()
         for question in questions:
-            self._log.save([question.request])
             pending.add(asyncio.create_task(self._ask(step, question)))
             if len(pending) >= self._in_flight:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -49,6 +53,11 @@ class DirectSender:
                 raise outcome
 
     async def _ask(self, step: Step, question: Question) -> None:
+        async with self._slots:
+            self._log.save([question.request])
+            await self._ask_saved(step, question)
+
+    async def _ask_saved(self, step: Step, question: Question) -> None:
         request = question.request
         try:
             reply = await self._asker.ask(question.prompt)

@@ -44,6 +44,7 @@ class FactsStep:
         plan = plan_units(store, user_id, self._log.model)
         if plan.dropped:
             store.drop_units(user_id, plan.dropped)
+            self._log.report.dropped_units += len(plan.dropped)
         for unit_ids, content_hash in plan.kept:
             store.keep_units(user_id, unit_ids, content_hash)
         self._refs = {ref.id: ref for ref in plan.to_send}
