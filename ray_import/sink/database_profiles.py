@@ -187,7 +187,7 @@ class DatabaseProfiles(DatabaseReading):
                 raise
             raise ConfigError(
                 f"The table {table} rejected the profile of the user {user_id} ({error.code}).",
-                "It needs a column user_id, and has to take the values that docs/supabase.md lists.",
+                "It needs a column user_id, and must allow the values of a profile: docs/supabase.md, Profiles.",
             ) from None
 
     def _profile_rows(self, table: str, user_id: str, **arguments: Any) -> list[dict[str, Any]]:

@@ -82,6 +82,37 @@ _TYPES: dict[str, dict[str, tuple[str, ...]]] = {
         "counts": ("jsonb",),
         "updated_at": _TIME,
     },
+    "profile_runs": {
+        **dict.fromkeys(("user_id", "id", "status", "error", "holder"), _TEXT),
+        "report": ("jsonb",),
+        **dict.fromkeys(("started_at", "updated_at", "finished_at"), _TIME),
+    },
+    "profile_requests": {
+        **dict.fromkeys(("user_id", "id", "run_id", "kind", "model", "state", "mark", "group_id", "batch_id"), _TEXT),
+        **dict.fromkeys(("stop_reason", "reason", "settlement"), _TEXT),
+        **dict.fromkeys(("attempts", "input_tokens", "output_tokens"), _COUNT),
+        "usd": ("double precision",),
+        **dict.fromkeys(("unit_ids", "rejected", "result"), ("jsonb",)),
+        "created_at": _TIME,
+    },
+    "profile_units": {
+        **dict.fromkeys(("user_id", "id", "product", "conversation_id", "content_hash", "state", "reason"), _TEXT),
+        "attempts": _COUNT,
+        "request_id": _TEXT,
+    },
+    "profile_facts": {
+        **dict.fromkeys(("user_id", "id", "category", "subject", "statement", "quote", "product"), _TEXT),
+        **dict.fromkeys(("conversation_id", "node_id", "status", "superseded_by"), _TEXT),
+        **dict.fromkeys(("said_at", "valid_from", "valid_to"), _TIME),
+        "seen": _COUNT,
+    },
+    "profile_fact_units": dict.fromkeys(("user_id", "fact_id", "unit_id"), _TEXT),
+    "profile_versions": {
+        **dict.fromkeys(("user_id", "id", "run_id", "kind", "model", "prompt_version", "memory_md"), _TEXT),
+        "sections": ("jsonb",),
+        "facts_hash": _TEXT,
+        "created_at": _TIME,
+    },
 }
 """The types with which the functions of `sql/postgres/` work, by table and column."""
 _NEEDED_IN_CHUNKS = {"id", "user_id", "conversation_id", "content"}
@@ -95,7 +126,10 @@ _ADDED_IN = {
     "import_runs": {"holder": 5, "force": 5},
 }
 """By table and column the version of the migration that adds the column where it is missing."""
-_TABLES_SINCE = {"conversation_messages": 11}
+_OF_PROFILES = (
+    "profile_runs", "profile_requests", "profile_units", "profile_facts", "profile_fact_units", "profile_versions",
+)  # fmt: skip
+_TABLES_SINCE = {"conversation_messages": 11, **dict.fromkeys(_OF_PROFILES, 13)}
 _OTHER_TABLES_SINCE = 4
 _KEYS = {
     "conversation_messages": ("user_id", "conversation_id", "product", "node_id"),

@@ -54,8 +54,8 @@ def request_of(values: Mapping[str, Any]) -> StoredRequest:
 
 
 def run_is_over() -> SinkError:
-    """Why something of a run is not saved."""
+    """The error for something of a run that is not saved, since the run has ended."""
     return SinkError(
-        "This run of the profile is over: another one has taken its place, or the profile was forgotten.",
+        "This run of the profile has ended: another one has taken over, or the profile was forgotten.",
         "Run the same command again.",
     )

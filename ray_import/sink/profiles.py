@@ -171,11 +171,11 @@ class ProfileStore(Protocol):
         without messages gives an empty list. Memory is bounded by a few MB and the largest conversation."""
 
     def start_profile(self, user_id: str, run_id: str, holder: str, started_at: str) -> "Running | None":
-        """Begins a run, unless another one of the user is alive (as `start_job`): then tells of that. A dead one is
+        """Begins a run, unless another one of the user is alive (as `start_job`): returns that one then. A dead one is
         ended as failed, `interrupted`; its requests that were being sent stay as they are."""
 
     def beat_profile(self, user_id: str, run_id: str, holder: str) -> bool:
-        """A sign of life. False where the run is not this holder's any more."""
+        """A heartbeat. False where the run is not this holder's any more."""
 
     def end_profile(
         self, user_id: str, run_id: str, status: ProfileEnding, report: dict[str, Any], error: str | None
@@ -186,13 +186,13 @@ class ProfileStore(Protocol):
         """Ends all runs of a dead holder as failed, `interrupted`."""
 
     def profile_runs(self, user_id: str) -> list[ProfileRun]:
-        """The newest first. One that says that it runs, but is silent, is told as failed, `interrupted`."""
+        """The newest first. Running ones without a heartbeat for LEASE_SECONDS are failed, `interrupted`."""
 
     def save_requests(self, user_id: str, requests: Sequence[StoredRequest]) -> None:
         """Inserts requests, or replaces them where they are not final.
 
-        Raises SinkError where a new one is of a run that does not run any more: another has taken its place, or the
-        profile was forgotten. It is not to be sent then.
+        Raises SinkError where a new one is of a run that does not run any more: another has taken over, or the
+        profile was forgotten. The request must not be sent then.
         """
 
     def requests(self, user_id: str, states: Sequence[RequestState] = ()) -> list[StoredRequest]:

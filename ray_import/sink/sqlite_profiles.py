@@ -157,7 +157,8 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
             ).fetchall()
             self._db.execute(
                 "DELETE FROM profile_facts AS f WHERE user_id = ? AND id IN (SELECT value FROM json_each(?))"
-                " AND NOT EXISTS (SELECT 1 FROM profile_fact_units AS u WHERE u.user_id = f.user_id AND u.fact_id = f.id)",
+                " AND NOT EXISTS (SELECT 1 FROM profile_fact_units AS u"
+                " WHERE u.user_id = f.user_id AND u.fact_id = f.id)",
                 (user_id, orjson.dumps([fact_id for (fact_id,) in gone]).decode()),
             )
             self._db.execute(

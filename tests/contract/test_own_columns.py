@@ -16,10 +16,12 @@ from tests.contract.destinations import (
     rows_for,
 )
 from tests.contract.engines import imported, reimported
+from tests.contract.profiles import answered, at, fact_of, request_of, unit_of, version_of
 
 TABLES = (
     "conversation_chunks", "conversation_messages", "imported_conversations", "import_jobs", "import_rejects",
-    "import_runs", "import_run_users",
+    "import_runs", "import_run_users", "profile_runs", "profile_requests", "profile_units", "profile_facts",
+    "profile_fact_units", "profile_versions",
 )  # fmt: skip
 SQLITE = """
 CREATE TABLE own_log (what TEXT);
@@ -126,6 +128,26 @@ def test_runs_over_users_go_on_when_users_have_added_columns(destination: Destin
         assert sink.run_users("run-1") == [user]
         sink.complete_run("run-1", "host/1")
         assert sink.versions(SETTINGS) == {"u1": ("a.zip", "v1")}
+
+
+def test_profile_is_stored_when_users_have_added_columns(destination: DestinationUnderTest) -> None:
+    changed(destination, *own_things(destination))
+    with closing(destination.open()) as sink:
+        sink.write(import_of(1), SETTINGS, [rows_for("a")], [])
+        assert [one.conversation_id for one in sink.profile_conversations("u1")] == ["a"]
+        assert list(map(len, sink.messages_of("u1", [("chatgpt", "a")]))) == [2]
+        assert sink.start_profile("u1", "run-1", "host/1", at(0)) is None
+        sink.save_requests("u1", [request_of(1)])
+        assert sink.settle_request("u1", answered(request_of(1)), [unit_of(1)], [fact_of(1)])
+        sink.save_version("u1", version_of(1))
+        changed(destination, "UPDATE profile_facts SET \"own note\" = 'read'")
+        sink.update_facts("u1", [fact_of(1, seen=2)])
+        assert sink.requests("u1") == [answered(request_of(1))]
+        assert sink.units("u1") == [unit_of(1)]
+        assert sink.facts("u1") == [fact_of(1, seen=2)]
+        assert sink.versions_of("u1") == [version_of(1)]
+        assert [run.status for run in sink.profile_runs("u1")] == ["running"]
+    assert asked(destination, 'SELECT "own note" FROM profile_facts') == [("read",)]
 
 
 def test_import_leaves_the_same_rows_when_users_have_added_columns_and_triggers(

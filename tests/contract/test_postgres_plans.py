@@ -9,7 +9,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from ray_import.sink.database_rows import batch_of, chunk_object, message_object
+from ray_import.sink.profile_rows import values_of
 from tests.contract.destinations import SETTINGS, import_of, rows_for
+from tests.contract.profiles import answered, fact_of, request_of, unit_of
 from tests.gateway.postgres import Database
 
 Connection = psycopg.Connection[Any]
@@ -43,6 +45,12 @@ def mark_seen(db: Connection, number: int) -> None:
     db.execute(MARK_SEEN, (Jsonb(hashes), Jsonb([f"{number}-{i}" for i in range(1, ASKED, 2)])))
 
 
+def page(db: Connection) -> None:
+    """Reads the first conversations, and the messages of one."""
+    db.execute("SELECT ray_import_profile_conversations('u1', '', '', %s)", (ASKED,))
+    db.execute("SELECT ray_import_profile_messages('u1', %s, 1000000)", (Jsonb([["chatgpt", "3-1"]]),))
+
+
 def read_by(db: Connection, work: Callable[[], object]) -> int:
     """The rows of tables that were read for it."""
     with db.transaction():
@@ -65,6 +73,7 @@ def _read(db: Connection) -> int:
     [
         pytest.param(lambda db: known(db, 3), id="known"),
         pytest.param(lambda db: mark_seen(db, 3), id="seen"),
+        pytest.param(page, id="page"),
         pytest.param(lambda db: write(db, BATCHES), id="new"),
         pytest.param(lambda db: write(db, 3, "v2"), id="again"),
     ],
@@ -77,4 +86,63 @@ def test_what_is_read_does_not_grow_with_what_is_in(
             known(db, number)
             write(db, number)
             mark_seen(db, number)
+            page(db)
         assert read_by(db, lambda: asked(db)) <= MOST_READ
+
+
+FACTS = 10
+"""Per request; each is of a unit of its own."""
+
+
+def settle(db: Connection, number: int) -> None:
+    """Saves the request of that number, and settles it with units and facts."""
+    request = request_of(0, id=f"r{number}")
+    units = [unit_of(0, id=f"u{number}-{i}") for i in range(FACTS)]
+    facts = [fact_of(0, id=f"f{number}-{i}", unit_id=f"u{number}-{i}") for i in range(FACTS)]
+    db.execute("SELECT ray_import_profile_save_requests('u1', %s)", (Jsonb([values_of(request)]),))
+    arguments = [Jsonb(values_of(answered(request))), *(Jsonb(list(map(values_of, rows))) for rows in (units, facts))]
+    db.execute("SELECT ray_import_profile_settle('u1', 's', %s, %s, %s)", arguments)
+
+
+def drop(db: Connection, number: int) -> None:
+    """Drops one unit of the request of that number."""
+    db.execute("SELECT ray_import_profile_drop_units('u1', %s)", (Jsonb([f"u{number}-0"]),))
+
+
+def merge(db: Connection, number: int) -> None:
+    """Updates the facts of the request of that number."""
+    rows = [{"id": f"f{number}-{i}", "status": "active", "seen": 2} for i in range(FACTS)]
+    db.execute("SELECT ray_import_profile_update_facts('u1', %s)", (Jsonb(rows),))
+
+
+def read_facts(db: Connection, number: int) -> None:
+    """Reads the first page of facts, and of units."""
+    db.execute("SELECT ray_import_profile_facts('u1', '', %s)", (FACTS,))
+    db.execute("SELECT ray_import_profile_units('u1', '', %s)", (2 * FACTS,))
+
+
+def read_requests(db: Connection, number: int) -> None:
+    """Reads the first page of requests."""
+    db.execute("SELECT ray_import_profile_requests('u1', '[]', '', %s)", (2 * FACTS,))
+
+
+def keep(db: Connection, number: int) -> None:
+    """Sets the hash of the units of the request of that number."""
+    ids = [f"u{number}-{i}" for i in range(FACTS)]
+    db.execute("SELECT ray_import_profile_keep_units('u1', %s, 'x')", (Jsonb(ids),))
+
+
+@pytest.mark.parametrize("work", [settle, drop, merge, read_facts, read_requests, keep])
+def test_profile_reads_what_it_is_asked_for_when_there_is_much(
+    migrated_database: Database, work: Callable[[Connection, int], None]
+) -> None:
+    with migrated_database.connected(prepare_threshold=None) as db:
+        db.execute("SELECT ray_import_profile_start('u1', 'run-1', 'host/1', now(), 60)")
+        for number in range(80):
+            settle(db, number)
+            drop(db, number)
+            merge(db, number)
+            read_facts(db, number)
+            keep(db, number)
+            read_requests(db, number)
+        assert read_by(db, lambda: work(db, 80 if work is settle else 40)) <= 6 * FACTS

@@ -14,9 +14,10 @@ from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.database_rows import chunk_object, message_object
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
-from ray_import.sink.port import Pruned, Replaced, RunOf, RunUser
+from ray_import.sink.port import Pruned, Replaced, RunOf, RunUser, Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.postgres_address import split_password
+from ray_import.sink.profiles import Forgotten
 from ray_import.sink.servers import PostgresDestination
 from tests.contract.destinations import (
     SETTINGS,
@@ -26,6 +27,7 @@ from tests.contract.destinations import (
     rows_for,
     twice_the_same_chunk,
 )
+from tests.contract.profiles import answered, at, fact_of, request_of, unit_of, version_of
 from tests.gateway.postgres import Database
 
 ANA, BEN = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "7f9619ff-8b86-4d01-b42d-00cf4fc964ff"
@@ -77,6 +79,7 @@ def test_every_step_may_be_pasted_again(supabase: Database) -> None:
         sink.write(import_of(1), SETTINGS, [rows_for("a")], [reject_of(b"bad")])
         sink.start_run("run-1", OF_USERS, "host/1")
         opened = sink.add_users("run-1", [RunUser("u1", "a.zip")])
+        make_profile(sink, "u1")
     before = PostgresTables(supabase).everything()
     with supabase.connected() as db:
         for migration in migrations("postgres"):
@@ -85,6 +88,7 @@ def test_every_step_may_be_pasted_again(supabase: Database) -> None:
     with closing(PostgresTables(supabase).open()) as sink:
         assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
         assert sink.run_users("run-1") == opened
+        assert (sink.facts("u1"), sink.requests("u1")) == ([fact_of(1)], [answered(request_of(1))])
 
 
 def test_a_database_without_tables_or_with_a_newer_ones_is_refused(database: Database) -> None:
@@ -330,6 +334,14 @@ def test_the_importers_role_can_import_and_nothing_else(supabase: Database) -> N
         assert sink.start_run("run-1", OF_USERS, "host/1") is None
         assert len(sink.add_users("run-1", [user])) == 1
         assert sink.save_users("run-1", "host/1", [user])
+        make_profile(sink, "u1")
+        assert sink.beat_profile("u1", "run-1", "host/1")
+        assert (sink.facts("u1"), sink.units("u1")) == ([fact_of(1)], [unit_of(1)])
+        assert sink.requests("u1") == [answered(request_of(1))]
+        assert [run.status for run in sink.profile_runs("u1")] == ["running"]
+        assert len(sink.versions_of("u1")) == len(list(sink.messages_of("u1", [("chatgpt", "a")]))) == 1
+        sink.drop_units("u1", ["unit-1"])
+        assert sink.forget_profile("u1") == Forgotten(runs=1, requests=1, units=0, facts=0, versions=1)
         sink.beat("host/1")
         assert sink.interrupted_run(OF_USERS) == "run-1"
         sink.complete_run("run-1", "host/1")
@@ -358,8 +370,19 @@ WRITES = (
     "TRUNCATE {table}",
 )
 TABLES = ("conversation_chunks", "conversation_messages", "imported_conversations", "import_jobs", "import_rejects")
-READ_BY_USERS = (*TABLES, "conversations")
-OF_RUNS = ("import_runs", "import_run_users")
+OF_PROFILES = ("profile_facts", "profile_versions")
+READ_BY_USERS = (*TABLES, *OF_PROFILES, "conversations")
+OF_RUNS = (
+    "import_runs", "import_run_users", "profile_runs", "profile_requests", "profile_units", "profile_fact_units",
+)  # fmt: skip
+
+
+def make_profile(sink: Sink, user_id: str) -> None:
+    """A row in each of the tables of profiles."""
+    sink.start_profile(user_id, "run-1", "host/1", at(0))
+    sink.save_requests(user_id, [request_of(1)])
+    assert sink.settle_request(user_id, answered(request_of(1)), [unit_of(1)], [fact_of(1)])
+    sink.save_version(user_id, version_of(1))
 
 
 @pytest.fixture
@@ -369,6 +392,7 @@ def of_two_users(supabase: Database) -> Database:
             of = import_of(number, user_id)
             sink.start_job(of, "x", "host/1")
             sink.write(of, SETTINGS, [rows_for("a", of=of)], [reject_of(b"bad")])
+            make_profile(sink, user_id)
         sink.start_run("run-1", OF_USERS, "host/1")
         sink.add_users("run-1", [RunUser(user_id, "a.zip") for user_id in (ANA, BEN)])
     return supabase
@@ -416,7 +440,9 @@ def test_no_user_calls_a_function_of_the_importer(of_two_users: Database) -> Non
         ).fetchall()
         assert len(functions) > 10
         of_runs = ("start", "add", "users", "tell", "complete", "interrupted", "lacking", "versions")
-        newer = {*(f"run_{name}" for name in of_runs), "users_of", "alive", "let_go"}
+        of_profiles = ("start", "requests", "settle", "facts", "versions", "forget", "messages")
+        newer = {*(f"run_{name}" for name in of_runs), "users_of", "alive", "let_go", "publish_profile"}
+        newer |= {f"profile_{name}" for name in of_profiles}
         assert newer <= {function.partition("(")[0].removeprefix("ray_import_") for (function,) in functions}
         for role in ("anon", "authenticated", "public"):
             for (function,) in functions:
@@ -468,7 +494,7 @@ def test_migrate_leaves_users_no_right_but_to_read_when_default_privileges_give_
         functions = {name for what, name in names if what == "function"}
         assert {(name, "EXECUTE") for name in functions} <= may
         writes = ("SELECT", "INSERT", "UPDATE", "DELETE")
-        assert {(table, privilege) for table in (*TABLES, *OF_RUNS) for privilege in writes} <= may
+        assert {(table, privilege) for table in (*TABLES, *OF_PROFILES, *OF_RUNS) for privilege in writes} <= may
         assert {privilege for name, privilege in may if name == "ray_import_migrations"} == {"SELECT"}
         assert {privilege for name, privilege in may if name == "conversations"} == {"SELECT"}
 

@@ -18,6 +18,7 @@ from ray_import.sink.destination import SqliteDestination
 from ray_import.sink.migrations import LATEST_SQLITE, migrations
 from ray_import.sink.port import Replaced, RunOf, RunUser
 from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
+from ray_import.sink.sqlite_keys import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
 from tests.contract.destinations import SETTINGS, SqliteFile, import_of, reject_of, rows_for
 
 
@@ -325,6 +326,8 @@ def test_a_file_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_it_ho
     with closing(sqlite3.connect(file.path)) as db:
         for migration in migrations("sqlite")[:version]:
             db.executescript(migration.sql)
+            if migration.version == MESSAGES_VERSION:
+                change_keys(db, PRODUCT_KEYS)
         names = "id, user_id, source, status, counts, started_at, updated_at, finished_at"
         db.execute(
             f"INSERT INTO import_jobs ({names}) VALUES ('old', 'u1', 'x', 'complete', '{{}}', '2026', '2026', '2026')"

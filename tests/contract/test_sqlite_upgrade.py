@@ -128,6 +128,8 @@ def test_file_stays_as_it_was_when_a_table_has_another_key(tmp_path: Path) -> No
         ("CREATE INDEX conversations ON own_log (what)", "an index conversations"),
         ("CREATE TABLE Imported_conversations_with_old_key (a)", "a table Imported_conversations_with_old_key"),
         ("CREATE TABLE import_rejects_with_old_key (a)", "a table import_rejects_with_old_key"),
+        ("CREATE TABLE profile_facts (mine)", "a table profile_facts"),
+        ("CREATE INDEX Profile_Runs_running ON own_log (what)", "an index Profile_Runs_running"),
         ("ALTER TABLE imported_conversations ADD COLUMN Model", "a column imported_conversations.Model"),
         ("ALTER TABLE conversation_chunks ADD COLUMN spans", "a column conversation_chunks.spans"),
         ("ALTER TABLE conversation_chunks ADD COLUMN product", "a column conversation_chunks.product"),

@@ -9,7 +9,7 @@ create table if not exists public.profile_runs (
     error       text,
     holder      text not null,          -- host and process
     started_at  timestamptz not null,
-    updated_at  timestamptz not null,   -- the running one's last sign of life
+    updated_at  timestamptz not null,   -- the running one's last heartbeat
     finished_at timestamptz,
     primary key (user_id, id)
 );
@@ -96,11 +96,12 @@ create table if not exists public.profile_versions (
 );
 
 -- The functions below page by key: p_after is the last id of the page before, '' at first. Where an index is to be used
--- whatever the planner knows of a table that has just grown, sequential scans are off (see 0002).
+-- whatever the planner knows of a table that has just grown, sequential scans are off (see 0002); where its order is, too,
+-- bitmap scans are.
 
 -- [user_id] of those with imported conversations.
 create or replace function public.ray_import_profile_users(p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(user_id order by user_id), '[]') from (
         select distinct user_id from public.imported_conversations where user_id > p_after order by user_id limit p_limit) u;
 $$;
@@ -108,7 +109,7 @@ $$;
 -- The imported conversations of a user, by id and product.
 create or replace function public.ray_import_profile_conversations(
     p_user_id text, p_after text, p_after_product text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('product', product, 'conversation_id', conversation_id,
         'content_hash', content_hash, 'title', title, 'create_time', create_time, 'update_time', update_time,
         'message_count', message_count, 'has_messages', has_messages) order by conversation_id, product), '[]')
@@ -119,7 +120,7 @@ returns jsonb language sql stable set search_path = '' as $$
 $$;
 
 -- The messages of these conversations ([[product, conversation_id]]), of each an array by position, as long as all of them
--- are within p_most_bytes of text: at least none.
+-- are within p_most_bytes of text: none where the first one alone exceeds them.
 create or replace function public.ray_import_profile_messages(
     p_user_id text, p_conversations jsonb, p_most_bytes bigint)
 returns jsonb language plpgsql stable set search_path = '' set enable_seqscan = off as $$
@@ -203,7 +204,7 @@ returns void language sql set search_path = '' as $$
     where holder = p_holder and status = 'running';
 $$;
 
--- A run that says that it runs, but is silent, is returned as interrupted.
+-- A running one without a heartbeat is returned as interrupted.
 create or replace function public.ray_import_profile_runs(p_user_id text, p_lease_seconds integer)
 returns jsonb language sql stable set search_path = '' as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'status', status, 'report', report, 'error', error,
@@ -253,7 +254,7 @@ begin
 end $$;
 
 create or replace function public.ray_import_profile_requests(p_user_id text, p_states jsonb, p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'run_id', run_id, 'kind', kind, 'model', model, 'state', state,
         'unit_ids', unit_ids, 'mark', mark, 'group_id', group_id, 'batch_id', batch_id, 'attempts', attempts,
         'stop_reason', stop_reason, 'reason', reason, 'input_tokens', input_tokens, 'output_tokens', output_tokens,
@@ -305,39 +306,45 @@ begin
 end $$;
 
 create or replace function public.ray_import_profile_units(p_user_id text, p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'product', product, 'conversation_id', conversation_id,
         'content_hash', content_hash, 'state', state, 'reason', reason, 'attempts', attempts, 'request_id', request_id)
         order by id), '[]')
     from (select * from public.profile_units where user_id = p_user_id and id > p_after order by id limit p_limit) u;
 $$;
 
--- Deletes units, and the facts that came of no other one.
+-- Deletes units, and the facts that came of no other one. Row by row: of many keys at once a plan that knows nothing of the
+-- table would read all that the user has.
 create or replace function public.ray_import_profile_drop_units(p_user_id text, p_ids jsonb)
 returns void language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
-    v_units constant text[] := array(select jsonb_array_elements_text(p_ids));
-    v_facts text[];
+    v_unit text;
+    v_fact text;
 begin
-    with gone as (
-        delete from public.profile_fact_units where user_id = p_user_id and unit_id = any (v_units) returning fact_id
-    )
-    select coalesce(array_agg(distinct fact_id), '{}') into v_facts from gone;
-    delete from public.profile_facts f
-    where f.user_id = p_user_id and f.id = any (v_facts) and not exists (
-        select from public.profile_fact_units u where u.user_id = p_user_id and u.fact_id = f.id);
-    delete from public.profile_units where user_id = p_user_id and id = any (v_units);
+    for v_unit in select jsonb_array_elements_text(p_ids) loop
+        for v_fact in
+            delete from public.profile_fact_units where user_id = p_user_id and unit_id = v_unit returning fact_id
+        loop
+            delete from public.profile_facts f
+            where f.user_id = p_user_id and f.id = v_fact and not exists (
+                select from public.profile_fact_units u where u.user_id = p_user_id and u.fact_id = v_fact);
+        end loop;
+        delete from public.profile_units where user_id = p_user_id and id = v_unit;
+    end loop;
 end $$;
 
 create or replace function public.ray_import_profile_keep_units(p_user_id text, p_ids jsonb, p_content_hash text)
 returns void language plpgsql set search_path = '' set enable_seqscan = off as $$
+declare
+    v_unit text;
 begin
-    update public.profile_units set content_hash = p_content_hash
-    where user_id = p_user_id and id = any (array(select jsonb_array_elements_text(p_ids)));
+    for v_unit in select jsonb_array_elements_text(p_ids) loop
+        update public.profile_units set content_hash = p_content_hash where user_id = p_user_id and id = v_unit;
+    end loop;
 end $$;
 
 create or replace function public.ray_import_profile_facts(p_user_id text, p_after text, p_limit integer)
-returns jsonb language sql stable set search_path = '' as $$
+returns jsonb language sql stable set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
     select coalesce(jsonb_agg(jsonb_build_object('id', id, 'unit_id', (
             select min(u.unit_id collate "C") from public.profile_fact_units u
             where u.user_id = p_user_id and u.fact_id = f.id),
@@ -349,14 +356,20 @@ $$;
 
 create or replace function public.ray_import_profile_update_facts(p_user_id text, p_facts jsonb)
 returns void language plpgsql set search_path = '' set enable_seqscan = off as $$
+declare
+    x record;
 begin
-    update public.profile_facts f
-    set status = x.status, superseded_by = x.superseded_by, valid_from = x.valid_from, valid_to = x.valid_to, seen = x.seen
-    from jsonb_to_recordset(p_facts) x (id text, status text, superseded_by text, valid_from timestamptz,
-        valid_to timestamptz, seen integer)
-    where f.user_id = p_user_id and f.id = x.id
-        and (f.status, f.superseded_by, f.valid_from, f.valid_to, f.seen)
-            is distinct from (x.status, x.superseded_by, x.valid_from, x.valid_to, x.seen);
+    for x in
+        select * from jsonb_to_recordset(p_facts) f (id text, status text, superseded_by text, valid_from timestamptz,
+            valid_to timestamptz, seen integer)
+    loop
+        update public.profile_facts f
+        set status = x.status, superseded_by = x.superseded_by, valid_from = x.valid_from, valid_to = x.valid_to,
+            seen = x.seen
+        where f.user_id = p_user_id and f.id = x.id
+            and (f.status, f.superseded_by, f.valid_from, f.valid_to, f.seen)
+                is distinct from (x.status, x.superseded_by, x.valid_from, x.valid_to, x.seen);
+    end loop;
 end $$;
 
 -- False, and nothing is written, where its run does not run (any more).

@@ -8,7 +8,7 @@ CREATE TABLE profile_runs (
     error       TEXT,
     holder      TEXT NOT NULL,          -- host and process
     started_at  TEXT NOT NULL,
-    updated_at  TEXT NOT NULL,          -- the running one's last sign of life
+    updated_at  TEXT NOT NULL,          -- the running one's last heartbeat
     finished_at TEXT,
     PRIMARY KEY (user_id, id)
 );
