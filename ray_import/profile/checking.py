@@ -6,7 +6,8 @@ Reasons of rejection, in the order in which they are looked for:
     empty                 no subject, no statement, or a quote without words
     too_long              a subject or a statement over its size
     no_such_message       no line of the request has this number
-    not_said_by_user      the line is not the user's; or the quote stands only in other people's words
+    not_said_by_user      the line is not the user's; or the quote stands only in other people's words; or the
+                          statement is taken from these word for word, and has nothing of the quote in it
     quote_not_found       the quote does not stand in that message
     quote_too_short       it stands there, but is a letter or two of many
     repeated              the same fact of the same message once more
@@ -23,7 +24,7 @@ import orjson
 from ray_import.chunks.rows import uuid5
 from ray_import.profile.categories import CATEGORIES
 from ray_import.profile.packing import Pack
-from ray_import.profile.quotes import NormalisedText, is_long_enough, normalised
+from ray_import.profile.quotes import NormalisedText, have_a_word_in_common, is_long_enough, normalised
 from ray_import.profile.units import Line, Unit
 from ray_import.sink.profiles import Fact
 
@@ -99,6 +100,8 @@ def _checked(stated: _Fact, said: "_Said", user_id: str) -> Fact:
     if len(subject) > SUBJECT_CHARACTERS or len(statement) > STATEMENT_CHARACTERS:
         raise _RejectedError("too_long")
     unit, line, quote = said.quoted(stated.message, stated.quote)
+    if said.is_of_others(statement) and not have_a_word_in_common(statement, quote):
+        raise _RejectedError("not_said_by_user")
     return Fact(
         id=fact_id(
             user_id, (unit.product, unit.conversation_id, line.node_id), stated.category, subject, statement
@@ -142,7 +145,11 @@ class _Said:
             raise _RejectedError("not_said_by_user" if self._said_by_others(quote, words) else "quote_not_found")
         if not is_long_enough(words) and words != self._normalised_text(text).text:
             raise _RejectedError("quote_too_short")
-        return unit, line, found
+        return unit, line, found.strip()
+
+    def is_of_others(self, statement: str) -> bool:
+        """Whether a statement stands word for word in other people's words: an order that was obeyed, for example."""
+        return normalised(statement) in self._others[1]
 
     def _said_by_others(self, quote: str, words: str) -> bool:
         exactly, texts = self._others

@@ -91,14 +91,21 @@ def halves_of(unit: Unit, model: str) -> tuple[Unit, Unit]:
     sizes = [line_bytes(line) for line in unit.lines]
     if len(sizes) < 2:
         raise ValueError("a unit of one line has no halves")
-    half, middle, before = sum(sizes) / 2, 1, sizes[0]
-    while middle < len(sizes) - 1 and before + sizes[middle] <= half:
-        before += sizes[middle]
-        middle += 1
+    middle = middle_of(sizes)
+    before = sum(sizes[:middle])
     return (
         _unit(unit, unit.lines[:middle], before, model),
         _unit(unit, unit.lines[middle:], sum(sizes) - before, model),
     )
+
+
+def middle_of(sizes: Sequence[int]) -> int:
+    """Where to cut two or more sizes into two parts that are most alike; neither part is empty."""
+    half, middle, before = sum(sizes) / 2, 1, sizes[0]
+    while middle < len(sizes) - 1 and before + sizes[middle] / 2 <= half:
+        before += sizes[middle]
+        middle += 1
+    return middle
 
 
 def unit_tag(model: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
+from ray_import.profile.cutting import middle_of
 from ray_import.profile.units import Line, Unit
 
 PACK_TOKENS = 13_000
@@ -48,10 +49,7 @@ def halves(pack: Pack) -> tuple[Pack, Pack]:
     `cutting.halves_of`)."""
     if len(pack.units) < 2:
         raise ValueError("a pack of one unit has no halves")
-    half, middle, before = pack.tokens / 2, 1, pack.units[0].tokens
-    while middle < len(pack.units) - 1 and before + pack.units[middle].tokens <= half:
-        before += pack.units[middle].tokens
-        middle += 1
+    middle = middle_of([unit.tokens for unit in pack.units])
     return Pack(pack.units[:middle]), Pack(pack.units[middle:])
 
 

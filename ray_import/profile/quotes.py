@@ -91,3 +91,15 @@ class NormalisedText:
 def is_long_enough(words: str) -> bool:
     """Whether (normalised) words are enough to prove something."""
     return len(words) + len(_WIDE.findall(words)) >= MIN_CHARACTERS
+
+
+def have_a_word_in_common(one: str, other: str) -> bool:
+    """Whether two texts share a piece of a word: four letters, or two ideographs."""
+    return not _pieces(one).isdisjoint(_pieces(other))
+
+
+def _pieces(text: str) -> set[str]:
+    words = normalised(text).casefold()
+    fours = {words[i : i + 4] for i in range(len(words) - 3)}
+    twos = {words[i : i + 2] for i in range(len(words) - 1) if _WIDE.match(words, i)}
+    return {piece for piece in fours | twos if " " not in piece}

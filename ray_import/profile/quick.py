@@ -1,0 +1,160 @@
+"""The quick pass: one request over a sample of at most 60,000 tokens, taken evenly over the user's time.
+
+The user's words come first; answers of the assistant fill what is left. All sizes are those after cutting.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from ray_import.chunks.rows import MessageRow
+from ray_import.profile.facts_prompt import overhead_tokens, prompt_of
+from ray_import.profile.fencing import fenced, line_bytes
+from ray_import.profile.model import Prompt
+from ray_import.profile.tokens import bytes_of_tokens
+from ray_import.profile.units import Line
+from ray_import.sink.profiles import ProfileConversation, ProfileStore
+
+QUICK_TOKENS = 60_000
+"""The most that the request takes, instructions and schema included."""
+
+QUICK_OUTPUT_TOKENS = 16_000
+PERIODS = 48
+"""The user's time is divided into so many equal periods; each gives as much as the others while it can."""
+
+USER_CHARACTERS = 1_200
+ASSISTANT_CHARACTERS = 300
+"""A message of the sample is cut off here."""
+
+MOST_MESSAGES = 6_000
+"""Conversations are read until they hold so many messages, of which one conversation counts MOST_OF_ONE at most."""
+MOST_OF_ONE = 200
+
+_FENCE_TOKENS = 100
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickSample:
+    """`lines` are numbered from 1 in the prompt; `conversations` (product, id) is where each one comes from. Only the
+    user's lines may be cited."""
+
+    prompt: Prompt
+    lines: tuple[Line, ...]
+    conversations: tuple[tuple[str, str], ...]
+
+
+class _Candidate(NamedTuple):
+    key: tuple[str, str]
+    seconds: float
+    line: Line
+    before: Line | None
+    """The answer that the message follows."""
+
+
+def quick_prompt(
+    store: ProfileStore, user_id: str, *, custom_id: str, mark: str, model: str, schema: dict[str, Any]
+) -> QuickSample | None:
+    """The request for a first profile. `schema` is that of the sections. None where the user wrote nothing."""
+    budget = bytes_of_tokens(QUICK_TOKENS - overhead_tokens("quick", schema) - _FENCE_TOKENS)
+    lines = _chosen(_candidates(store, user_id), budget)
+    if not lines:
+        return None
+    text = f"{fenced([(None, [line for _, line in lines])], mark)}\nDescribe this person."
+    return QuickSample(
+        prompt=prompt_of("quick", text, schema, QUICK_OUTPUT_TOKENS, custom_id=custom_id, model=model),
+        lines=tuple(line for _, line in lines),
+        conversations=tuple(key for key, _ in lines),
+    )
+
+
+def _chosen(candidates: Sequence[_Candidate], budget: int) -> list[tuple[tuple[str, str], Line]]:
+    """As many as there is room for, in order of time; first the user's messages, then what these follow."""
+    in_turn = _in_turn(candidates, [candidate.seconds for candidate in candidates])
+    chosen, of_user = dict[tuple[tuple[str, str], str], tuple[float, Line]](), list[_Candidate]()
+    for found in in_turn:
+        size = line_bytes(found.line)
+        if size <= budget:
+            budget -= size
+            chosen[found.key, found.line.node_id] = found.seconds, found.line
+            of_user.append(found)
+    for found in of_user:
+        before = found.before
+        if before is None or (found.key, before.node_id) in chosen or (size := line_bytes(before)) > budget:
+            continue
+        budget -= size
+        chosen[found.key, before.node_id] = found.seconds, before
+    lines = [(seconds, key, line) for (key, _), (seconds, line) in chosen.items()]
+    lines.sort(key=lambda found: (found[0], found[1], found[2].position))
+    return [(key, line) for _, key, line in lines]
+
+
+def _candidates(store: ProfileStore, user_id: str) -> list[_Candidate]:
+    """Messages of the user, from conversations of all their time."""
+    conversations = _to_read(store.profile_conversations(user_id))
+    keys = [(conversation.product, conversation.conversation_id) for conversation in conversations]
+    found = list[_Candidate]()
+    for conversation, messages in zip(conversations, store.messages_of(user_id, keys), strict=True):
+        found += _of_conversation(conversation, messages)
+    return found
+
+
+def _to_read(conversations: Iterable[ProfileConversation]) -> list[ProfileConversation]:
+    found = [conversation for conversation in conversations if conversation.has_messages and conversation.message_count]
+    chosen, messages = list[ProfileConversation](), 0
+    for conversation in _in_turn(found, [_seconds(one.create_time or one.update_time) for one in found]):
+        chosen.append(conversation)
+        messages += min(conversation.message_count, MOST_OF_ONE)
+        if messages >= MOST_MESSAGES:
+            break
+    return chosen
+
+
+def _of_conversation(conversation: ProfileConversation, messages: Sequence[MessageRow]) -> Iterator[_Candidate]:
+    of_user = [i for i, message in enumerate(messages) if message.role == "user" and message.text.strip()]
+    for i in _spread(of_user)[:MOST_OF_ONE]:
+        before = messages[i - 1] if i and messages[i - 1].role != "user" and messages[i - 1].text.strip() else None
+        yield _Candidate(
+            key=(conversation.product, conversation.conversation_id),
+            seconds=_seconds(messages[i].created_at or conversation.create_time),
+            line=_line(messages[i], USER_CHARACTERS),
+            before=before and _line(before, ASSISTANT_CHARACTERS),
+        )
+
+
+def _line(message: MessageRow, most_characters: int) -> Line:
+    text = message.text
+    return Line(
+        node_id=message.node_id,
+        position=message.position,
+        role=message.role,
+        created_at=message.created_at,
+        text=text if len(text) <= most_characters else text[:most_characters].rstrip() + " …",
+        quoted=message.quoted,
+    )
+
+
+def _in_turn(items: Sequence[T], seconds: Sequence[float]) -> Iterator[T]:
+    """One of each period in turn, within a period evenly over it. Those without a time (0) count to the first one."""
+    dated = [second for second in seconds if second]
+    begin, end = min(dated, default=0.0), max(dated, default=0.0)
+    periods = defaultdict[int, list[T]](list)
+    for index in sorted(range(len(items)), key=lambda index: seconds[index]):
+        share = (max(seconds[index], begin) - begin) / ((end - begin) or 1.0)
+        periods[min(int(share * PERIODS), PERIODS - 1)].append(items[index])
+    in_order = [_spread(periods[period]) for period in sorted(periods)]
+    for turn in range(max(map(len, in_order), default=0)):
+        yield from (period[turn] for period in in_order if turn < len(period))
+
+
+def _spread(items: Sequence[T]) -> list[T]:
+    """The items in such an order that the first ones, however many, lie evenly over all of them."""
+    bits = max(len(items) - 1, 1).bit_length()
+    return [items[i] for i in sorted(range(len(items)), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))]
+
+
+def _seconds(time: str | None) -> float:
+    return datetime.fromisoformat(time).timestamp() if time else 0.0
