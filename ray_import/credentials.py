@@ -100,7 +100,8 @@ def claude_access(model: str) -> ClaudeAccess:
             "Set it in the environment or in a file .env; the Claude Console shows it under API keys.",
         )
     _check_key("ANTHROPIC_API_KEY", key)
-    if not is_web_address(url) or urlsplit(url).query or urlsplit(url).fragment:
+    parts = urlsplit(url) if is_web_address(url) else None
+    if parts is None or parts.query or parts.fragment or parts.username or parts.password:
         raise ConfigError("ANTHROPIC_BASE_URL is not a web address.", f"Use the form {ANTHROPIC_URL}.")
     return ClaudeAccess(key=key, base_url=url)
 

@@ -39,6 +39,7 @@ _REJECTED = (400, 413, 422)
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _WORD = re.compile(r"[a-z_]{1,40}")
 _BATCHES = "/v1/messages/batches"
+_GONE = object()
 
 log = logging.getLogger(__name__)
 
@@ -112,9 +113,9 @@ class Claude:
 
     async def batch(self, batch_id: str) -> BatchInfo | None:
         retrieve = self._for_batches("A batch").messages.batches.with_raw_response.retrieve
-        body = await _body(lambda: retrieve(batch_id), missing={})
-        if body == {} or (isinstance(body, dict) and body.get("archived_at")):
-            return None  # the results of one that is archived are gone
+        body = await _body(lambda: retrieve(batch_id), when_gone=_GONE)
+        if body is _GONE or (isinstance(body, dict) and body.get("archived_at")):
+            return None  # the results of one that is archived are deleted
         batch = batch_of(body)
         if batch is None:
             raise _not_understood()
@@ -136,11 +137,11 @@ class Claude:
 
     async def cancel_batch(self, batch_id: str) -> None:
         cancel = self._for_batches("A batch").messages.batches.with_raw_response.cancel
-        await _body(lambda: cancel(batch_id), missing={}, ended={})
+        await _body(lambda: cancel(batch_id), when_gone=_GONE, when_ended=_GONE)
 
     async def delete_batch(self, batch_id: str) -> None:
         delete = self._for_batches("A batch").messages.batches.with_raw_response.delete
-        await _body(lambda: delete(batch_id), missing={})
+        await _body(lambda: delete(batch_id), when_gone=_GONE)
 
     async def close(self) -> None:
         await self._client.close()
@@ -179,17 +180,18 @@ def _encodable(text: str) -> str:
 
 
 async def _body(
-    call: Callable[[], Awaitable[Any]], *, is_charged: bool = False, missing: Any = None, ended: Any = None
+    call: Callable[[], Awaitable[Any]], *, is_charged: bool = False, when_gone: Any = None, when_ended: Any = None
 ) -> Any:
-    """The decoded body of an answer; `missing` for a 404 and `ended` for a 400 or 409, where these are given."""
+    """The decoded body of an answer. Where they are given, `when_gone` is for the API's own 404, which is no proxy's,
+    and `when_ended` for its 400 and 409."""
     try:
         response = await call()
     except Exception as error:  # noqa: BLE001 - as above
-        status = error.status_code if isinstance(error, anthropic.APIStatusError) else 0
-        if status == 404 and missing is not None:
-            return missing
-        if status in (400, 409) and ended is not None:
-            return ended
+        kind = error.type if isinstance(error, anthropic.APIStatusError) else None
+        if kind == "not_found_error" and when_gone is not None:
+            return when_gone
+        if kind in ("invalid_request_error", "conflict_error") and when_ended is not None:
+            return when_ended
         failure = _failure_of(error, is_charged=is_charged, is_created=is_charged)
     else:
         return _decoded(response.http_response.content)
@@ -287,7 +289,7 @@ def _log_failure(error: Exception) -> None:
 
 
 def _outcome_unknown() -> ModelOutcomeUnknown:
-    return ModelOutcomeUnknown("The answer of the Claude API was lost.", "What was sent may have been charged.")
+    return ModelOutcomeUnknown("The answer of the Claude API was lost.", "The request may have been charged.")
 
 
 def _not_understood() -> ModelBusy:

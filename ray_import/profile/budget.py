@@ -15,12 +15,17 @@ from ray_import.profile.model import RateLimit, Usage
 SHARE = 0.95
 """Of a limit, what is used."""
 
+SHARE_AFTER_REFUSAL = 0.8
+SHARE_REGAINED_PER_MINUTE = 0.05
+"""After a 429 less is used, for some minutes."""
+
 MOST_WAIT_SECONDS = 60.0
 """A longer `retry-after` is not obeyed: the next try is made after so long."""
 
 _SLACK_SHARE = 0.02
 _SLACK = {"requests": 1.0, "input-tokens": 1000.0, "output-tokens": 1000.0}
-"""By so much the API's account may be below ours before another user of the key is supposed: it is rounded."""
+"""The API's account is above ours by what of the limit is not used. Where it is so much below that, somebody else uses
+the key: the headers are rounded."""
 _WEIGHT = 0.2
 """Of a new request, in the running averages."""
 
@@ -48,9 +53,13 @@ class Budget:
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
         self._in_flight = 0
+        self._expected_output = 0.0
+        """Of what is in flight: output is taken from its bucket when it is known, as the API does."""
         self._window = 1.0
         """How many may be in flight: 1 until the first answer, and after a 429; it grows with each answer."""
         self._was_refused = False
+        self._share_then = SHARE
+        """Of each limit, what was used after the last 429."""
         self._paused_until = -math.inf
         self._refused_at = -math.inf
         self._ratio = 1.0
@@ -70,53 +79,64 @@ class Budget:
         """Takes what such a request will probably take."""
         wanted = self._wanted(input_tokens, max_output_tokens)
         self._in_flight += 1
-        for name, amount in wanted.items():
-            self._add(name, -amount)
+        self._expected_output += wanted["output-tokens"]
+        for name in ("requests", "input-tokens"):
+            self._add(name, -wanted[name])
         return Ticket(estimate=input_tokens, taken=wanted, levels={name: self._level(name) for name in self._buckets})
 
     def answered(self, ticket: Ticket, usage: Usage | None, limits: Sequence[RateLimit]) -> None:
         """Corrects the buckets by what an answer tells."""
-        self._in_flight -= 1
-        self._window = self._window + 1 / self._window if self._was_refused else math.inf
+        self._end(ticket)
+        is_blind = self._was_refused and not (limits or self._buckets)
+        self._window = self._window + 1 / self._window if is_blind else math.inf
         if usage is not None:
             self._correct(ticket, usage)
             self._weigh(ticket, usage)
         for limit in limits:
             self._learn(ticket, limit)
 
-    def refused(self, retry_after_seconds: float) -> None:
+    def refused(self, ticket: Ticket, retry_after_seconds: float) -> None:
         """A request was refused with 429: nothing is sent for a while, and then one alone. A second one within a minute
         is the last of that minute."""
         now = self._clock()
-        self._in_flight -= 1
+        self._end(ticket)
         wait = min(max(retry_after_seconds, 1.0), MOST_WAIT_SECONDS)
         if now - self._refused_at < MOST_WAIT_SECONDS:
             wait = max(wait, MOST_WAIT_SECONDS - (now - self._refused_at))
-        self._refused_at = now
+        self._share_then, self._refused_at = SHARE_AFTER_REFUSAL * self._share(), now
         self._paused_until = max(self._paused_until, now + wait)
         self._was_refused, self._window = True, 1.0
         for name, bucket in self._buckets.items():
             bucket.level = min(self._level(name), 0.0)
 
-    def failed(self) -> None:
+    def failed(self, ticket: Ticket) -> None:
         """A request ended without an answer. What was taken stays taken: the API may count it."""
+        self._end(ticket)
+
+    def _end(self, ticket: Ticket) -> None:
         self._in_flight -= 1
+        self._expected_output -= ticket.taken["output-tokens"]
 
     def _wanted(self, input_tokens: int, max_output_tokens: int) -> dict[str, float]:
         tokens = input_tokens * self._ratio
         output = min(float(max_output_tokens), tokens * self._output_share)
         return {"requests": 1.0, "input-tokens": tokens, "output-tokens": output}
 
+    def _share(self) -> float:
+        minutes = (self._clock() - self._refused_at) / 60
+        return min(SHARE, self._share_then + SHARE_REGAINED_PER_MINUTE * minutes) if self._was_refused else SHARE
+
     def _wait_for(self, name: str, amount: float) -> float:
         bucket = self._buckets.get(name)
         if bucket is None:
             return 0.0
-        missing = min(amount, SHARE * bucket.limit) - self._level(name)
-        return max(0.0, missing * 60 / (SHARE * bucket.limit))
+        level = self._level(name) - (self._expected_output if name == "output-tokens" else 0.0)
+        missing = min(amount, self._share() * bucket.limit) - level
+        return max(0.0, missing * 60 / (self._share() * bucket.limit))
 
     def _level(self, name: str) -> float:
         bucket, now = self._buckets[name], self._clock()
-        full = SHARE * bucket.limit
+        full = self._share() * bucket.limit
         bucket.level = min(full, bucket.level + (now - bucket.at) * full / 60)
         bucket.at = now
         return bucket.level
@@ -126,12 +146,11 @@ class Budget:
             self._buckets[name].level = self._level(name) + amount
 
     def _correct(self, ticket: Ticket, usage: Usage) -> None:
-        charged = {"input-tokens": _counted_input(usage), "output-tokens": usage.output_tokens}
-        for name, tokens in charged.items():
-            too_much = ticket.taken[name] - tokens
-            self._add(name, too_much)
-            if name in ticket.levels:
-                ticket.levels[name] += too_much
+        too_much = ticket.taken["input-tokens"] - _counted_input(usage)
+        self._add("input-tokens", too_much)
+        self._add("output-tokens", -usage.output_tokens)
+        if "input-tokens" in ticket.levels:
+            ticket.levels["input-tokens"] += too_much
 
     def _weigh(self, ticket: Ticket, usage: Usage) -> None:
         tokens = _counted_input(usage)
@@ -147,12 +166,14 @@ class Budget:
             return
         bucket = self._buckets.get(limit.kind)
         if bucket is None or bucket.limit != limit.limit:
-            level = min(SHARE * limit.limit, limit.remaining)
+            level = min(self._share() * limit.limit, limit.remaining)
             self._buckets[limit.kind] = _Bucket(limit.limit, level, self._clock())
             return
         expected = min(ticket.levels.get(limit.kind, math.inf), self._level(limit.kind))
-        slack = _SLACK[limit.kind] + _SLACK_SHARE * limit.limit
-        bucket.level -= max(0.0, expected - limit.remaining - slack)
+        if limit.kind == "output-tokens":
+            expected = bucket.level - self._expected_output
+        spare = (1 - self._share() - _SLACK_SHARE) * limit.limit - _SLACK[limit.kind]
+        bucket.level -= max(0.0, expected + spare - limit.remaining)
 
 
 def _counted_input(usage: Usage) -> int:

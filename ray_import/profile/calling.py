@@ -112,12 +112,12 @@ class Caller:
             reply = await self._model.ask(prompt)
         except ModelBusy as busy:
             if busy.is_rate_limit:
-                self._budget.refused(busy.retry_after_seconds)
+                self._budget.refused(ticket, busy.retry_after_seconds)
             else:
-                self._budget.failed()
+                self._budget.failed(ticket)
             raise
         except BaseException:
-            self._budget.failed()
+            self._budget.failed(ticket)
             raise
         else:
             self._budget.answered(ticket, reply.usage, reply.limits)

@@ -71,5 +71,5 @@ def reached(max_cost_usd: float) -> CostReached:
     """The error."""
     return CostReached(
         f"The next request could cost more than --max-cost allows (${max_cost_usd:g}).",
-        "What was answered is kept; run the command again with a higher limit to resume.",
+        "Answers are kept: run the command again with a higher limit to resume.",
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -78,10 +79,10 @@ def batch_of(body: Any) -> BatchInfo | None:
     """A batch, or None where the body is none that can be read."""
     if not isinstance(body, dict) or body.get("type") != "message_batch":
         return None
-    counts, status, created = body.get("request_counts"), body.get("processing_status"), body.get("created_at")
+    counts, status, created = body.get("request_counts"), body.get("processing_status"), str(body.get("created_at"))
     known = next((each for each in _STATUSES if each == status), None)
     batch_id = body.get("id")
-    if not isinstance(counts, dict) or known is None or not isinstance(created, str) or not isinstance(batch_id, str):
+    if not isinstance(counts, dict) or known is None or not isinstance(batch_id, str) or not _is_time(created):
         return None
     count = sum(value for value in counts.values() if isinstance(value, int))
     return BatchInfo(id=batch_id, status=known, count=count, created_at=created)
@@ -111,6 +112,13 @@ def _usage_of(usage: Any) -> Usage | None:
         cache_read_tokens=_count(usage.get("cache_read_input_tokens")),
         cache_write_tokens=_count(usage.get("cache_creation_input_tokens")),
     )
+
+
+def _is_time(value: str) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _count(value: Any) -> int:

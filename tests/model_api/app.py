@@ -74,7 +74,7 @@ class ModelApp:
             return
         paid: list[Paid] = []
         try:
-            self._check_headers(headers)
+            self._check_headers(path, headers)
             answer = _instead(fault) or await self._answer(call, scope, headers, body, paid)
         except Refused as error:
             answer = error.answer
@@ -99,6 +99,8 @@ class ModelApp:
             return await self._message(call, _parsed(body), paid)
         if route == ("POST", "/v1/messages/count_tokens"):
             return json_answer({"input_tokens": question_of(_parsed(body), counting=True).input_tokens})
+        if call.method == "POST" and call.path.startswith("/model/") and call.path.endswith("/invoke"):
+            return await self._message(call, _of_bedrock(call.path, _parsed(body)), paid)
         if call.path.startswith(BATCHES):
             base = f"http://{headers['host']}{scope.get('root_path', '')}"
             return self._batch_route(call, base, dict(parse_qsl(scope["query_string"].decode())), body)
@@ -142,11 +144,11 @@ class ModelApp:
                 return Answer(200, b"".join(line + b"\n" for line in lines), {"content-type": "application/x-jsonl"})
         raise refused(404, "Not found")
 
-    def _check_headers(self, headers: Headers) -> None:
+    def _check_headers(self, path: str, headers: Headers) -> None:
         key = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("x-api-key", "")
         if key != self._key:
             raise refused(401, "invalid x-api-key")
-        if not headers.get("anthropic-version"):
+        if path.startswith("/v1/") and not headers.get("anthropic-version"):
             raise refused(400, "anthropic-version: header is required")
 
     def _control(self, verb: str, body: Any) -> Answer:
@@ -186,6 +188,8 @@ def _instead(fault: Fault) -> Answer | None:
     match fault.kind:
         case "html":
             return Answer(200, HTML, {"content-type": "text/html"})
+        case "foreign_404":
+            return Answer(404, HTML, {"content-type": "text/html"})
         case "empty":
             return Answer(200, b"", {"content-type": "text/plain"})
         case "half_json":
@@ -195,6 +199,12 @@ def _instead(fault: Fault) -> Answer | None:
         case "spend_limit":
             return error_answer(429, "Your spend limit is reached", told, "enforced_spend_limit_reached")
     return None
+
+
+def _of_bedrock(path: str, params: Any) -> Any:
+    """The parameters of a message at Amazon Bedrock, whose model stands in the path."""
+    model = path.split("/")[2].rpartition("anthropic.")[2]
+    return {**{name: value for name, value in params.items() if name != "anthropic_version"}, "model": model}
 
 
 def _models(model: str) -> Answer:

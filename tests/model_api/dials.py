@@ -7,7 +7,8 @@
     api.fault("expired", chance=0.1)                  # every tenth request of a batch
 
 Kinds that meet a call: `delay` (`seconds`), `stall`, `stall_after`, `drop`, `drop_after`, `html`, `empty`,
-`half_json`, `status` (`status`, `retry_after`), `spend_limit`. Those with `after` happen when the work is paid for.
+`half_json`, `status` (`status`, `retry_after`), `foreign_404` (a proxy's), `spend_limit`. Those with `after` happen
+when the work is paid for.
 Kinds that meet an answer, of a direct call or of a batch: `cut_off`, `context_window`, `refuse`, `unknown_stop`,
 `pause`, `unknown_block`, `second_text`, `no_text`, `off_schema`, `not_json`, `fenced`, `no_usage`.
 Kinds that meet one request of a batch: `expired`, `errored`, `canceled`, `unknown_type`.
@@ -23,6 +24,7 @@ from typing import Any
 
 CALL_FAULTS = frozenset({
     "delay", "stall", "stall_after", "drop", "drop_after", "html", "empty", "half_json", "status", "spend_limit",
+    "foreign_404",
 })  # fmt: skip
 ANSWER_FAULTS = frozenset({
     "cut_off", "context_window", "refuse", "unknown_stop", "pause", "unknown_block", "second_text", "no_text",
@@ -58,7 +60,7 @@ class Dials:
     others_words: int = 0
     """A sentence of somebody else, a title or a reply's quoted words, with the number that stands before it."""
     invented_cites: int = 0
-    """So many statements of each section cite what does not exist, or nothing."""
+    """So many statements of each list cite what does not exist, nothing, or words of somebody else."""
     obeys: bool = False
     """Whether the model does what planted orders say (see `planted.order`)."""
 

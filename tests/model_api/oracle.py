@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.model_api.dials import Dials
 from tests.model_api.numbered import Numbered, numbered_in
-from tests.model_api.planted import orders_in, planted_in, statements_in
+from tests.model_api.planted import Planted, orders_in, planted_in, statements_in
 
 Schema = dict[str, Any]
 
@@ -138,6 +138,7 @@ class _Sections:
         self._at = 0
         self._orders = orders_in(prompt) if dials.obeys else []
         self._numbers = {line.number for line in lines}
+        self._others = sorted({line.number for line in lines if line.role == "assistant"})
 
     def answer(self) -> dict[str, Any]:
         """The whole answer."""
@@ -159,8 +160,10 @@ class _Sections:
         if "cites" not in item.get("properties", {}):
             return [self._fill(item)]
         found = [self._statement(), self._statement()]
-        invented = [max(self._numbers, default=0) + 1 + at for at in range(self._dials.invented_cites)]
-        found += [{"text": f"lie: cites {n}", "cites": [n] if n % 2 else []} for n in invented]
+        beyond = max(self._numbers, default=0) + 1
+        wrong = [[beyond], [], [0], *([number] for number in self._others)]
+        lies = [wrong[at % len(wrong)] for at in range(self._dials.invented_cites)]
+        found += [{"text": f"lie: cites {cites}", "cites": cites} for cites in lies]
         return found + [{"text": text, "cites": [number or 1]} for _, text, number in self._orders]
 
     def _statement(self) -> dict[str, Any]:
@@ -168,9 +171,9 @@ class _Sections:
             return {"text": "nothing is known", "cites": []}
         line = self._lines[self._at % len(self._lines)]
         self._at += 1
-        said = planted_in(line.text)
-        text = said[0].statement if said else line.text.split("\n", 1)[0][:120]
-        return {"text": text, "cites": [line.number]}
+        said = [Planted("", *each).statement for each in statements_in(line.text)]
+        said += [fact.statement for fact in planted_in(line.text)]
+        return {"text": said[0] if said else line.text.split("\n", 1)[0][:120], "cites": [line.number]}
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:

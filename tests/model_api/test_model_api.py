@@ -150,6 +150,22 @@ def test_sections_cite_numbers_that_are_there(client: anthropic.Anthropic) -> No
     assert made["identity"]["ai_name"]
 
 
+def test_sections_cite_wrongly_when_asked_for(api: ModelApi, client: anthropic.Anthropic) -> None:
+    api.set(invented_cites=4)
+    traits = answer_of(ask(client, PROMPT, SECTIONS))["soul"]["personality_traits"]
+    assert [each["cites"] for each in traits if each["text"].startswith("lie")] == [[4], [], [0], [2]]
+
+
+def test_sections_of_facts_repeat_their_statements(client: anthropic.Anthropic) -> None:
+    facts = f'''<<<BEGIN FACTS m7>>>
+[1] preference, 2024-05-01, 3 times: "{TEA.statement}"
+[2] work, undated: "{HOME.statement}"
+<<<END FACTS m7>>>'''
+    soul = answer_of(ask(client, facts, SECTIONS))["soul"]
+    assert soul["tone_preferences"] == {"text": TEA.statement, "cites": [1]}
+    assert soul["personality_traits"][0] == {"text": HOME.statement, "cites": [2]}
+
+
 @pytest.mark.parametrize("dials", [{}, {"most_facts": 1}])
 def test_answer_is_cut_off_when_there_is_no_room(
     api: ModelApi, client: anthropic.Anthropic, dials: dict[str, int]

@@ -5,12 +5,17 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from ray_import.credentials import SupabaseAccess, environment, supabase_access
+from ray_import.credentials import ClaudeAccess, SupabaseAccess, claude_access, environment, supabase_access
 from ray_import.errors import ConfigError
 
 KEY = "sb_secret_xyzzy"
 URL = "https://abc.supabase.co"
-NAMES = ("SUPABASE_URL", "SUPABASE_SERVICE_KEY", "SUPABASE_DB_URL", "DATABASE_URL", "PGPASSWORD", "ALERT_WEBHOOK")
+NAMES = (
+    "SUPABASE_URL", "SUPABASE_SERVICE_KEY", "SUPABASE_DB_URL", "DATABASE_URL", "PGPASSWORD", "ALERT_WEBHOOK",
+    "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "AWS_REGION", "AWS_BEARER_TOKEN_BEDROCK",
+)  # fmt: skip
+CLAUDE_KEY = "sk-ant-xyzzy"
+HAIKU = "claude-haiku-5-5"
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +138,42 @@ def test_after_how_many_minutes_a_run_stalls_is_a_number_above_0(monkeypatch: py
 
 def test_nothing_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
-        monkeypatch.setenv(name, URL if name == "SUPABASE_URL" else KEY)
+        monkeypatch.setenv(name, URL if name in ("SUPABASE_URL", "ANTHROPIC_BASE_URL", "AWS_REGION") else KEY)
     for value in (environment(), supabase_access()):
         assert KEY not in f"{value!r} {value!s}"
     assert KEY not in environment().model_dump_json()
+
+
+def test_claude_is_asked_at_anthropic_unless_an_address_is_set(folder: Path) -> None:
+    dot_env(folder, f'ANTHROPIC_API_KEY=" {CLAUDE_KEY} "\n')
+    assert claude_access(HAIKU) == ClaudeAccess(key=SecretStr(CLAUDE_KEY), base_url="https://api.anthropic.com")
+    dot_env(folder, f"ANTHROPIC_API_KEY={CLAUDE_KEY}\nANTHROPIC_BASE_URL=https://proxy.example/anthropic/\n")
+    assert claude_access(HAIKU).base_url == "https://proxy.example/anthropic"
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        ("", "ANTHROPIC_API_KEY is not set"),
+        ("ANTHROPIC_API_KEY=' '", "ANTHROPIC_API_KEY is not set"),
+        ("ANTHROPIC_API_KEY=sk-ant-\u2026", "ANTHROPIC_API_KEY contains"),
+        ("ANTHROPIC_API_KEY='sk-ant xyzzy'", "ANTHROPIC_API_KEY contains"),
+        ("ANTHROPIC_API_KEY=k\nANTHROPIC_BASE_URL=api.example", "ANTHROPIC_BASE_URL"),
+        ("ANTHROPIC_API_KEY=k\nANTHROPIC_BASE_URL=https://api.example?key=1", "ANTHROPIC_BASE_URL"),
+        ("ANTHROPIC_API_KEY=k\nANTHROPIC_BASE_URL=https://me:xyzzy@api.example", "ANTHROPIC_BASE_URL"),
+    ],
+)
+def test_what_is_odd_about_the_key_of_claude_is_named_without_showing_it(folder: Path, lines: str, named: str) -> None:
+    dot_env(folder, f"{lines}\n")
+    with pytest.raises(ConfigError, match=named) as found:
+        claude_access(HAIKU)
+    assert "xyzzy" not in str(found.value)
+    assert found.value.exit_code == 2
+
+
+@pytest.mark.parametrize("model", ["anthropic.claude-haiku-5-5", "eu.anthropic.claude-haiku-5-5-v1:0"])
+def test_model_of_bedrock_needs_a_region_and_no_key_of_anthropic(folder: Path, model: str) -> None:
+    with pytest.raises(ConfigError, match="AWS_REGION"):
+        claude_access(model)
+    dot_env(folder, "AWS_REGION=eu-west-1\nAWS_BEARER_TOKEN_BEDROCK=abc\n")
+    assert claude_access(model) == ClaudeAccess(key=SecretStr("abc"), bedrock_region="eu-west-1")
