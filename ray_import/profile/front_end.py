@@ -1,0 +1,88 @@
+"""The columns of a front end's `user_profiles`, with the values that its CHECKs and pages take."""
+
+from typing import Any, Literal
+
+import orjson
+
+from ray_import.profile.sections import IDENTITY, LISTS, SECTIONS, TEXTS, UNKNOWN
+from ray_import.sink.profiles import ProfileVersion
+
+State = Literal["processing", "quick_ready", "complete", "failed"]
+
+MOST_ERROR_CHARACTERS = 500
+
+
+def front_end_values(version: ProfileVersion | None, state: State, *, at: str, error: str = "") -> dict[str, Any]:
+    """What to set. `version` is the newest one, if there is one; `at` is now, ISO 8601 in UTC; `error` is what failed,
+    or what keeps a complete profile from being whole.
+
+    The status is `complete` or `quick_ready` only with a version: without one a chat would open that knows nothing. A
+    user who has one keeps it, whatever becomes of a later run.
+    """
+    message = error[:MOST_ERROR_CHARACTERS] or None
+    values = {"updated_at": at, "import_error": message} | _full_pass(state, at, message)
+    if version is not None:
+        status = "complete" if version.kind == "full" else "quick_ready"
+        reached = {"import_status": status, "import_stage": "Complete", "progress_percent": 100}
+        return values | reached | _profile(version)
+    if state == "failed":
+        return values | {"import_status": "failed", "import_stage": "Failed", "progress_percent": 100}
+    begun = {"import_status": "processing", "import_stage": "Generating soulprint", "progress_percent": 60}
+    return values | begun | {"memory_status": "building", "processing_started_at": at}
+
+
+def forgotten_values(at: str) -> dict[str, Any]:
+    """What to set when a profile is forgotten: no word of it stays in a column."""
+    texts = [f"{name}_md" for name in SECTIONS]
+    texts += ["soulprint_text", "memory_md", "ai_name", "archetype", "soulprint_generated_at", "import_error"]
+    times = ["full_pass_started_at", "full_pass_completed_at", "full_pass_error", "processing_started_at"]
+    states = {"import_status": "none", "full_pass_status": "pending", "memory_status": "none", "progress_percent": 0}
+    return dict.fromkeys([*texts, *times, "import_stage"]) | states | {"updated_at": at}
+
+
+def _full_pass(state: State, at: str, message: str | None) -> dict[str, Any]:
+    """The page polls until it is complete or failed."""
+    if state == "processing":
+        return {"full_pass_status": "processing", "full_pass_started_at": at, "full_pass_error": None}
+    if state == "quick_ready":
+        return {"full_pass_status": "processing", "full_pass_error": None}
+    if state == "complete":
+        return {"full_pass_status": "complete", "full_pass_completed_at": at, "full_pass_error": None}
+    return {"full_pass_status": "failed", "full_pass_error": message}
+
+
+def _profile(version: ProfileVersion) -> dict[str, Any]:
+    sections = {name: _plain(name, version.sections.get(name) or {}) for name in SECTIONS}
+    identity = sections["identity"]
+    return {f"{name}_md": orjson.dumps(section).decode() for name, section in sections.items()} | {
+        "soulprint_text": _as_text(sections, version.memory_md),
+        "ai_name": identity["ai_name"],
+        "archetype": identity["archetype"],
+        "memory_md": version.memory_md,
+        "memory_status": "ready",
+        "soulprint_generated_at": version.created_at,
+    }
+
+
+def _plain(name: str, section: dict[str, Any]) -> dict[str, Any]:
+    """The section as the pages read it: texts and lists of texts, without sources."""
+    if name == "identity":
+        return {field: section.get(field) or UNKNOWN for field in IDENTITY} | {"generated": True}
+    texts = {field: (section.get(field) or {}).get("text") or UNKNOWN for field in TEXTS[name]}
+    return texts | {field: [one["text"] for one in section.get(field) or ()] for field in LISTS[name]}
+
+
+def _as_text(sections: dict[str, dict[str, Any]], memory: str) -> str:
+    """All of it as one text, without what is not known."""
+    parts = list[str]()
+    for name, section in sections.items():
+        lines = list[str]()
+        for field, value in section.items():
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and text != UNKNOWN:
+                    lines.append(f"- {field.replace('_', ' ')}: {text}\n")
+        if lines:
+            parts.append(f"## {name.capitalize()}\n\n{''.join(lines)}")
+    if memory:
+        parts.append(f"## Memory\n\n{memory.replace('## ', '### ')}")
+    return "\n".join(parts)
