@@ -27,8 +27,8 @@ class Sender(Protocol):
 
 
 class DirectSender:
-    """Sends by direct calls, `in_flight` at the same time. `slots` are those of the key, which all users share: a request
-    is saved when it has one, so that what a killed process has left as `sending` was sent, or was about to be."""
+    """Sends by direct calls, `in_flight` at the same time. `slots` are those of the key, which all users share: a
+    request is saved when it has one, so that what a killed process has left as `sending` was sent, or about to be."""
 
     def __init__(
         self, log: RequestLog, asker: Asker, in_flight: int, slots: AbstractAsyncContextManager[None] | None = None

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
-from typing import Literal
 
 from ray_import.errors import ConfigError, CostReached, ImporterError, SinkError
 from ray_import.profile.batches import BatchSender
@@ -18,22 +17,22 @@ from ray_import.profile.lease import Heartbeats, Holder, begin
 from ray_import.profile.merge_step import MergeStep
 from ray_import.profile.model import Model, Usage
 from ray_import.profile.packing import PACK_TOKENS
+from ray_import.profile.plan import is_settled
 from ray_import.profile.progress import ProfileProgress, ProfileReporter, SilentReporter
 from ray_import.profile.quick_step import QuickStep
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.requests import RequestLog, now
 from ray_import.profile.resume import end_direct_calls, left_behind, read_batches
 from ray_import.profile.sections_step import SectionsStep
-from ray_import.profile.plan import is_settled
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.profiles import ProfileStore, RequestKind
+from ray_import.sink.profiles import ProfileStore
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
-    """How the model is reached: direct calls by `asker`, in one of `slots`, batches by `model`; `price` gives dollars."""
+    """How the model is reached: `asker` makes direct calls in `slots`, `model` batches. `price` gives dollars."""
 
     asker: Asker
     slots: AbstractAsyncContextManager[None]

@@ -76,7 +76,7 @@ class SectionsStep:
     def _answer_about(self, facts: Sequence[Fact]) -> StoredRequest | None:
         wanted = facts_hash(facts)
         for request in reversed(self._log.store.requests(self._log.user_id, ("answered",))):
-            if request.kind == self.kind and (request.result or {}).get("facts_hash") == wanted:
-                if request.model == self._log.model:
-                    return request
+            of_these = (request.result or {}).get("facts_hash") == wanted
+            if request.kind == self.kind and request.model == self._log.model and of_these:
+                return request
         return None

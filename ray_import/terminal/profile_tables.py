@@ -55,7 +55,7 @@ LACKING_WORDS = {
 
 def show_profile_reports(console: Console, reports: Sequence[ProfileReport]) -> None:
     """The end of a run over many users: the totals, and who lacks something."""
-    states = Counter(report.status for report in reports)
+    states = Counter[str](report.status for report in reports)
     total, failures, rejected = Spent(), Counter[str](), Counter[str]()
     for report in reports:
         total.include(report.total)

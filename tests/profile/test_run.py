@@ -63,7 +63,9 @@ def test_profile_asks_about_what_has_changed_alone_when_an_export_is_newer(profi
 
 
 def test_profile_holds_no_lie_when_the_model_lies(profiled: Profiled) -> None:
-    profiled.imported([Chat(one.id, (one.lines[0], f"Well. {fact_of(900).quote}"), one.title, one.day) for one in CHATS])
+    profiled.imported(
+        [Chat(one.id, (one.lines[0], f"Well. {fact_of(900).quote}"), one.title, one.day) for one in CHATS]
+    )
     profiled.api.set(invented_quotes=4, wrong_numbers=4, others_words=4, invented_cites=3)
     report = profiled.run()
     assert profiled.said() == SAID

@@ -33,8 +33,7 @@ def profiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Profil
 def rows(path: Path) -> dict[str, int]:
     """How many rows are in each table of the profile."""
     with closing(SqliteSink(path, create=False)) as sink:
-        count = {name: sink._db.execute(f"SELECT count(*) FROM profile_{name}").fetchone()[0] for name in TABLES}
-    return count
+        return {name: sink._db.execute(f"SELECT count(*) FROM profile_{name}").fetchone()[0] for name in TABLES}
 
 
 def test_profile_is_made_shown_listed_and_forgotten_when_each_is_asked_for(profiled: Profiled, tmp_path: Path) -> None:
