@@ -162,7 +162,7 @@ def test_profile_pays_only_for_the_calls_in_flight_again_when_it_was_ended(
     profiled.imported([chat(number, fact_of(number), padding=6_000) for number in range(60)])
     profiled.api.set(latency_seconds=0.2)
     process = started(tmp_path, "profile", "--user-id", "ada")
-    wait_until(profiled.api, 10)
+    wait_until(profiled.api, 5)
     process.send_signal(how)
     _, err = process.communicate(timeout=60)
     if how is not signal.SIGKILL:
