@@ -19,6 +19,8 @@ UNIT_BYTES = bytes_of_tokens(UNIT_TOKENS) - HEADER_BYTES
 PIECE_BYTES = 4_000
 """A message is only cut where this much room is left; shorter messages stay whole."""
 
+_SEAMS = 1 << 32
+
 _BOUNDARIES = ("\n\n", "\n", ". ", "。", " ")
 
 
@@ -113,9 +115,19 @@ def unit_tag(model: str) -> str:
     return hashlib.blake2b(f"{PROMPT_VERSION}\0{model}".encode(), digest_size=4).hexdigest()
 
 
-def messages_in(unit_id: str) -> int:
-    """How many messages begin in the unit: its id ends with it. The units of a conversation have them all."""
-    return int(unit_id.rpartition("-")[2])
+def hold_all(unit_ids: Iterable[str], message_count: int) -> bool:
+    """Whether these units of one conversation hold all its messages, by their ids alone.
+
+    An id ends with the number of messages that begin in the unit, and with the difference of its two seams: a seam is
+    the place between two pieces of a message where a unit ends and the next one begins. If no unit is missing, the
+    differences add up to nothing.
+    """
+    messages = seams = 0
+    for unit_id in unit_ids:
+        _, begun, difference = unit_id.split("-")
+        messages += int(begun)
+        seams += int(difference, 16)
+    return messages == message_count and seams % _SEAMS == 0
 
 
 def _unit(conversation: Titled, lines: Sequence[Line], size: int, model: str) -> Unit:
@@ -138,7 +150,15 @@ def _unit_id(product: str, conversation_id: str, lines: Sequence[Line], model: s
             line.node_id, line.role, line.created_at or "", str(line.piece), line.text, line.quoted, *line.attachments
         ))  # fmt: skip
     messages = sum(1 for line in lines if line.piece == 0)
-    return f"{unit_tag(model)}{content.hexdigest()}-{messages}"
+    seams = _seam(lines[-1], lines[-1].piece if lines[-1].continues else -1) - _seam(lines[0], lines[0].piece - 1)
+    return f"{unit_tag(model)}{content.hexdigest()}-{messages}-{seams % _SEAMS:x}"
+
+
+def _seam(line: Line, piece: int) -> int:
+    """A number for the place behind this piece of the line's message; 0 for none, before or behind a message."""
+    if piece < 0:
+        return 0
+    return int.from_bytes(hashlib.blake2b(_joined(line.node_id, str(piece)), digest_size=4).digest())
 
 
 def _joined(*parts: str) -> bytes:
@@ -221,4 +241,4 @@ def _shortened(line: Line, room: int) -> Line:
         if end > 0:
             text = text[: end + len(boundary)]
             break
-    return replace(line, text=text)
+    return replace(line, text=text, continues=True)

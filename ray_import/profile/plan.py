@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ray_import.chunks.rows import MessageRow
-from ray_import.profile.cutting import Titled, cut, has_words, messages_in, unit_tag, units_by_id
+from ray_import.profile.cutting import Titled, cut, has_words, hold_all, unit_tag, units_by_id
 from ray_import.profile.tokens import tokens_of
 from ray_import.profile.units import Unit
 from ray_import.sink.profiles import ProfileConversation, ProfileStore, StoredUnit
@@ -127,12 +127,10 @@ def _is_done(conversation: ProfileConversation, rows: Sequence[StoredUnit], mode
     """Whether nothing is to be sent or dropped of a conversation, by its rows alone: they are of these messages, of
     this model and prompt, and together hold all messages."""
     tag = unit_tag(model)
-    messages = 0
     for row in rows:
         if row.content_hash != conversation.content_hash or not row.id.startswith(tag) or not is_settled(row):
             return False
-        messages += messages_in(row.id) if row.state != "split" else 0
-    return messages == conversation.message_count
+    return hold_all((row.id for row in rows if row.state != "split"), conversation.message_count)
 
 
 def _key(conversation: Titled) -> Key:

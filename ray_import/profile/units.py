@@ -13,7 +13,8 @@ UNIT_TOKENS = 6_500
 class Line:
     """A message, or a piece of a long one, as a prompt shows it under one number. `text` is the author's own words.
 
-    `piece` counts the pieces of a message from 0; joined, their texts are the message's text. `quoted` (what the
+    `piece` counts the pieces of a message from 0, `continues` is whether another one follows; joined, their texts are
+    the message's text. `quoted` (what the
     message replies to) and `attachments` (names of files) are other people's words, and stand in piece 0 only.
     """
 
@@ -23,6 +24,7 @@ class Line:
     created_at: str | None
     text: str
     piece: int = 0
+    continues: bool = False
     quoted: str = ""
     attachments: tuple[str, ...] = ()
 

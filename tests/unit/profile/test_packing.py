@@ -36,11 +36,12 @@ def test_packed_has_every_unit_once_and_holds_the_size(sizes: list[int]) -> None
     assert all([unit.number for unit in pack] == sorted(unit.number for unit in pack) for pack in packs)
 
 
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False), st.integers(50, UNIT_TOKENS))
 def test_packed_fills_packs_when_sizes_are_mixed(random: Random, largest: int) -> None:
-    sizes = [random.randint(40, largest) for _ in range(2000)]
+    sizes = [random.randint(40, largest) for _ in range(600)]
     packs = list(packed(Sized(i, size) for i, size in enumerate(sizes)))
-    assert len(packs) <= sum(sizes) / (PACK_TOKENS * 0.93) + 2
+    assert len(packs) <= sum(sizes) / (PACK_TOKENS * 0.92) + 2
 
 
 def test_packed_keeps_few_units_in_memory_when_there_are_many() -> None:
