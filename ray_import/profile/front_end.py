@@ -1,38 +1,52 @@
 """The columns of a front end's `user_profiles`, with the values that its CHECKs and pages take."""
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 
+from ray_import.profile.memory import memory_md
 from ray_import.profile.sections import IDENTITY, LISTS, SECTIONS, TEXTS, UNKNOWN
-from ray_import.sink.profiles import ProfileVersion
+from ray_import.sink.profiles import Fact, ProfileVersion
 
-State = Literal["processing", "quick_ready", "complete", "failed"]
+FrontEndState = Literal["processing", "quick_ready", "complete", "failed", "forgotten"]
 
 MOST_ERROR_CHARACTERS = 500
 
 
-def front_end_values(version: ProfileVersion | None, state: State, *, at: str, error: str = "") -> dict[str, Any]:
-    """What to set. `version` is the newest one, if there is one; `at` is now, ISO 8601 in UTC; `error` is what failed,
-    or what keeps a complete profile from being whole.
+def front_end_values(
+    version: ProfileVersion | None,
+    facts: Iterable[Fact],
+    state: FrontEndState,
+    *,
+    error: str = "",
+    at: str | None = None,
+) -> dict[str, Any]:
+    """What to set. `version` is the newest one, if there is one; `error` is what failed, or what keeps a complete
+    profile from being whole; `at` is ISO 8601 in UTC, now by default.
 
     The status is `complete` or `quick_ready` only with a version: without one a chat would open that knows nothing. A
     user who has one keeps it, whatever becomes of a later run.
     """
+    at = at or datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if state == "forgotten":
+        return _forgotten(at)
     message = error[:MOST_ERROR_CHARACTERS] or None
     values = {"updated_at": at, "import_error": message} | _full_pass(state, at, message)
     if version is not None:
         status = "complete" if version.kind == "full" else "quick_ready"
         reached = {"import_status": status, "import_stage": "Complete", "progress_percent": 100}
-        return values | reached | _profile(version)
+        return values | reached | _profile(version, memory_md(facts) or version.memory_md)
     if state == "failed":
-        return values | {"import_status": "failed", "import_stage": "Failed", "progress_percent": 100}
+        failed = {"import_status": "failed", "import_stage": "Failed", "progress_percent": 100, "memory_status": "none"}
+        return values | failed
     begun = {"import_status": "processing", "import_stage": "Generating soulprint", "progress_percent": 60}
     return values | begun | {"memory_status": "building", "processing_started_at": at}
 
 
-def forgotten_values(at: str) -> dict[str, Any]:
-    """What to set when a profile is forgotten: no word of it stays in a column."""
+def _forgotten(at: str) -> dict[str, Any]:
+    """No word of the profile stays in a column."""
     texts = [f"{name}_md" for name in SECTIONS]
     texts += ["soulprint_text", "memory_md", "ai_name", "archetype", "soulprint_generated_at", "import_error"]
     times = ["full_pass_started_at", "full_pass_completed_at", "full_pass_error", "processing_started_at"]
@@ -40,7 +54,7 @@ def forgotten_values(at: str) -> dict[str, Any]:
     return dict.fromkeys([*texts, *times, "import_stage"]) | states | {"updated_at": at}
 
 
-def _full_pass(state: State, at: str, message: str | None) -> dict[str, Any]:
+def _full_pass(state: FrontEndState, at: str, message: str | None) -> dict[str, Any]:
     """The page polls until it is complete or failed."""
     if state == "processing":
         return {"full_pass_status": "processing", "full_pass_started_at": at, "full_pass_error": None}
@@ -51,14 +65,14 @@ def _full_pass(state: State, at: str, message: str | None) -> dict[str, Any]:
     return {"full_pass_status": "failed", "full_pass_error": message}
 
 
-def _profile(version: ProfileVersion) -> dict[str, Any]:
+def _profile(version: ProfileVersion, memory: str) -> dict[str, Any]:
     sections = {name: _plain(name, version.sections.get(name) or {}) for name in SECTIONS}
     identity = sections["identity"]
     return {f"{name}_md": orjson.dumps(section).decode() for name, section in sections.items()} | {
-        "soulprint_text": _as_text(sections, version.memory_md),
+        "soulprint_text": _as_text(sections, memory),
         "ai_name": identity["ai_name"],
         "archetype": identity["archetype"],
-        "memory_md": version.memory_md,
+        "memory_md": memory,
         "memory_status": "ready",
         "soulprint_generated_at": version.created_at,
     }

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from ray_import.profile.facts_prompt import overhead_tokens, prompt_of
+from ray_import.profile.facts_prompt import prompt_of
 from ray_import.profile.fencing import one_line
 from ray_import.profile.merging import Decision
 from ray_import.profile.model import Prompt
@@ -70,13 +70,6 @@ def merge_prompt(pairs: Sequence[Pair], facts: Mapping[str, Fact], *, custom_id:
     lines = [_question(number, pair, facts) for number, pair in enumerate(pairs, start=1)]
     text = f"<<<BEGIN PAIRS {mark}>>>\n{''.join(lines)}<<<END PAIRS {mark}>>>\nGive the relation of each pair."
     return prompt_of("merge", text, MERGE_SCHEMA, MERGE_OUTPUT_TOKENS, custom_id=custom_id, model=model)
-
-
-def merge_prompt_tokens(pairs: Sequence[Pair], facts: Mapping[str, Fact]) -> int:
-    """The input tokens of the request about these pairs."""
-    return overhead_tokens("merge", MERGE_SCHEMA) + tokens_of(
-        "".join(_question(number, pair, facts) for number, pair in enumerate(pairs, start=1))
-    )
 
 
 def quoted(text: str, most_characters: int = STATEMENT_CHARACTERS) -> str:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from ray_import.profile.fencing import one_line
 from ray_import.profile.memory import markdown_text
 from ray_import.profile.merge_prompt import day_of
@@ -13,27 +16,29 @@ QUOTE_CHARACTERS = 300
 
 GENERATED = "\nThis section is generated: it is not something that the user said.\n"
 
-FACT_COLUMNS = ("category", "subject", "statement", "quote", "said", "seen", "status", "conversation", "message")
-"""Those of `facts_table`."""
+
+def facts_table(facts: Iterable[Fact]) -> Table:
+    """A row for each fact that is no duplicate, for `rich`. Words are shown as they are, never as markup."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("category", "said", "seen", "statement", "quote", "status", "conversation", "message"):
+        table.add_column(name, overflow="fold", justify="right" if name == "seen" else "left")
+    for fact in facts:
+        if fact.status != "duplicate":
+            table.add_row(*map(Text, _cells(fact)))
+    return table
 
 
-def facts_table(facts: Iterable[Fact], category: str | None = None) -> list[tuple[str, ...]]:
-    """A row of FACT_COLUMNS for each fact that is no duplicate, of one category or of all."""
-    return [
-        (
-            fact.category,
-            one_line(fact.subject, QUOTE_CHARACTERS),
-            one_line(fact.statement, QUOTE_CHARACTERS),
-            one_line(fact.quote, QUOTE_CHARACTERS),
-            day_of(fact.said_at),
-            str(fact.seen),
-            fact.status if fact.valid_to is None else f"{fact.status} {fact.valid_to[:10]}",
-            fact.conversation_id,
-            fact.node_id,
-        )
-        for fact in facts
-        if fact.status != "duplicate" and category in {None, fact.category}
-    ]
+def _cells(fact: Fact) -> tuple[str, ...]:
+    return (
+        fact.category,
+        day_of(fact.said_at),
+        str(fact.seen),
+        one_line(fact.statement, QUOTE_CHARACTERS),
+        one_line(fact.quote, QUOTE_CHARACTERS),
+        fact.status if fact.valid_to is None else f"{fact.status} {fact.valid_to[:10]}",
+        fact.conversation_id,
+        fact.node_id,
+    )
 
 
 def profile_markdown(version: ProfileVersion, facts: Iterable[Fact]) -> str:

@@ -22,9 +22,9 @@ ROWS = 4
 """Hashes of a band. Of pairs that resemble each other by 0.5 the bands find half, by 0.6 81 %, by 0.7 96 %, by 0.9 all;
 by 0.2, as strangers do, 2 %."""
 
-NEIGHBOURS = 2
+NEIGHBOURS = 3
 """Of each bucket a text meets at most so many, those before it: a thousand texts of one form cost no more than as many
-of a thousand forms."""
+of a thousand forms. Near in order is near in words, as the texts are sorted."""
 
 MOST_COMPARED = 6
 """The texts before it that a text is compared with: those that it met in most buckets."""
@@ -49,7 +49,10 @@ def normalised(text: str) -> str:
     Signs that carry meaning stay: C, C++ and C# are three, -5 is not 5. A text of nothing else stays as it is.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join("".join(map(_letter, _MINUS.sub("\u2212", folded))).split()) or folded.strip()
+    return (
+        " ".join("".join(map(_letter, _MINUS.sub("\u2212", folded))).split())
+        or folded.encode(errors="replace").decode().strip()
+    )
 
 
 @lru_cache(maxsize=4096)
