@@ -11,6 +11,8 @@ from ray_import.profile.model import Model, Prompt, Usage
 from ray_import.profile.packing import packed
 from ray_import.profile.patience import patiently
 from ray_import.profile.plan import UnitPlan, plan_units
+from ray_import.profile.quick import QUICK_TOKENS
+from ray_import.profile.sections import SECTIONS_SCHEMA, SECTIONS_TOKENS
 from ray_import.profile.settings import IN_FLIGHT, MERGE_TOKENS, ProfileSettings
 from ray_import.sink.profiles import ProfileStore
 
@@ -20,10 +22,13 @@ OUTPUT_SHARE = 0.08
 SECTIONS_OUTPUT_TOKENS = 3_000
 """What five sections take as an answer, thinking included."""
 
-MOST_SAMPLED_TOKENS = 60_000
-"""Of the quick pass, and of the sections."""
+SHOWN_SHARE = 0.04
+"""Of the input of facts, what they take as statements in the sections' prompt."""
 
-MERGE_SHARE = 0.01
+TOKENS_OF_FACT = 40
+"""Of one that is stored."""
+
+MERGE_SHARE = 0.05
 """Of the facts' input, what questions about unclear pairs take."""
 
 
@@ -72,7 +77,7 @@ class Estimator:
         has_version = bool(self._store.versions_of(user_id, 1))
         tokens = sum(unit.tokens for unit in plan.to_send)
         if tokens and not has_version:
-            self._add(found, min(MOST_SAMPLED_TOKENS, tokens), SECTIONS_OUTPUT_TOKENS)
+            self._add(found, min(QUICK_TOKENS, tokens), SECTIONS_OUTPUT_TOKENS)
         if self._settings.quick_only:
             return found
         for input_tokens in await self._facts(user_id, plan):
@@ -81,7 +86,9 @@ class Estimator:
         if tokens:
             merge_tokens = min(MERGE_TOKENS, round(MERGE_SHARE * tokens))
             self._add(found, merge_tokens, merge_tokens // 10)
-            self._add(found, min(MOST_SAMPLED_TOKENS, tokens), SECTIONS_OUTPUT_TOKENS)
+            shown = round(SHOWN_SHARE * tokens) + TOKENS_OF_FACT * len(self._store.facts(user_id))
+            overhead = overhead_tokens("sections", SECTIONS_SCHEMA)
+            self._add(found, overhead + min(SECTIONS_TOKENS, shown), SECTIONS_OUTPUT_TOKENS)
         return found
 
     async def _facts(self, user_id: str, plan: UnitPlan) -> list[int]:

@@ -117,7 +117,8 @@ def _why(report: ProfileReport) -> str:
 
 def _requests(report: ProfileReport) -> str:
     steps = [f"{report.spent[kind].requests:,} {kind}" for kind in KINDS if report.spent[kind].requests]
-    return ", ".join(steps) or "none: everything was answered before"
+    nothing = "none: everything was answered before" if report.status == "complete" else "none"
+    return ", ".join(steps) or nothing
 
 
 def _spent(spent: Spent) -> str:
