@@ -1,6 +1,8 @@
 """Sends requests by Message Batches, and reads their results, also those of earlier runs."""
 
 import asyncio
+import math
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,7 +13,7 @@ from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUn
 from ray_import.profile.calling import wait_seconds
 from ray_import.profile.cost import CostLimit
 from ray_import.profile.direct import reason_of
-from ray_import.profile.model import BatchInfo, Model
+from ray_import.profile.model import Model
 from ray_import.profile.patience import patiently
 from ray_import.profile.requests import Question, RequestLog, Step
 from ray_import.profile.settings import BATCH_REQUESTS, CLOCK_SKEW_SECONDS, ProfileSettings
@@ -66,24 +68,16 @@ class BatchSender:
         proves it, so one that is at work is waited for. Without one, the requests end as `not_sent`, and the id is
         empty.
         """
-        ids = {request.id for request in requests}
-        since = datetime.fromisoformat(requests[0].created_at)
-        ask_since = (since - timedelta(seconds=CLOCK_SKEW_SECONDS)).astimezone(UTC).isoformat().replace("+00:00", "Z")
-        others: set[str] = set()
-        while True:
-            found = await patiently(lambda: self._model.batches_since(ask_since))
-            candidates = [batch for batch in found if batch.count == len(ids) and batch.id not in others]
-            for batch in candidates:
-                if batch.status == "ended":
-                    if await self._holds(batch, ids):
-                        return batch.id, self._in_batch(requests, batch.id)
-                    others.add(batch.id)
-            is_waiting = any(batch.status != "ended" for batch in candidates)
-            age = datetime.now(UTC) - since
-            if not is_waiting and age.total_seconds() >= self._settings.lost_batch_seconds:
-                self._without_answer(step, requests, "not_sent")
-                return "", requests
-            await asyncio.sleep(self._settings.poll_seconds)
+        batch_id = await lost_batch(
+            self._model,
+            requests,
+            poll_seconds=self._settings.poll_seconds,
+            lost_batch_seconds=self._settings.lost_batch_seconds,
+        )
+        if batch_id:
+            return batch_id, self._in_batch(requests, batch_id)
+        self._without_answer(step, requests, "not_sent")
+        return "", requests
 
     async def _send_group(self, step: Step, group: Sequence[Question]) -> tuple[str, list[StoredRequest]]:
         prompts = [question.prompt for question in group]
@@ -124,18 +118,52 @@ class BatchSender:
         self._without_answer(step, list(left.values()), "no_result")
         step.load(())
 
-    async def _holds(self, batch: BatchInfo, ids: set[str]) -> bool:
-        """Whether the first result is of one of these ids, which are random."""
-
-        async def first() -> str:
-            async for custom_id, _ in self._model.results(batch.id):
-                return custom_id
-            return ""
-
-        return await patiently(first) in ids
-
     def _without_answer(self, step: Step, requests: Sequence[StoredRequest], reason: str) -> None:
         for request in requests:
             self._limit.settle_batched(request.id, request.model, None)
             self._log.failed(request, reason)
             step.give_up(request)
+
+
+async def lost_batch(
+    model: Model,
+    requests: Sequence[StoredRequest],
+    *,
+    poll_seconds: float,
+    lost_batch_seconds: float,
+    most_seconds: float = math.inf,
+) -> str:
+    """The id of the batch that these requests were sent in; empty where there is none.
+
+    Raises TimeoutError where that is not known after `most_seconds`: a batch that might be it has not ended.
+    """
+    ids, others = {request.id for request in requests}, set[str]()
+    since = datetime.fromisoformat(requests[0].created_at)
+    ask_since = (since - timedelta(seconds=CLOCK_SKEW_SECONDS)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    began = time.monotonic()
+    while True:
+        found = await patiently(lambda: model.batches_since(ask_since))
+        candidates = [batch for batch in found if batch.count == len(ids) and batch.id not in others]
+        for batch in candidates:
+            if batch.status == "ended":
+                if await _first_result(model, batch.id) in ids:  # they are random
+                    return batch.id
+                others.add(batch.id)
+        is_waiting = any(batch.status != "ended" for batch in candidates)
+        age_seconds = (datetime.now(UTC) - since).total_seconds()
+        if not is_waiting and age_seconds >= lost_batch_seconds:
+            return ""
+        if time.monotonic() - began >= most_seconds:
+            raise TimeoutError
+        await asyncio.sleep(poll_seconds)
+
+
+async def _first_result(model: Model, batch_id: str) -> str:
+    """The custom id of one of its requests."""
+
+    async def first() -> str:
+        async for custom_id, _ in model.results(batch_id):
+            return custom_id
+        return ""
+
+    return await patiently(first)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ray_import.profile.batches import lost_batch
 from ray_import.profile.model import Model
 from ray_import.profile.patience import patiently
-from ray_import.sink.profiles import Forgotten, ProfileStore
+from ray_import.profile.settings import LOST_BATCH_SECONDS
+from ray_import.sink.profiles import Forgotten, ProfileStore, StoredRequest
 
 CANCEL_SECONDS = 60.0
 """How long a batch that was cancelled may take to end: only then it can be deleted."""
@@ -46,9 +48,36 @@ class Gone:
         return text
 
 
-def batches_of(store: ProfileStore, user_id: str) -> list[str]:
-    """The batches that were sent for a user, as far as their ids are known."""
-    return list(dict.fromkeys(request.batch_id for request in store.requests(user_id) if request.batch_id))
+def batches_of(store: ProfileStore, user_id: str) -> tuple[list[str], list[list[StoredRequest]]]:
+    """The batches that were sent for a user, and the requests of those whose id was lost."""
+    requests = store.requests(user_id)
+    lost: dict[str, list[StoredRequest]] = {}
+    for request in requests:
+        if request.group_id and not request.batch_id and request.state == "sending":
+            lost.setdefault(request.group_id, []).append(request)
+    return list(dict.fromkeys(request.batch_id for request in requests if request.batch_id)), list(lost.values())
+
+
+async def find_batches(
+    model: Model, lost: Sequence[Sequence[StoredRequest]], poll_seconds: float = 2.0
+) -> tuple[list[str], list[str]]:
+    """The ids of batches that were lost; and what to say of those that may be there, but are not found in time."""
+    found, unknown = list[str](), list[str]()
+    for requests in lost:
+        try:
+            batch_id = await lost_batch(
+                model,
+                requests,
+                poll_seconds=poll_seconds,
+                lost_batch_seconds=LOST_BATCH_SECONDS,
+                most_seconds=CANCEL_SECONDS,
+            )
+        except TimeoutError:
+            unknown.append(f"one of {len(requests):,} requests, if it was created at {requests[0].created_at}")
+            continue
+        if batch_id:
+            found.append(batch_id)
+    return found, unknown
 
 
 async def delete_batches(model: Model, batch_ids: Sequence[str], poll_seconds: float = 2.0) -> list[str]:

@@ -141,8 +141,9 @@ class ProfileRun:
             await self._make_quick()
             if not self._settings.quick_only:
                 await self._make_full()
-        except CostReached:
+        except CostReached as error:
             self._report.lacks("max_cost")
+            self._try_to_publish("failed", error.message)
         self._count()
 
     def publish_failure(self, error: ImporterError) -> None:
@@ -180,8 +181,10 @@ class ProfileRun:
             await self._sender.send(self._sections, self._sections.questions())
             if not self._sections.save_version():
                 self._report.lacks("sections")
+                self._try_to_publish("failed", "The sections of the profile could not be made.")
                 return
-        self._try_to_publish("complete")
+        left = self._facts.without_answer
+        self._try_to_publish("complete", f"{left:,} parts of conversations have no answer." if left else "")
 
     async def _extract(self) -> None:
         """Rounds of packs, until nothing is left: a pack that was cut off is sent in halves by the next one."""
@@ -233,10 +236,10 @@ class ProfileRun:
         values = front_end_values(versions[0] if versions else None, facts, state, error=error)
         self._report.skipped_columns = self._store.publish_profile(table, self._log.user_id, values)
 
-    def _try_to_publish(self, state: FrontEndState) -> None:
+    def _try_to_publish(self, state: FrontEndState, error: str = "") -> None:
         """The profile itself matters more than these columns."""
         try:
-            self._publish(state)
-        except ImporterError as error:
-            log.warning("profile_not_published run=%s error=%s", self._report.run_id, type(error).__name__)
+            self._publish(state, error)
+        except ImporterError as failure:
+            log.warning("profile_not_published run=%s error=%s", self._report.run_id, type(failure).__name__)
             self._report.lacks("front_end")

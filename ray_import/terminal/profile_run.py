@@ -9,7 +9,7 @@ from typing import TypeVar
 from ray_import.errors import Interrupted
 from ray_import.importing.lease import is_dead, this_process
 from ray_import.profile.estimate import Estimate, Estimator
-from ray_import.profile.forgetting import Gone, batches_of, delete_batches
+from ray_import.profile.forgetting import Gone, batches_of, delete_batches, find_batches
 from ray_import.profile.front_end import front_end_values
 from ray_import.profile.lease import Heartbeats, Holder
 from ray_import.profile.many import run_profiles
@@ -20,6 +20,7 @@ from ray_import.profile.run import Calls, check_messages, run_profile
 from ray_import.profile.settings import DEFAULT_MODEL, ProfileSettings
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.port import Destination, Sink
+from ray_import.sink.profiles import StoredRequest
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.profile_calls import check_access, opened_calls, opened_model
 from ray_import.terminal.profile_progress import profile_progress_on
@@ -90,20 +91,23 @@ def all_user_ids(to: str) -> list[str]:
 def forget_profile(user_id: str, to: str, profile_table: str | None) -> Gone:
     """Deletes all of a user's profile. Raises ConfigError where batches are to be deleted, and there is no key."""
 
-    async def delete(batch_ids: Sequence[str]) -> list[str]:
+    async def delete(batch_ids: Sequence[str], lost: Sequence[Sequence[StoredRequest]]) -> tuple[list[str], list[str]]:
+        """The batches that were found, and those of them that are left."""
         async with opened_model(DEFAULT_MODEL) as model:
-            return await delete_batches(model, batch_ids)
+            found, unknown = await find_batches(model, lost)
+            known = [*batch_ids, *found]
+            return known, [*await delete_batches(model, known), *unknown]
 
     with closing(checked_destination(to, None).open(create=False)) as sink:
-        batch_ids = batches_of(sink, user_id)
-        left = asyncio.run(delete(batch_ids)) if batch_ids else []
+        batch_ids, lost = batches_of(sink, user_id)
+        known, left = asyncio.run(delete(batch_ids, lost)) if batch_ids or lost else ([], [])
         skipped = []
         if profile_table is not None:
             skipped = sink.publish_profile(profile_table, user_id, front_end_values(None, [], "forgotten"))
         rows = sink.forget_profile(user_id)
     return Gone(
         rows=rows,
-        batches_deleted=len(batch_ids) - len(left),
+        batches_deleted=len(set(known) - set(left)),
         batches_left=tuple(left),
         skipped_columns=tuple(skipped),
     )
