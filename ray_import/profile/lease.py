@@ -86,7 +86,7 @@ class Heartbeats:
         if run_id in self._lost:
             raise LeaseLost(
                 f"This run lost its lease: it sent no heartbeat for {LEASE_SECONDS} s, and another one has taken over.",
-                "What was answered is kept; wait until the other one ends.",
+                "Stored answers are kept; wait until the other one ends.",
             )
 
     def _run(self) -> None:

@@ -28,13 +28,14 @@ MaxCostOption = Annotated[
     float | None,
     typer.Option("--max-cost", metavar="USD", help="Stop before the request that could cost more, of this command."),
 ]
-QuickOnlyOption = Annotated[bool, typer.Option("--quick-only", help="Only the quick pass over a sample.")]
+QuickOnlyOption = Annotated[
+    bool, typer.Option("--quick-only", help="Make only the first profile, from a sample of the messages.")
+]
 BatchOption = Annotated[
     bool | None,
     typer.Option(
         "--batch/--now",
-        help="Send requests as Message Batches at half the price, or as direct calls."
-        " Default: --now for one user, --batch for many.",
+        help="Use Message Batches at half the price, or direct calls; default: batches for many users.",
         show_default=False,
     ),
 ]

@@ -135,6 +135,6 @@ def _made(
             interruption.ignore()
         except KeyboardInterrupt:
             raise Interrupted(
-                "The profile was interrupted.", "What was answered is kept; run it again to resume."
+                "The profile was interrupted.", "Stored answers are kept; run it again to resume."
             ) from None
     return made

@@ -101,7 +101,7 @@ def test_dry_run_counts_at_the_api_when_that_is_asked_for(profiled: Profiled, tm
         (["--user-id", "ada", "--max-cost", "0"], "--max-cost 0 is not valid"),
         (["--user-id", "ada", "--exact"], "--exact is for --dry-run"),
         (["--user-id", "ben"], "no imported conversations of the user ben"),
-        (["--user-id", "ada", "--profile-table", "user_profiles"], "user_profiles"),
+        (["--user-id", "ada", "--profile-table", "user_profiles"], "--profile-table is not available for SQLite"),
     ],
 )
 def test_profile_ends_with_2_when_an_option_cannot_be(
@@ -167,7 +167,7 @@ def test_profile_pays_only_for_the_calls_in_flight_again_when_it_was_ended(
     _, err = process.communicate(timeout=60)
     if how is not signal.SIGKILL:
         assert process.returncode == 3
-        assert b"What was answered is kept; run it again to resume." in err
+        assert b"Stored answers are kept; run it again to resume." in err
     left = sum(request.state == "sending" for request in profiled.requests())
     assert left <= 8
     profiled.api.set(latency_seconds=0.0)
