@@ -84,6 +84,25 @@ def read_manifest(path: Path) -> list[UserSource]:
 
     Raises ConfigError, which names the line.
     """
+    records, hint = _records(path, ("user_id", "source"))
+    return unique([_user(record, f"{path}, line {line}", hint) for line, record in records])
+
+
+def read_user_ids(path: Path) -> list[str]:
+    """The users of such a file, each once, in its order; other columns than `user_id` need not be there. Raises
+    ConfigError, which names the line."""
+    records, hint = _records(path, ("user_id",))
+    found: dict[str, None] = {}
+    for line, record in records:
+        user_id = record.get("user_id") if isinstance(record, dict) else None
+        if (wrong := what_is_wrong_with_id(user_id)) is not None:
+            raise ConfigError(f"{path}, line {line}: {wrong}.", hint)
+        found[str(user_id)] = None
+    return list(found)
+
+
+def _records(path: Path, columns: Sequence[str]) -> tuple[Iterator[tuple[int, Any]], str]:
+    """The numbers and values of its lines, and how they are to be written. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -95,8 +114,9 @@ def read_manifest(path: Path) -> list[UserSource]:
         raise ConfigError(
             f"{path} cannot be read: {why}.", "Give a JSON Lines (.jsonl) or .csv file in UTF-8 with --users."
         ) from None
-    records, hint = (_csv(text, path), _CSV_HINT) if path.suffix.lower() == ".csv" else (_json_lines(text), _JSON_HINT)
-    return unique([_user(record, f"{path}, line {line}", hint) for line, record in records])
+    if path.suffix.lower() == ".csv":
+        return _csv(text, path, columns), _CSV_HINT
+    return _json_lines(text), _JSON_HINT
 
 
 def what_is_wrong_with_id(user_id: object) -> str | None:
@@ -165,10 +185,10 @@ def seconds_of(time: str) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def _csv(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+def _csv(text: str, path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        for name in ("user_id", "source"):
+        for name in columns:
             if reader.fieldnames and name not in reader.fieldnames:
                 raise ConfigError(f"{path}, line 1: the column {name} is missing.", _CSV_HINT)
         for record in reader:

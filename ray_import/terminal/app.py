@@ -21,6 +21,7 @@ from ray_import.sink.migrations import migrations
 from ray_import.terminal import command_seconds
 from ray_import.terminal import options as o
 from ray_import.terminal.many_users import reimport
+from ray_import.terminal.profile import profile_app, profiles
 from ray_import.terminal.report import show_plan
 from ray_import.terminal.run import import_exports, planned, retry_kept
 from ray_import.terminal.show import show
@@ -281,6 +282,8 @@ def retry_rejects(
 
 app.command()(reimport)
 app.command()(show)
+app.add_typer(profile_app, name="profile")
+app.command()(profiles)
 
 
 @app.command()

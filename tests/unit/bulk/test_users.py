@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from ray_import.bulk.users import UserSource, not_older, only_those, read_manifest, seconds_of, seen_bytes, unique
+from ray_import.bulk.users import (
+    UserSource,
+    not_older,
+    only_those,
+    read_manifest,
+    read_user_ids,
+    seconds_of,
+    seen_bytes,
+    unique,
+)
 from ray_import.errors import ConfigError
 from ray_import.settings import SourceRules
 from tests.unit.source.exports import BYTE_ORDER_MARK, written
@@ -241,3 +250,22 @@ def test_seen_bytes_is_the_size_of_a_file_or_a_folder_when_it_may_be_looked_at(t
 def test_seen_bytes_is_what_the_list_knows_when_the_export_is_on_a_server() -> None:
     assert seen_bytes(UserSource("ana", "supabase://exports/ana.zip", size_bytes=7)) == 7
     assert seen_bytes(UserSource("ana", "https://host.example/ana.zip")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("users.jsonl", '{"user_id": "ben"}\n\n{"user_id": "ana", "source": "x.zip"}\n{"user_id": "ben"}\n'),
+        ("users.csv", "user_id\nben\nana\nben\n"),
+    ],
+)
+def test_user_ids_are_read_once_and_in_order_when_no_source_is_named(tmp_path: Path, name: str, text: str) -> None:
+    assert read_user_ids(written(tmp_path / name, text.encode())) == ["ben", "ana"]
+
+
+def test_user_ids_name_the_line_when_one_is_missing(tmp_path: Path) -> None:
+    path = written(tmp_path / "users.jsonl", b'{"user_id": "ben"}\n{"source": "x.zip"}\n')
+    with pytest.raises(ConfigError, match="line 2: user_id is missing"):
+        read_user_ids(path)
+    with pytest.raises(ConfigError, match="the column user_id is missing"):
+        read_user_ids(written(tmp_path / "users.csv", b"id\n1\n"))

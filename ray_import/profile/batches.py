@@ -1,0 +1,169 @@
+"""Sends requests by Message Batches, and reads their results, also those of earlier runs."""
+
+import asyncio
+import math
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUnknown
+from ray_import.profile.calling import wait_seconds
+from ray_import.profile.cost import CostLimit
+from ray_import.profile.direct import reason_of
+from ray_import.profile.model import Model
+from ray_import.profile.patience import patiently
+from ray_import.profile.requests import Question, RequestLog, Step
+from ray_import.profile.settings import BATCH_REQUESTS, CLOCK_SKEW_SECONDS, ProfileSettings
+from ray_import.sink.profiles import StoredRequest
+
+
+class BatchSender:
+    """Sends by batches of at most BATCH_REQUESTS requests. Never sends one twice: see `find_lost`."""
+
+    def __init__(self, log: RequestLog, model: Model, limit: CostLimit, settings: ProfileSettings) -> None:
+        self._log = log
+        self._model = model
+        self._limit = limit
+        self._settings = settings
+
+    async def send(self, step: Step, questions: Iterator[Question]) -> None:
+        sent: dict[str, list[StoredRequest]] = {}
+        stopped: Exception | None = None
+        while stopped is None and (group := list(islice(questions, BATCH_REQUESTS))):
+            try:
+                batch_id, requests = await self._send_group(step, group)
+            except (CostReached, ModelError) as error:
+                stopped = error
+            else:
+                if batch_id:
+                    sent[batch_id] = requests
+        step.load(())
+        await self.collect(step, sent)
+        if stopped is not None:
+            raise stopped
+
+    async def collect(self, step: Step, sent: dict[str, list[StoredRequest]]) -> None:
+        """Waits for these batches, and settles their requests."""
+        waiting = dict(sent)
+        while waiting:
+            for batch_id, requests in list(waiting.items()):
+                batch = await patiently(lambda batch_id=batch_id: self._model.batch(batch_id))  # type: ignore[misc]
+                if batch is None:
+                    self._without_answer(step, requests, "batch_gone")
+                elif batch.status == "ended":
+                    await self._read(step, batch_id, requests)
+                else:
+                    continue
+                del waiting[batch_id]
+            if waiting:
+                await asyncio.sleep(self._settings.poll_seconds)
+
+    async def find_lost(self, step: Step, requests: list[StoredRequest]) -> tuple[str, list[StoredRequest]]:
+        """The batch that these requests were sent in, where its id was lost, and the requests as they are stored then.
+
+        It is looked for among the batches of as many requests that were created since; a custom id in its results
+        proves it, so one that is at work is waited for. Without one, the requests end as `not_sent`, and the id is
+        empty.
+        """
+        batch_id = await lost_batch(
+            self._model,
+            requests,
+            poll_seconds=self._settings.poll_seconds,
+            lost_batch_seconds=self._settings.lost_batch_seconds,
+        )
+        if batch_id:
+            return batch_id, self._in_batch(requests, batch_id)
+        self._without_answer(step, requests, "not_sent")
+        return "", requests
+
+    async def _send_group(self, step: Step, group: Sequence[Question]) -> tuple[str, list[StoredRequest]]:
+        prompts = [question.prompt for question in group]
+        self._limit.check_batch(prompts)
+        group_id = uuid.uuid4().hex
+        requests = [replace(question.request, group_id=group_id) for question in group]
+        self._log.save(requests)
+        try:
+            batch = await patiently(lambda: self._model.create_batch(prompts))
+        except ModelOutcomeUnknown:
+            return await self.find_lost(step, requests)
+        except ModelError as error:
+            self._without_answer(step, requests, reason_of(error))
+            raise
+        return batch.id, self._in_batch(requests, batch.id)
+
+    def _in_batch(self, requests: Sequence[StoredRequest], batch_id: str) -> list[StoredRequest]:
+        found = [replace(request, state="in_batch", batch_id=batch_id) for request in requests]
+        self._log.save(found)
+        return found
+
+    async def _read(self, step: Step, batch_id: str, requests: Sequence[StoredRequest]) -> None:
+        """Settles each request of a batch that has ended once, however often its results have to be read."""
+        step.load(requests)
+        left = {request.id: request for request in requests}
+        tries = 0
+        while True:
+            try:
+                async for custom_id, reply in self._model.results(batch_id):
+                    request = left.pop(custom_id, None)
+                    if request is not None:
+                        self._limit.settle_batched(custom_id, request.model, reply.usage)
+                        step.settle(request, reply)
+                break
+            except ModelBusy as busy:
+                tries += 1
+                await asyncio.sleep(wait_seconds(tries, busy.retry_after_seconds))
+        self._without_answer(step, list(left.values()), "no_result")
+        step.load(())
+
+    def _without_answer(self, step: Step, requests: Sequence[StoredRequest], reason: str) -> None:
+        for request in requests:
+            self._limit.settle_batched(request.id, request.model, None)
+            self._log.failed(request, reason)
+            step.give_up(request)
+
+
+async def lost_batch(
+    model: Model,
+    requests: Sequence[StoredRequest],
+    *,
+    poll_seconds: float,
+    lost_batch_seconds: float,
+    most_seconds: float = math.inf,
+) -> str:
+    """The id of the batch that these requests were sent in; empty where there is none.
+
+    Raises TimeoutError where that is not known after `most_seconds`: a batch that might be it has not ended.
+    """
+    ids, others = {request.id for request in requests}, set[str]()
+    since = datetime.fromisoformat(requests[0].created_at)
+    ask_since = (since - timedelta(seconds=CLOCK_SKEW_SECONDS)).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    began = time.monotonic()
+    while True:
+        found = await patiently(lambda: model.batches_since(ask_since))
+        candidates = [batch for batch in found if batch.count == len(ids) and batch.id not in others]
+        for batch in candidates:
+            if batch.status == "ended":
+                if await _first_result(model, batch.id) in ids:  # they are random
+                    return batch.id
+                others.add(batch.id)
+        is_waiting = any(batch.status != "ended" for batch in candidates)
+        age_seconds = (datetime.now(UTC) - since).total_seconds()
+        if not is_waiting and age_seconds >= lost_batch_seconds:
+            return ""
+        if time.monotonic() - began >= most_seconds:
+            raise TimeoutError
+        await asyncio.sleep(poll_seconds)
+
+
+async def _first_result(model: Model, batch_id: str) -> str:
+    """The custom id of one of its requests."""
+
+    async def first() -> str:
+        async for custom_id, _ in model.results(batch_id):
+            return custom_id
+        return ""
+
+    return await patiently(first)

@@ -1,0 +1,82 @@
+"""The profiles of many users in one process: several at the same time, over the same calls."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ray_import.errors import ImporterError, ModelError
+from ray_import.profile.lease import Heartbeats, Holder
+from ray_import.profile.progress import ProfileProgress, ProfileReporter
+from ray_import.profile.report import ProfileReport
+from ray_import.profile.run import Calls, run_profile
+from ray_import.profile.settings import ProfileSettings
+from ray_import.sink.profiles import ProfileStore
+
+USERS_AT_ONCE = 16
+"""By direct calls they share IN_FLIGHT; by batches each waits for its own."""
+
+
+async def run_profiles(
+    store: ProfileStore,
+    user_ids: Sequence[str],
+    settings: ProfileSettings,
+    calls: Calls,
+    holder: Holder,
+    heartbeats: Heartbeats,
+    reporter: ProfileReporter,
+) -> list[ProfileReport]:
+    """A report for each user, in their order. What ends one user's run is in its report, and leaves the others alone;
+    but where the API refuses for good, no other run is begun."""
+    places = asyncio.Semaphore(USERS_AT_ONCE)
+    together = _Together(reporter, len(user_ids))
+    refused: list[ImporterError] = []
+
+    async def one(user_id: str) -> ProfileReport:
+        async with places:
+            if refused:
+                return _failed(user_id, settings, refused[0])
+            try:
+                report = await run_profile(store, user_id, settings, calls, holder, heartbeats, together)
+            except ImporterError as error:
+                report = _failed(user_id, settings, error)
+            if isinstance(report.error, ModelError):
+                refused.append(report.error)
+            together.done()
+            return report
+
+    return list(await asyncio.gather(*map(one, user_ids)))
+
+
+def _failed(user_id: str, settings: ProfileSettings, error: ImporterError) -> ProfileReport:
+    return ProfileReport(user_id=user_id, run_id="", model=settings.model, error=error)
+
+
+class _Together:
+    """The progress of all users as one."""
+
+    def __init__(self, reporter: ProfileReporter, users: int) -> None:
+        self._reporter = reporter
+        self._users = users
+        self._done = 0
+        self._of_users: dict[str, ProfileProgress] = {}
+
+    def done(self) -> None:
+        """One user more has come to the end."""
+        self._done += 1
+
+    def show(self, progress: ProfileProgress) -> None:
+        """See `ProfileReporter.show`."""
+        self._of_users[progress.user_id] = progress
+        shown = self._of_users.values()
+        self._reporter.show(
+            replace(
+                progress,
+                user_id=f"{self._done:,} of {self._users:,} users",
+                requests=sum(one.requests for one in shown),
+                expected_requests=sum(one.expected_requests for one in shown),
+                input_tokens=sum(one.input_tokens for one in shown),
+                output_tokens=sum(one.output_tokens for one in shown),
+                usd=sum(one.usd for one in shown),
+                seconds=max(one.seconds for one in shown),
+            )
+        )

@@ -1,0 +1,52 @@
+"""What a person may choose of a profile, checked once at the border, and the limits that nobody chooses."""
+
+from dataclasses import dataclass
+
+from ray_import.errors import ConfigError
+
+DEFAULT_MODEL = "claude-haiku-5-5"
+
+MAX_EXPIRED = 3
+"""Of a unit in one run: how often it is sent again because its batch expired or the answer was lost."""
+
+IN_FLIGHT = 8
+"""Direct calls at the same time: at most so many are paid for twice when the process is killed."""
+
+BATCH_REQUESTS = 200
+"""Requests of one batch: about 10 MB, which are in memory at once."""
+
+POLL_SECONDS = 30.0
+"""Between two looks at a batch."""
+
+LOST_BATCH_SECONDS = 120.0
+"""For how long a batch whose creation was not answered is looked for, while none is found."""
+
+CLOCK_SKEW_SECONDS = 300
+"""By so much the API's clock may be behind ours when a lost batch is looked for."""
+
+MERGE_ROUNDS = 3
+"""What a decision makes unclear anew is asked in the next round; what is left after so many stays apart."""
+
+MERGE_TOKENS = 30_000
+"""Input tokens of the merge questions of one run; what is left is asked by the next run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileSettings:
+    """How profiles are made. `max_cost_usd` is for the whole command. `in_batches`: by Message Batches, at half the
+    price, in place of direct calls."""
+
+    model: str = DEFAULT_MODEL
+    in_batches: bool = False
+    quick_only: bool = False
+    max_cost_usd: float | None = None
+    profile_table: str | None = None
+    in_flight: int = IN_FLIGHT
+    poll_seconds: float = POLL_SECONDS
+    lost_batch_seconds: float = LOST_BATCH_SECONDS
+
+    def __post_init__(self) -> None:
+        if self.max_cost_usd is not None and not self.max_cost_usd > 0:
+            raise ConfigError(f"--max-cost {self.max_cost_usd:g} is not valid: it must be above 0.")
+        if not self.model.strip() or not self.model.isascii() or not self.model.isprintable():
+            raise ConfigError("--model is not the name of a model.", f"Use a name such as {DEFAULT_MODEL}.")
