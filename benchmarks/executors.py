@@ -29,7 +29,7 @@ from ray_import.inline.estimate import COSTS, MEGABYTE, Costs, crossover_bytes
 from ray_import.settings import ReadLimits
 
 SMALL_MB = 1.0
-METER_EVERY_S = 0.02
+METER_EVERY_S = 0.2
 SAMPLE = Path(__file__).resolve().parent.parent / "examples" / "export"
 
 
@@ -73,7 +73,11 @@ def command_of(program: Sequence[str], export: Path, options: Sequence[str]) -> 
             mark = f"RAY_IMPORT_MEASURED={folder}"
             environment = os.environ | dict([mark.split("=", 1)])
             process = Popen(
-                [*program, "run", str(export), "--to", to, *options], env=environment, stdout=DEVNULL, stderr=DEVNULL
+                [*program, "run", str(export), "--to", to, *options],
+                cwd=folder,  # Ray's workers import what lies in the working directory
+                env=environment,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
             )
             with Meter(ProcessTree(process.pid, mark), METER_EVERY_S) as meter:
                 code = process.wait()
