@@ -81,19 +81,21 @@ def put_users(path: Path, users: int) -> None:
             store(sink, f"user-{number:03}", chats)
 
 
-def run(path: Path, api: ModelApi, way: str, kill_after: int | None) -> bool:
-    """Runs over all users, to the end or until so many requests more are stored; whether it was killed."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.profile_chaos", "--child", str(path), "--way", way],
-        env=os.environ | api.environment(),
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        begun, ends_at = requests_in(path), time.monotonic() + HUNG_AFTER_SECONDS
+def run(path: Path, api: ModelApi, way: str, kill_after: int | None, delay_seconds: float = 0.0) -> bool:
+    """Runs over all users, to the end or for a moment after so many requests more are stored; whether it was killed."""
+    command = [sys.executable, "-m", "benchmarks.profile_chaos", "--child", str(path), "--way", way]
+    environment = os.environ | api.environment()
+    with (
+        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db,
+        subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
+    ):
+        begun, ends_at = requests_in(db), time.monotonic() + HUNG_AFTER_SECONDS
         while process.poll() is None:
-            time.sleep(0.002)  # leaves the CPUs to the run
-            if kill_after is not None and requests_in(path) - begun >= kill_after:
+            time.sleep(0.01)  # leaves the CPUs to the run
+            if kill_after is not None and requests_in(db) - begun >= kill_after:
+                time.sleep(delay_seconds)
                 process.send_signal(signal.SIGKILL)
+                break
             elif time.monotonic() > ends_at:
                 process.kill()
                 raise SystemExit(f"the run hangs: {path}")
@@ -102,12 +104,11 @@ def run(path: Path, api: ModelApi, way: str, kill_after: int | None) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
-def requests_in(path: Path) -> int:
+def requests_in(db: sqlite3.Connection) -> int:
     """How often a request was stored, or changed its state, as a number that only grows."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db:
-        (found,) = db.execute(
-            "SELECT sum(CASE state WHEN 'sending' THEN 1 WHEN 'in_batch' THEN 2 ELSE 3 END) FROM profile_requests"
-        ).fetchone()
+    (found,) = db.execute(
+        "SELECT sum(CASE state WHEN 'sending' THEN 1 WHEN 'in_batch' THEN 2 ELSE 3 END) FROM profile_requests"
+    ).fetchone()
     return int(found or 0)
 
 
@@ -121,7 +122,10 @@ def disturbed(path: Path, api: ModelApi, way: str, seed: int, most: int) -> Outc
     """Kills runs until the last one comes to its end. `most` is what an undisturbed run stores."""
     rng, outcome, began = random.Random(f"{way} {seed}"), Outcome(), time.monotonic()
     kills = rng.randint(*KILLS)
-    while outcome.kills < kills and run(path, api, way, rng.randint(1, 2 * most // (kills + 1))):
+    while outcome.kills < kills:
+        delay_seconds = rng.choice((0.0, rng.uniform(0, 0.03), rng.uniform(0, 0.3)))
+        if not run(path, api, way, rng.randint(1, 2 * most // (kills + 1)), delay_seconds):
+            break
         outcome.kills += 1
     run(path, api, way, None)
     outcome.seconds = round(time.monotonic() - began, 1)
@@ -171,8 +175,10 @@ def storm(way: str, seeds: range, users: int, folder: Path) -> int:
     with model_api_process(latency_seconds=LATENCY_SECONDS, batch_seconds=BATCH_SECONDS) as api:
         _copy(template, calm)
         run(calm, api, way, None)
-        ledger, most = api.ledger(), requests_in(calm)
+        ledger = api.ledger()
         expected = Calm(rows_of(calm), sentences_of(ledger))
+    with closing(sqlite3.connect(calm)) as db:
+        most = requests_in(db)
     facts = len(expected.rows["facts"])
     print(f"{way}: {users} users, {len(ledger.paid)} requests, {facts} facts undisturbed", flush=True)
     bad = 0
