@@ -96,7 +96,7 @@ def run(path: Path, api: ModelApi, way: str, kill_after: int | None, delay_secon
                 time.sleep(delay_seconds)
                 process.send_signal(signal.SIGKILL)
                 break
-            elif time.monotonic() > ends_at:
+            if time.monotonic() > ends_at:
                 process.kill()
                 raise SystemExit(f"the run hangs: {path}")
     if process.returncode not in (0, -signal.SIGKILL):
