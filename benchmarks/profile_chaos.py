@@ -85,6 +85,7 @@ def run(path: Path, api: ModelApi, way: str, kill_after: int | None, delay_secon
     """Runs over all users, to the end or for a moment after so many requests more are stored; whether it was killed."""
     command = [sys.executable, "-m", "benchmarks.profile_chaos", "--child", str(path), "--way", way]
     environment = os.environ | api.environment()
+    environment.pop("RAY_ADDRESS", None)  # would take the run to Ray
     with (
         closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as db,
         subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
