@@ -48,8 +48,8 @@ def front_end_values(
 
 
 def publish(store: ProfileStore, table: str, user_id: str, values: dict[str, Any]) -> list[str]:
-    """Sets these columns, see `ProfileStore.publish_profile`. A table may not allow the status `failed`: then it becomes
-    `none`, or stays as it is, and the other columns say that the run has failed."""
+    """Sets these columns, see `ProfileStore.publish_profile`. A table may not allow the status `failed`: then it
+    becomes `none`, or stays as it is, and the other columns say that the run has failed."""
     if values.get("import_status") == "failed":
         for status in ("failed", "none"):
             with suppress(ConfigError):

@@ -232,6 +232,8 @@ class ProfileRun:
         if table is None:
             return
         versions = self._store.versions_of(self._log.user_id, 1)
+        if state == "complete" and not versions:  # no page waits for a profile that does not come
+            state, error = "failed", "The messages hold nothing that a profile could be made of."
         facts = self._store.facts(self._log.user_id) if versions else []
         values = front_end_values(versions[0] if versions else None, facts, state, error=error)
         self._report.skipped_columns = publish(self._store, table, self._log.user_id, values)

@@ -1,5 +1,6 @@
 """The row of a front end's table while a profile is made, in the table of the service that this project replaces."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,7 +15,7 @@ from ray_import.terminal.profile_run import forget_profile, make_profile
 from tests.gateway.postgres import Database
 from tests.model_api.server import ModelApi
 from tests.profile.bench import FAST, Profiled
-from tests.profile.chats import chat, fact_of, store
+from tests.profile.chats import Chat, chat, fact_of, store
 
 ADA = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 STATUSES = "'none', 'processing', 'quick_ready', 'complete', 'locked'"
@@ -38,8 +39,11 @@ class FrontEnd:
         with database.connected() as db:
             db.execute(TABLE.format(statuses=statuses).encode())
             db.execute(f"INSERT INTO public.user_profiles (user_id) VALUES ('{ADA}')".encode())
-        with closing(DatabaseSink(PostgresDatabase(database.dsn))) as sink:
-            store(sink, ADA, [chat(number, fact_of(number)) for number in range(3)])
+        self.imported([chat(number, fact_of(number)) for number in range(3)])
+
+    def imported(self, chats: Sequence[Chat]) -> None:
+        with closing(DatabaseSink(PostgresDatabase(self._database.dsn))) as sink:
+            store(sink, ADA, chats)
 
     def run(self, **settings: Any) -> ProfileReport:
         return make_profile(
@@ -84,6 +88,16 @@ def test_front_end_need_not_wait_when_the_run_fails(front_end: FrontEnd, request
     allowed = "none" if "without" in request.node.name else "failed"
     assert front_end.row("import_status", "import_stage", "full_pass_status") == (allowed, "Failed", "failed")
     assert "spend limit" in front_end.row("import_error")[0]
+
+
+def test_front_end_need_not_wait_when_the_user_wrote_nothing(
+    front_end: FrontEnd, request: pytest.FixtureRequest
+) -> None:
+    front_end.imported([Chat(f"c-{number:04}", ("", "Hello.", "", "Hello?")) for number in range(3)])
+    front_end.run()
+    allowed = "none" if "without" in request.node.name else "failed"
+    assert front_end.row("import_status", "full_pass_status", "soul_md") == (allowed, "failed", None)
+    assert "nothing that a profile could be made of" in front_end.row("import_error")[0]
 
 
 def test_profile_stays_shown_when_a_later_run_fails(front_end: FrontEnd) -> None:
