@@ -89,14 +89,14 @@ def alike(texts: Sequence[str], least: float) -> Iterator[tuple[int, int, float]
     buckets = dict[int, tuple[int, ...]]()
     digests: list[array[int]] = []
     for index, digest in enumerate(_digests(texts)):
-        met = Counter[int]()
+        found = list[int]()
         for band in range(0, BANDS * ROWS, ROWS):
             key = hash((band, *digest[band : band + ROWS]))  # of integers: the same in every process
             before = buckets.get(key, ())
-            for other in before:
-                met[other] += 1
+            found += before
             buckets[key] = (*before[1 - NEIGHBOURS :], index)
         digests.append(digest)
+        met = Counter(found)
         often = heapq.nsmallest(MOST_COMPARED, met, key=lambda other: (-met[other], -other))
         likely = [other for other in often if sum(map(eq, digests[other], digest)) >= _LEAST_EQUAL]
         pairs = sorted((-resemblance(texts[other], texts[index]), other) for other in likely)[:MOST_PAIRS]
