@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -129,7 +129,7 @@ class BatchSender:
             step.give_up(request)
 
 
-def known_batches(requests: Iterable[StoredRequest]) -> dict[str, str]:
+def known_batches(requests: Sequence[StoredRequest]) -> dict[str, str]:
     """The batch of each group of requests, where its id was stored for one of them at least."""
     return {request.group_id: request.batch_id for request in requests if request.group_id and request.batch_id}
 
