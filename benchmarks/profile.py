@@ -13,6 +13,7 @@ model's own CPU time.
 import argparse
 import asyncio
 import os
+import random
 import tempfile
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.profile_data import chats_of, stored_facts
+from benchmarks.profile_data import chats_of, planted_facts, stored_facts, words_of
 from benchmarks.profile_steps import USER, Figures, figures_of_user
 from ray_import.credentials import claude_access
 from ray_import.profile.calling import Caller
@@ -85,12 +86,12 @@ def merge(options: argparse.Namespace, _: Path) -> None:
 
 
 def second(options: argparse.Namespace, folder: Path) -> None:
-    """A first export, one with a share of changed conversations, and the same once more."""
+    """A first export, one with a share of conversations that go on with a new fact, and the same once more."""
     chats = chats_of(options.mb)
-    step = round(100 / options.percent)
+    rng, step = random.Random(1), round(100 / options.percent)
     newer = [
-        replace(chat, lines=(*chat.lines, f"Once more, {number}.", "Yes.")) if number % step == 0 else chat
-        for number, chat in enumerate(chats)
+        replace(chat, lines=(*chat.lines, said.quote, "I see.")) if number % step == 0 else chat
+        for number, (chat, said) in enumerate(zip(chats, planted_facts(rng, words_of(rng)), strict=False))
     ]
     with model_api_process() as api:
         profiled = _profiled(folder / "chats.db", api)
