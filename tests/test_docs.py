@@ -4,12 +4,14 @@ the numbers."""
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import typer.core
+import typer.main
 
 from ray_import.bulk import plan
 from ray_import.bulk.alert import ANSWER_WITHIN_SECONDS, Event
@@ -17,14 +19,22 @@ from ray_import.bulk.bucket import PASSED_OVER
 from ray_import.bulk.loop import JOB_ROW_EVERY_SECONDS
 from ray_import.bulk.plan import PlannedState
 from ray_import.credentials import Environment
-from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
+from ray_import.errors import CostReached, ModelBusy, ModelError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
 from ray_import.importing.lease import BEAT_EVERY_SECONDS
+from ray_import.profile.direct import reason_of
+from ray_import.profile.facts_step import SENT_AGAIN
+from ray_import.profile.front_end import FrontEndState, front_end_values
+from ray_import.profile.prices import LONG_PROMPT_TOKENS, PRICES, PRICES_DATE
+from ray_import.profile.replies import _REASONS
+from ray_import.profile.settings import DEFAULT_MODEL
 from ray_import.records import Counts
 from ray_import.sink import database, database_calls, postgres, supabase
 from ray_import.sink.port import LEASE_SECONDS
+from ray_import.sink.profiles import ProfileVersion
 from ray_import.sink.sqlstates import sink_error
 from ray_import.source import listing
+from ray_import.terminal.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extraction.md").read_text()
@@ -222,6 +232,78 @@ def test_the_columns_of_a_profile_are_in_the_document() -> None:
         text_of(key) for node in nodes_of("importing/profile.py") if isinstance(node, ast.Dict) for key in node.keys
     }
     assert (given | named) - {"", "frozen", "slots"} <= told
+
+
+# --- profiles ------------------------------------------------------------------------------------
+
+PROFILE = (ROOT / "docs" / "profile.md").read_text()
+
+
+def first_cells_of(header: str) -> set[str]:
+    """All names in the first column of the page's table on profiles that begins with this header."""
+    rows = PROFILE.partition(f"| {header} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def test_why_statements_of_a_profile_are_rejected_is_in_the_document() -> None:
+    named = [
+        node.args[0] if isinstance(node, ast.Call) else node.slice
+        for node in nodes_of("profile")
+        if (isinstance(node, ast.Call) and name_of(node.func) in ("_RejectedError", "_Wrong"))
+        or (isinstance(node, ast.Subscript) and name_of(node.value) == "rejected")
+    ]
+    raised = {text_of(inner) for node in named for inner in ast.walk(node)}
+    assert first_cells_of("`rejected`") == raised - {""}
+    assert len(raised) > 12
+
+
+def test_why_requests_of_a_profile_fail_is_in_the_document() -> None:
+    known = set(_REASONS.values()) | SENT_AGAIN | called("reply_without_text", "profile")
+    known |= {
+        "off_schema",
+        "no_text",
+        "unknown_stop",
+        "unknown_block",
+        "max_cost",
+        "model_away",
+        "model_refused",
+        "changed",
+    }
+    assert first_cells_of("`failures`") == known - {"", "unknown_outcome"}
+    assert {reason_of(error("")) for error in (CostReached, ModelBusy, ModelError)} <= known
+
+
+def test_prices_in_the_document_are_those_of_the_program() -> None:
+    assert f"**{PRICES_DATE}**" in PROFILE
+    for model, price in PRICES.items():
+        long = f"{price.long_input_usd:.2f} and {price.long_output_usd:.2f} |" if price.long_input_usd else "|"
+        assert f"| `{model}` | {price.input_usd:.2f} | {price.output_usd:.2f} | {long}" in PROFILE
+    assert f"prompts over {LONG_PROMPT_TOKENS:,} tokens" in PROFILE
+
+
+def test_columns_of_the_front_end_are_in_the_document() -> None:
+    version = ProfileVersion(
+        id="v", run_id="r", kind="full", model="m", prompt_version="1", sections={}, memory_md="", facts_hash="",
+        created_at="2026-11-30T00:00:00Z",
+    )  # fmt: skip
+    states: dict[FrontEndState, ProfileVersion | None] = {
+        "processing": None, "quick_ready": replace(version, kind="quick"), "complete": version, "failed": None,
+        "forgotten": None,
+    }  # fmt: skip
+    values = [front_end_values(made, [], state, error="") for state, made in states.items()]
+    assert first_cells_of("column") == {name for each in values for name in each}
+    for name in ("import_status", "progress_percent", "full_pass_status", "memory_status"):
+        (row,) = re.findall(rf"^\| `{name}` \|(.*)\|$", PROFILE, re.MULTILINE)
+        told = [cell.strip().strip("`") for cell in row.split("|")]
+        assert told == [str(each[name]) for each in values]
+
+
+def test_options_of_a_profile_are_in_the_document() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    names = {name for param in group.commands["profile"].params for name in (*param.opts, *param.secondary_opts)}
+    assert [name for name in sorted(names - {"--help"}) if f"`{name}" not in PROFILE] == []
+    assert f"| `--model NAME` | `{DEFAULT_MODEL}` |" in PROFILE
 
 
 # --- runs over many users ------------------------------------------------------------------------

@@ -79,6 +79,10 @@ class BatchSender:
         self._without_answer(step, requests, "not_sent")
         return "", requests
 
+    def adopt(self, requests: Sequence[StoredRequest], batch_id: str) -> list[StoredRequest]:
+        """These requests as those of a batch whose id was stored for others of the same group alone."""
+        return list(requests) if all(one.batch_id for one in requests) else self._in_batch(requests, batch_id)
+
     async def _send_group(self, step: Step, group: Sequence[Question]) -> tuple[str, list[StoredRequest]]:
         prompts = [question.prompt for question in group]
         self._limit.check_batch(prompts)
@@ -123,6 +127,11 @@ class BatchSender:
             self._limit.settle_batched(request.id, request.model, None)
             self._log.failed(request, reason)
             step.give_up(request)
+
+
+def known_batches(requests: Sequence[StoredRequest]) -> dict[str, str]:
+    """The batch of each group of requests, where its id was stored for one of them at least."""
+    return {request.group_id: request.batch_id for request in requests if request.group_id and request.batch_id}
 
 
 async def lost_batch(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ray_import.profile.batches import lost_batch
+from ray_import.profile.batches import known_batches, lost_batch
 from ray_import.profile.model import Model
 from ray_import.profile.patience import patiently
 from ray_import.profile.settings import LOST_BATCH_SECONDS
@@ -51,9 +51,10 @@ class Gone:
 def batches_of(store: ProfileStore, user_id: str) -> tuple[list[str], list[list[StoredRequest]]]:
     """The batches that were sent for a user, and the requests of those whose id was lost."""
     requests = store.requests(user_id)
+    known = known_batches(requests)
     lost: dict[str, list[StoredRequest]] = {}
     for request in requests:
-        if request.group_id and not request.batch_id and request.state == "sending":
+        if request.group_id and request.group_id not in known and request.state == "sending":
             lost.setdefault(request.group_id, []).append(request)
     return list(dict.fromkeys(request.batch_id for request in requests if request.batch_id)), list(lost.values())
 

@@ -1,14 +1,16 @@
 """The columns of a front end's `user_profiles`, with the values that its CHECKs and pages take."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 
+from ray_import.errors import ConfigError
 from ray_import.profile.memory import memory_md
 from ray_import.profile.sections import IDENTITY, LISTS, SECTIONS, TEXTS, UNKNOWN
-from ray_import.sink.profiles import Fact, ProfileVersion
+from ray_import.sink.profiles import Fact, ProfileStore, ProfileVersion
 
 FrontEndState = Literal["processing", "quick_ready", "complete", "failed", "forgotten"]
 
@@ -43,6 +45,17 @@ def front_end_values(
         return values | failed
     begun = {"import_status": "processing", "import_stage": "Generating soulprint", "progress_percent": 60}
     return values | begun | {"memory_status": "building", "processing_started_at": at}
+
+
+def publish(store: ProfileStore, table: str, user_id: str, values: dict[str, Any]) -> list[str]:
+    """Sets these columns, see `ProfileStore.publish_profile`. A table may not allow the status `failed`: then it
+    becomes `none`, or stays as it is, and the other columns say that the run has failed."""
+    if values.get("import_status") == "failed":
+        for status in ("failed", "none"):
+            with suppress(ConfigError):
+                return store.publish_profile(table, user_id, values | {"import_status": status})
+        values = {name: value for name, value in values.items() if name != "import_status"}
+    return store.publish_profile(table, user_id, values)
 
 
 def _forgotten(at: str) -> dict[str, Any]:

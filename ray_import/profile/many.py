@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from ray_import.errors import ImporterError, ModelError
 from ray_import.profile.lease import Heartbeats, Holder
@@ -14,6 +15,8 @@ from ray_import.sink.profiles import ProfileStore
 
 USERS_AT_ONCE = 16
 """By direct calls they share IN_FLIGHT; by batches each waits for its own."""
+
+_SUMMED = ("requests", "expected_requests", "input_tokens", "output_tokens", "usd")
 
 
 async def run_profiles(
@@ -52,13 +55,15 @@ def _failed(user_id: str, settings: ProfileSettings, error: ImporterError) -> Pr
 
 
 class _Together:
-    """The progress of all users as one."""
+    """The progress of all users as one, in the same time for each step however many users there are."""
 
     def __init__(self, reporter: ProfileReporter, users: int) -> None:
         self._reporter = reporter
         self._users = users
         self._done = 0
+        self._seconds = 0.0
         self._of_users: dict[str, ProfileProgress] = {}
+        self._sums: dict[str, Any] = dict.fromkeys(_SUMMED, 0)
 
     def done(self) -> None:
         """One user more has come to the end."""
@@ -66,17 +71,10 @@ class _Together:
 
     def show(self, progress: ProfileProgress) -> None:
         """See `ProfileReporter.show`."""
+        former = self._of_users.get(progress.user_id)
         self._of_users[progress.user_id] = progress
-        shown = self._of_users.values()
-        self._reporter.show(
-            replace(
-                progress,
-                user_id=f"{self._done:,} of {self._users:,} users",
-                requests=sum(one.requests for one in shown),
-                expected_requests=sum(one.expected_requests for one in shown),
-                input_tokens=sum(one.input_tokens for one in shown),
-                output_tokens=sum(one.output_tokens for one in shown),
-                usd=sum(one.usd for one in shown),
-                seconds=max(one.seconds for one in shown),
-            )
-        )
+        for name in _SUMMED:
+            self._sums[name] += getattr(progress, name) - (getattr(former, name) if former else 0)
+        self._seconds = max(self._seconds, progress.seconds)
+        users = f"{self._done:,} of {self._users:,} users"
+        self._reporter.show(replace(progress, user_id=users, seconds=self._seconds, **self._sums))

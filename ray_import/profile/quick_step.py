@@ -10,7 +10,7 @@ from ray_import.profile.plan import MAX_ATTEMPTS
 from ray_import.profile.quick import QuickSample, quick_prompt
 from ray_import.profile.requests import Question, RequestLog
 from ray_import.profile.sections import SECTIONS_SCHEMA, checked_quick
-from ray_import.profile.versions import save_version
+from ray_import.profile.versions import save_version, sections_of
 from ray_import.sink.profiles import RequestKind, StoredRequest
 
 
@@ -66,7 +66,7 @@ class QuickStep:
         """Makes a version of the stored answer. False where there is none."""
         found = [one for one in self._log.store.requests(self._log.user_id, ("answered",)) if one.kind == self.kind]
         if found:
-            save_version(self._log, found[-1], "quick", ())
+            save_version(self._log, sections_of(found[-1]), found[-1].model, "quick", ())
         return bool(found)
 
     def _sample(self, request: StoredRequest) -> QuickSample | None:

@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 
-from ray_import.profile.batches import BatchSender
+from ray_import.profile.batches import BatchSender, known_batches
 from ray_import.profile.requests import RequestLog, Step
 from ray_import.sink.profiles import RequestKind, StoredRequest
 
@@ -32,12 +32,17 @@ async def read_batches(
     requests: RequestLog, batched: list[StoredRequest], sender: BatchSender, steps: Mapping[RequestKind, Step]
 ) -> None:
     """Waits for the batches of dead runs, and stores their answers. Those whose id was lost are looked for."""
+    known = known_batches(requests.store.requests(requests.user_id))
     groups: dict[tuple[str, str, RequestKind], list[StoredRequest]] = defaultdict(list)
     for request in batched:
-        groups[request.batch_id, request.group_id, request.kind].append(request)
+        known_id = request.batch_id or known.get(request.group_id, "")
+        groups[known_id, request.group_id, request.kind].append(request)
     for (known_id, _, kind), group in groups.items():
         step = steps[kind]
-        batch_id, found = (known_id, group) if known_id else await sender.find_lost(step, group)
+        if known_id:
+            batch_id, found = known_id, sender.adopt(group, known_id)
+        else:
+            batch_id, found = await sender.find_lost(step, group)
         if batch_id:
             log.info("profile_batch_resumed batch=%s requests=%d", batch_id, len(found))
             requests.report.resumed_batches += 1

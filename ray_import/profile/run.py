@@ -12,7 +12,7 @@ from ray_import.profile.batches import BatchSender
 from ray_import.profile.cost import CostLimit
 from ray_import.profile.direct import Asker, DirectSender, Sender
 from ray_import.profile.facts_step import FactsStep
-from ray_import.profile.front_end import FrontEndState, front_end_values
+from ray_import.profile.front_end import FrontEndState, front_end_values, publish
 from ray_import.profile.lease import Heartbeats, Holder, begin
 from ray_import.profile.merge_step import MergeStep
 from ray_import.profile.model import Model, Usage
@@ -232,9 +232,11 @@ class ProfileRun:
         if table is None:
             return
         versions = self._store.versions_of(self._log.user_id, 1)
+        if state == "complete" and not versions:  # no page waits for a profile that does not come
+            state, error = "failed", "The messages hold nothing that a profile could be made of."
         facts = self._store.facts(self._log.user_id) if versions else []
         values = front_end_values(versions[0] if versions else None, facts, state, error=error)
-        self._report.skipped_columns = self._store.publish_profile(table, self._log.user_id, values)
+        self._report.skipped_columns = publish(self._store, table, self._log.user_id, values)
 
     def _try_to_publish(self, state: FrontEndState, error: str = "") -> None:
         """The profile itself matters more than these columns."""

@@ -9,7 +9,7 @@ from ray_import.profile.model import Reply
 from ray_import.profile.requests import Question, RequestLog
 from ray_import.profile.sections import checked_sections, sections_prompt
 from ray_import.profile.units import PROMPT_VERSION
-from ray_import.profile.versions import save_version
+from ray_import.profile.versions import save_version, sections_of
 from ray_import.sink.profiles import Fact, RequestKind, StoredRequest
 
 
@@ -22,11 +22,12 @@ class SectionsStep:
         self._log = log
 
     def is_due(self) -> bool:
-        """Whether there are facts, and the newest full version is of others, or of another model or prompt."""
+        """Whether the newest full version is of other facts than those of now, or of another model or prompt. Without
+        facts no version is needed, unless there is one that still says something."""
         facts = self._active()
-        if not facts:
-            return False
         full = [one for one in self._log.store.versions_of(self._log.user_id) if one.kind == "full"]
+        if not facts:
+            return bool(full) and full[0].facts_hash != facts_hash(())
         return not full or (full[0].facts_hash, full[0].model, full[0].prompt_version) != (
             facts_hash(facts),
             self._log.model,
@@ -34,9 +35,9 @@ class SectionsStep:
         )
 
     def questions(self) -> Iterator[Question]:
-        """The request, unless one about the same facts is answered."""
+        """The request, unless there are no facts, or one about the same facts is answered."""
         facts = self._active()
-        if self._answer_about(facts) is not None:
+        if not facts or self._answer_about(facts) is not None:
             return
         request = self._log.new("sections", mark=new_mark())
         prompt, shown = sections_prompt(facts, custom_id=request.id, mark=request.mark, model=request.model)
@@ -63,12 +64,14 @@ class SectionsStep:
         """See `Step.give_up`."""
 
     def save_version(self) -> bool:
-        """Makes a version of the stored answer about the facts of now. False where there is none."""
+        """Makes a version of the stored answer about the facts of now; an empty one without facts. False where there is
+        no such answer."""
         facts = self._active()
-        answer = self._answer_about(facts)
-        if answer is not None:
-            save_version(self._log, answer, "full", facts)
-        return answer is not None
+        answer = self._answer_about(facts) if facts else None
+        if facts and answer is None:
+            return False
+        save_version(self._log, sections_of(answer) if answer else {}, self._log.model, "full", facts)
+        return True
 
     def _active(self) -> list[Fact]:
         return [fact for fact in self._log.store.facts(self._log.user_id) if fact.status == "active"]

@@ -86,21 +86,26 @@ def alike(texts: Sequence[str], least: float) -> Iterator[tuple[int, int, float]
     `texts` are normalised, sorted and different: what is found depends on them alone. At most MOST_PAIRS for each text
     and those before it. Time and memory are linear in their number.
     """
-    buckets = dict[int, tuple[int, ...]]()
-    digests: list[array[int]] = []
-    for index, digest in enumerate(_digests(texts)):
-        met = Counter[int]()
-        for band in range(0, BANDS * ROWS, ROWS):
-            key = hash((band, *digest[band : band + ROWS]))  # of integers: the same in every process
-            before = buckets.get(key, ())
-            for other in before:
-                met[other] += 1
-            buckets[key] = (*before[1 - NEIGHBOURS :], index)
-        digests.append(digest)
+    digests = list(_digests(texts))
+    for index, met in enumerate(_met(digests)):
         often = heapq.nsmallest(MOST_COMPARED, met, key=lambda other: (-met[other], -other))
-        likely = [other for other in often if sum(map(eq, digests[other], digest)) >= _LEAST_EQUAL]
+        likely = [other for other in often if sum(map(eq, digests[other], digests[index])) >= _LEAST_EQUAL]
         pairs = sorted((-resemblance(texts[other], texts[index]), other) for other in likely)[:MOST_PAIRS]
         yield from ((other, index, -by) for by, other in pairs if -by >= least)
+
+
+def _met(digests: Sequence["array[int]"]) -> Iterator[Counter[int]]:
+    """For each text those before it that it meets, and in how many bands. One band after the other, so that the buckets
+    of a band stay small enough for a cache of the CPU."""
+    found: list[list[int]] = [[] for _ in digests]
+    for band in range(0, BANDS * ROWS, ROWS):
+        buckets = dict[bytes, tuple[int, ...]]()
+        for index, digest in enumerate(digests):
+            key = digest[band : band + ROWS].tobytes()
+            before = buckets.get(key, ())
+            found[index] += before
+            buckets[key] = (*before[1 - NEIGHBOURS :], index)
+    return map(Counter, found)
 
 
 def _digests(texts: Sequence[str]) -> Iterator["array[int]"]:

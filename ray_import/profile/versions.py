@@ -1,7 +1,8 @@
-"""A version of a profile, made of a stored answer."""
+"""A version of a profile, made of stored answers."""
 
+import uuid
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from ray_import.profile.memory import memory_md
 from ray_import.profile.merging import facts_hash
@@ -11,20 +12,25 @@ from ray_import.sink.profiles import Fact, ProfileVersion, StoredRequest
 
 
 def save_version(
-    log: RequestLog, request: StoredRequest, kind: Literal["quick", "full"], facts: Sequence[Fact]
+    log: RequestLog, sections: dict[str, Any], model: str, kind: Literal["quick", "full"], facts: Sequence[Fact]
 ) -> ProfileVersion:
-    """Saves what the answered request says, beside the memory of these facts."""
-    result = request.result or {}
+    """Saves these sections, beside the memory of these facts. The same ones may become the newest version again."""
     version = ProfileVersion(
-        id=request.id.replace("p-", "v-", 1),
+        id=f"v-{uuid.uuid4().hex}",
         run_id=log.report.run_id,
         kind=kind,
-        model=request.model,
+        model=model,
         prompt_version=PROMPT_VERSION,
-        sections=result.get("sections") or {},
+        sections=sections,
         memory_md=memory_md(facts),
         facts_hash=facts_hash(facts),
         created_at=now(),
     )
     log.store.save_version(log.user_id, version)
     return version
+
+
+def sections_of(request: StoredRequest) -> dict[str, Any]:
+    """What an answered request says."""
+    sections: dict[str, Any] = (request.result or {}).get("sections") or {}
+    return sections

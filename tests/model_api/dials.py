@@ -51,6 +51,8 @@ class Dials:
     hold_batches: bool = False
     """While this is on, no batch ends."""
     shuffle_results: bool = True
+    first_sentences: bool = False
+    """Of a user's message without planted facts the first sentence is a fact, so that any export gives some."""
     most_facts: int = 0
     """An answer that would hold more facts is cut off: smaller packs help."""
     invented_quotes: int = 0

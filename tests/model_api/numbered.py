@@ -25,7 +25,7 @@ class Numbered:
 def numbered_in(prompt: str) -> list[Numbered]:
     """The numbered lines of a prompt, by their headers `[12] user 2024-05-01:` or `[12]`, and what is between them."""
     heads = list(_HEAD.finditer(prompt))
-    ends = [head.start() for head in heads[1:]] + [len(prompt)]
+    ends = [*(head.start() for head in heads[1:]), len(prompt)][: len(heads)]
     return [
         Numbered(
             int(head["number"]),

@@ -6,6 +6,8 @@ object with `soul`), `merge` (any other with an array of objects that have a num
 
 import json
 import random
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from tests.model_api.dials import Dials
@@ -13,6 +15,28 @@ from tests.model_api.numbered import Numbered, numbered_in
 from tests.model_api.planted import Planted, orders_in, planted_in, statements_in
 
 Schema = dict[str, Any]
+_SENTENCE = re.compile(r"[^.?!\n]{8,200}[.?!]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of a text in which nothing is planted, as a fact (see `Dials.first_sentences`)."""
+
+    quote: str
+    category: str = "interest"
+
+    @property
+    def subject(self) -> str:
+        """Its first three words."""
+        return " ".join(self.quote.split()[:3])
+
+    @property
+    def statement(self) -> str:
+        """What the model makes of it."""
+        return f"The user wrote: {self.quote}"
+
+
+_WROTE = re.compile(r'The user wrote: [^"\n]+')
 
 
 def kind_of(schema: Schema, prompt: str) -> str:
@@ -47,12 +71,17 @@ def _facts(lines: list[Numbered], prompt: str, dials: Dials) -> list[dict[str, A
         {**_fact(fact.category, fact.subject, fact.statement, fact.quote), "number": line.number}
         for line in lines
         if line.role == "user"
-        for fact in planted_in(line.text)
+        for fact in planted_in(line.text) or _first_sentence(line, dials)
     ]
     lies = _lies(lines, facts, dials)
     if dials.obeys:
         lies += _obeyed(lines, prompt)
     return facts + lies
+
+
+def _first_sentence(line: Numbered, dials: Dials) -> list[Sentence]:
+    found = _SENTENCE.match(line.text) if dials.first_sentences else None
+    return [Sentence(found[0])] if found else []
 
 
 def _fact(category: str, subject: str, statement: str, quote: str) -> dict[str, Any]:
@@ -172,7 +201,7 @@ class _Sections:
         line = self._lines[self._at % len(self._lines)]
         self._at += 1
         said = [Planted("", *each).statement for each in statements_in(line.text)]
-        said += [fact.statement for fact in planted_in(line.text)]
+        said += [fact.statement for fact in planted_in(line.text)] + _WROTE.findall(line.text)
         return {"text": said[0] if said else line.text.split("\n", 1)[0][:120], "cites": [line.number]}
 
 

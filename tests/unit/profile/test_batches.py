@@ -148,6 +148,8 @@ def dead_run(store: SqliteSink, model: MemoryModel, saved: Sequence[str]) -> Ben
         asyncio.run(model.create_batch([one.prompt for one in questions]))
     if "batch_id" in saved:
         requests = [replace(one, state="in_batch", batch_id="batch-1") for one in requests]
+    if "batch_id of one" in saved:
+        requests[0] = replace(requests[0], state="in_batch", batch_id="batch-1")
     before.log.save(requests)
     store.release_profiles("here/1/1")
     return Bench(store, model, run_id="after")
@@ -158,7 +160,7 @@ def resumed(bench: Bench) -> None:
     asyncio.run(read_batches(bench.log, batched, bench.sender, {"merge": bench.step}))
 
 
-@pytest.mark.parametrize("saved", [["batch"], ["batch", "batch_id"]])
+@pytest.mark.parametrize("saved", [["batch"], ["batch", "batch_id"], ["batch", "batch_id of one"]])
 def test_batch_of_a_dead_run_is_read_and_not_sent_again_when_the_next_run_begins(
     store: SqliteSink, saved: list[str]
 ) -> None:

@@ -43,6 +43,11 @@ def test_batches_are_those_of_the_rows_and_the_lost_ones_when_a_user_has_both(st
     assert [[one.id for one in group] for group in lost] == [["p-3"]]
 
 
+def test_batch_is_not_lost_when_its_id_was_stored_for_a_part_of_its_requests(store: SqliteSink) -> None:
+    store.save_requests("ada", [request("p-1", "g", "b-1"), request("p-2", "g")])
+    assert batches_of(store, "ada") == (["b-1"], [])
+
+
 def test_lost_batch_is_found_by_its_custom_ids_when_it_was_created() -> None:
     model = model_with("p-3")
     found, unknown = asyncio.run(find_batches(model, [[request("p-3", "lost")]], poll_seconds=0.0))
