@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.user_exports import Users, query_in, write_users
-from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals, _Total
+from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals, Total
 from ray_import.records import BatchResult, Counts
 from tests.cluster.ray_head import free_ports
 from tests.cluster.reimports import Reimported, reimport
@@ -116,7 +116,7 @@ def test_counters_grow_by_what_is_new_begin_with_nothing_and_wait_for_what_is_ta
     """Here no Ray is up that would export them."""
     told: list[tuple[str, float, object]] = []
 
-    class Recorded(_Total):
+    class Recorded(Total):
         def _record(self, value: float, tags: object = None) -> None:
             told.append((self.info["name"], value, tags))
 
