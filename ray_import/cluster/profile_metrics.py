@@ -30,7 +30,7 @@ class ProfileMetrics:
         self._users = Gauge("profile_users", "Users whose profiles are made, by state.", ("state",))
         self._requests = Total("profile_requests", "Requests to the model that have come to their end.")
         self._tokens = Total("profile_tokens", "Tokens of these requests.", "direction")
-        self._dollars = Total("profile_dollars", "What these requests cost, by the price table.")
+        self._dollars = Total("profile_dollars", "Cost of these requests in dollars, by the price table.")
         self._waited = Total("profile_limit_wait_seconds", "Seconds of waiting for the limits of the key.")
         self._retries = Total("profile_retries", "Direct calls that were made again, by reason.", "reason")
         self._failures = Total("profile_failed_requests", "Requests without a usable answer, by reason.", "reason")

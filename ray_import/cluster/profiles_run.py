@@ -321,7 +321,7 @@ class ProfilesRun:
         for user_id in self._assignments.lost(number):
             why = ClusterError(
                 f"The worker was lost {MOST_LOSSES} times while it made this profile.",
-                "What was answered is kept; run it again to resume. Out of memory, perhaps: use fewer --workers.",
+                "Stored answers are kept; run it again to resume. Out of memory, perhaps: use fewer --workers.",
             )
             self._ended_without(user_id, why)
         self._failed_starts += not was_up

@@ -17,7 +17,7 @@ def calls_lost() -> ModelError:
     """What ends the runs where the actor is gone. Another one would not know what was spent of --max-cost."""
     return ModelError(
         "The process that makes the calls to Claude was lost.",
-        "What was answered is kept; run it again to resume.",
+        "Stored answers are kept; run it again to resume.",
     )
 
 

@@ -37,7 +37,7 @@ class ProfilesProgress:
         """As the progress of one run."""
         return ProfileProgress(
             user_id=f"{self.ended:,} of {self.users:,} users",
-            step=f"{self.states['running']:,} at work",
+            step=f"{self.states['running']:,} active",
             requests=self.requests,
             expected_requests=max(self.requests, self.expected_requests),
             input_tokens=self.input_tokens,

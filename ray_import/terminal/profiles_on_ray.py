@@ -53,7 +53,7 @@ def profiles_on_ray(
             return _made(why, user_ids, destination, sink, settings, workers, interruption)
         except KeyboardInterrupt:
             raise Interrupted(
-                "The profiles were interrupted.", "What was answered is kept; run it again to resume."
+                "The profiles were interrupted.", "Stored answers are kept; run it again to resume."
             ) from None
 
 

@@ -59,9 +59,9 @@ def queries() -> list[str]:
     return [target["expr"] for panel in panels for target in panel["targets"]]
 
 
-def asked() -> set[str]:
-    """The metrics in all queries."""
-    return {name for query in queries() for name in re.findall(r"ray_\w+", query)}
+def asked(beginning: str = "ray_import_") -> set[str]:
+    """The metrics in all queries whose names begin so."""
+    return {name for query in queries() for name in re.findall(rf"{beginning}\w+", query)}
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +78,12 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         yield Scraped(users, database, run, scrape(port), hook.messages())
 
 
-def scrape(port: int) -> str:
+def scrape(port: int, beginning: str = "ray_import_") -> str:
     """What is exported once all that the dashboard asks for is there, or after a while."""
     until = time.monotonic() + EXPORTED_WITHIN_SECONDS
     while True:
         text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=10).text
-        if all(f"\n{name}{{" in text for name in asked()) or time.monotonic() > until:
+        if all(f"\n{name}{{" in text for name in asked(beginning)) or time.monotonic() > until:
             return text
         time.sleep(0.1)  # between two looks, not instead of one
 
@@ -91,13 +91,14 @@ def scrape(port: int) -> str:
 def test_every_query_adds_up_over_drivers() -> None:
     """Each driver has series of its own, and those of one that has ended stay."""
     assert [query for query in queries() if not re.match(r"(histogram_quantile\([\d.]+, )?sum\b", query)] == []
-    assert len(asked()) == 10
+    assert (len(asked()), len(asked("ray_profile_"))) == (10, 8)
+    assert asked("ray_") == asked() | asked("ray_profile_")
 
 
 def test_the_documentation_has_all_metrics_and_no_others() -> None:
     rows = re.findall(r"^\| `(ray_\w+)` \| (\w+) \|", WATCHING.read_text(), re.MULTILINE)
     told = {f"{name}{part}" for name, kind in rows for part in (["_bucket", "_count"] if kind == "histogram" else [""])}
-    assert told == asked()
+    assert told == asked("ray_")
 
 
 def test_a_pool_adds_up_what_batches_tell_and_holds_only_so_many_latencies() -> None:
