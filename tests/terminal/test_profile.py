@@ -196,7 +196,7 @@ def test_batches_are_never_paid_twice_when_the_process_is_killed(profiled: Profi
 
 
 def test_second_run_is_refused_when_one_is_alive(profiled: Profiled, tmp_path: Path) -> None:
-    profiled.api.set(latency_seconds=1.0)
+    profiled.api.set(latency_seconds=30.0)
     process = started(tmp_path, "profile", "--user-id", "ada")
     until = time.monotonic() + 60
     while not profiled.requests() and time.monotonic() < until:
@@ -210,10 +210,11 @@ def test_second_run_is_refused_when_one_is_alive(profiled: Profiled, tmp_path: P
 
 def test_batches_are_deleted_at_the_api_when_the_profile_is_forgotten(profiled: Profiled, tmp_path: Path) -> None:
     profiled.run(in_batches=True)
-    assert profiled.api.batches()
+    batches = profiled.api.batches()
+    assert len(batches) >= 3
     gone = ray_import(tmp_path, "profile", "forget", "--user-id", "ada", "--json")
     assert gone.code == 0, gone.err
-    assert gone.json["batches_deleted"] == 3
+    assert gone.json["batches_deleted"] == len(batches)
     assert profiled.api.batches() == []
 
 
