@@ -63,7 +63,7 @@ def make_profiles_on_ray(
         make_worker = _worker_factory(session, destination, settings, calls.actor)
         patience = machines.patience
         with closing(
-            ProfilesRun(calls, make_worker, lanes, sink, settings, user_ids, reporters, tell, patience)
+            ProfilesRun(calls.actor, make_worker, lanes, sink, settings, user_ids, reporters, tell, patience)
         ) as run:
             return run.to_the_end()
 
@@ -150,7 +150,7 @@ class ProfilesRun:
 
     def __init__(
         self,
-        calls: ClaudeCallsActor,
+        calls: Any,
         make_worker: Callable[[int], Any],
         lanes: Callable[[], int],
         sink: Sink,
@@ -212,7 +212,7 @@ class ProfilesRun:
             if worker.holder and ("progress", number) not in asked:
                 self._ask(worker.actor.progress, _Call("progress", number))
         if ("stats", -1) not in asked:
-            self._ask(self._calls.actor.stats, _Call("stats"))
+            self._ask(self._calls.stats, _Call("stats"))
 
     def _show(self) -> None:
         progress = self._totals.now()
@@ -222,7 +222,7 @@ class ProfilesRun:
     def _ask_once_more(self) -> None:
         """What the calls came to in all."""
         with suppress(ray.exceptions.RayError):
-            self._totals.calls = ray.get(self._calls.actor.stats.remote(), timeout=LOOK_EVERY_SECONDS)
+            self._totals.calls = ray.get(self._calls.stats.remote(), timeout=LOOK_EVERY_SECONDS)
 
     def _start_workers(self) -> None:
         while len(self._workers) < self._wanted:
@@ -334,7 +334,7 @@ class ProfilesRun:
         self._pending = {ref: call for ref, call in self._pending.items() if call.worker != number}
         with suppress(ray.exceptions.RayError):
             ray.kill(worker.actor)
-            self._calls.actor.forget_worker.remote(number)
+            self._calls.forget_worker.remote(number)
         if worker.holder:
             with suppress(ImporterError):  # its lease runs out, too
                 self._sink.release_profiles(worker.holder)
