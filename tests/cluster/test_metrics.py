@@ -42,15 +42,20 @@ class Scraped:
 
     def values(self, name: str, label: str = "SessionName") -> dict[str, float]:
         """The values of a metric, added up by a label."""
-        found: dict[str, float] = {}
-        for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", self.text, re.MULTILINE):
-            key = dict(re.findall(r'(\w+)="([^"]*)"', labels))[label]
-            found[key] = found.get(key, 0.0) + float(value)
-        return found
+        return values_in(self.text, name, label)
 
     def total(self, name: str) -> float:
         """The sum of a metric's values."""
         return sum(self.values(name).values())
+
+
+def values_in(text: str, name: str, label: str = "SessionName") -> dict[str, float]:
+    """The values of a metric in what Ray exports, added up by a label."""
+    found: dict[str, float] = {}
+    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
+        key = dict(re.findall(r'(\w+)="([^"]*)"', labels))[label]
+        found[key] = found.get(key, 0.0) + float(value)
+    return found
 
 
 def queries() -> list[str]:
