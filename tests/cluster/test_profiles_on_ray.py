@@ -28,6 +28,10 @@ pytestmark = pytest.mark.ray
 
 USERS = [f"person-{number}" for number in range(6)]
 DEADLINE_SECONDS = 180
+HOLDERS_THAT_SEND = (
+    "SELECT DISTINCT holder FROM profile_runs JOIN profile_requests ON run_id = profile_runs.id"
+    " WHERE state = 'sending' AND profile_runs.status = 'running'"
+)
 LOST = "The process that makes the calls to Claude was lost."
 
 
@@ -52,17 +56,18 @@ def imported(folder: Path, api: ModelApi) -> Profiled:
 
 @pytest.fixture
 def profiled(tmp_path: Path) -> Iterator[Profiled]:
-    with model_api(latency_seconds=0.2) as api:
+    with model_api(latency_seconds=0.3) as api:
         yield imported(tmp_path, api)
 
 
 def started(profiled: Profiled, *options: str, **environment: str) -> "subprocess.Popen[bytes]":
     """Profiles of all users by two workers, on a Ray of its own unless `environment` names another."""
     folder = profiled.path.parent
+    base = dict(os.environ) if "RAY_ADDRESS" in environment else of_own_ray()
     return subprocess.Popen(
         [sys.executable, "-m", "ray_import", "profiles", "--users", str(folder / "users.csv"), "--to", profiled.to,
          "--json", "--workers", "2", *options],
-        cwd=folder, env=of_own_ray() | PLAIN | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=folder, env=base | PLAIN | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
@@ -102,8 +107,6 @@ def test_profiles_are_made_and_every_request_is_paid_once(profiled: Profiled, wa
     assert sum(one["requests"] for one in run.json["profiles"]) == len(ledger.paid)
     assert ledger.paid_twice() == {}
     assert ledger.most_in_flight <= 8
-    holders = query_in(profiled.path, "SELECT DISTINCT holder FROM profile_runs")
-    assert len(holders) == 2
 
 
 def test_cost_limit_is_that_of_all_workers_when_direct_calls_are_made(profiled: Profiled) -> None:
@@ -115,15 +118,20 @@ def test_cost_limit_is_that_of_all_workers_when_direct_calls_are_made(profiled: 
 
 def test_users_are_taken_up_again_when_a_worker_is_killed(profiled: Profiled) -> None:
     process = started(profiled, "--now", **profiled.api.environment())
-    wait_until(lambda: len(profiled.api.ledger().paid) >= 4, process)
-    killed(process, "ProfileWorker")
+    at_work: list[tuple[str]] = []
+
+    def is_at_work() -> bool:
+        at_work[:] = query_in(profiled.path, HOLDERS_THAT_SEND) if len(profiled.api.ledger().paid) >= 4 else []
+        return bool(at_work)
+
+    wait_until(is_at_work, process)
+    os.kill(int(at_work[0][0].split("/")[-2]), signal.SIGKILL)
     run = finished(process)
     all_are_complete(profiled, run)
     unknown = sum(one["unknown_outcome"] for one in run.json["profiles"])
     assert 0 < unknown <= 8
     assert sum(count - 1 for count in profiled.api.ledger().paid_twice().values()) <= unknown
-    holders = query_in(profiled.path, "SELECT DISTINCT holder FROM profile_runs")
-    assert len(holders) == 3
+    assert query_in(profiled.path, "SELECT count(*) FROM profile_runs WHERE error = 'interrupted'")[0][0] > 0
 
 
 def test_run_ends_in_plain_words_when_the_process_of_the_calls_is_killed(profiled: Profiled) -> None:
