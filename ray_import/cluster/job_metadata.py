@@ -22,23 +22,20 @@ MOST_FAILURES = 3
 """In a row; then it is left."""
 
 
-class JobMetadata:
-    """A reporter; says nothing where this process was not started by a submitted job."""
+class JobEntry:
+    """The metadata of the job in which this process was started; nothing is written where there is no such job."""
 
-    def __init__(self, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._run_id = run_id
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._job_id = submission_id()
         self._failures = 0
         self._next = clock()
         self._written: dict[str, str] = {}
 
-    def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
+    def write(self, told: dict[str, str], *, is_last: bool) -> None:
+        """Writes what is new, every few seconds and at the end."""
         if not self._job_id or self._failures >= MOST_FAILURES:
             return
-        told = metadata_of(self._run_id, progress)
-        is_last = told["import_percent"] == "100"
         if told == self._written or not (is_last or self._clock() >= self._next):
             return
         self._next = self._clock() + WRITE_EVERY_SECONDS
@@ -49,6 +46,19 @@ class JobMetadata:
             return
         self._failures = 0
         self._written = told
+
+
+class JobMetadata:
+    """A reporter of imports."""
+
+    def __init__(self, run_id: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._run_id = run_id
+        self._entry = JobEntry(clock)
+
+    def show(self, progress: Progress) -> None:
+        """See `Reporter.show`."""
+        told = metadata_of(self._run_id, progress)
+        self._entry.write(told, is_last=told["import_percent"] == "100")
 
 
 def metadata_of(run_id: str, progress: Progress) -> dict[str, str]:

@@ -77,12 +77,12 @@ class MetricsReporter:
         self._in_flight = Gauge(
             "import_bytes_in_flight", "Bytes of JSON that workers hold or that are queued for them."
         )
-        self._read = _Total("import_read_bytes", "Bytes of JSON read.")
-        self._conversations = _Total("import_conversations", "Conversations seen.")
-        self._chunks = _Total("import_chunks_written", "Chunks written.")
-        self._rejects = _Total("import_rejects", "Items rejected.")
-        self._retries = _Total("import_retries", "Retries of batches and of calls to the destination.", "what")
-        self._seconds = _Total("import_stage_seconds", "Seconds spent by readers and workers, by stage.", "stage")
+        self._read = Total("import_read_bytes", "Bytes of JSON read.")
+        self._conversations = Total("import_conversations", "Conversations seen.")
+        self._chunks = Total("import_chunks_written", "Chunks written.")
+        self._rejects = Total("import_rejects", "Items rejected.")
+        self._retries = Total("import_retries", "Retries of batches and of calls to the destination.", "what")
+        self._seconds = Total("import_stage_seconds", "Seconds spent by readers and workers, by stage.", "stage")
         self._latency = Histogram(
             "import_destination_seconds",
             "Seconds until the destination answered for a batch, retries included.",
@@ -108,7 +108,7 @@ class MetricsReporter:
                 self._latency.observe(untold.popleft(), {"call": call})
 
 
-class _Total(Counter):
+class Total(Counter):
     """A counter that is told totals. With a `label`, one for each of the label's values."""
 
     def __init__(self, name: str, description: str, label: str = "") -> None:

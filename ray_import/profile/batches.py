@@ -4,26 +4,37 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Protocol
 
 from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUnknown
 from ray_import.profile.calling import wait_seconds
-from ray_import.profile.cost import CostLimit
 from ray_import.profile.direct import reason_of
-from ray_import.profile.model import Model
+from ray_import.profile.model import BatchModel, Usage
 from ray_import.profile.patience import patiently
+from ray_import.profile.prices import worst_cost_usd
 from ray_import.profile.requests import Question, RequestLog, Step
 from ray_import.profile.settings import BATCH_REQUESTS, CLOCK_SKEW_SECONDS, ProfileSettings
 from ray_import.sink.profiles import StoredRequest
 
 
+class BatchLimit(Protocol):
+    """What keeps batches below the cost limit of a command: see `profile.cost.CostLimit`."""
+
+    async def reserve_batch(self, worst_usd: Mapping[str, float]) -> None:
+        """Takes the worst cases of a batch, by custom id. Raises CostReached where they do not fit."""
+
+    def settle_batched(self, custom_id: str, model: str, usage: Usage | None) -> None:
+        """Replaces one worst case by what was charged."""
+
+
 class BatchSender:
     """Sends by batches of at most BATCH_REQUESTS requests. Never sends one twice: see `find_lost`."""
 
-    def __init__(self, log: RequestLog, model: Model, limit: CostLimit, settings: ProfileSettings) -> None:
+    def __init__(self, log: RequestLog, model: BatchModel, limit: BatchLimit, settings: ProfileSettings) -> None:
         self._log = log
         self._model = model
         self._limit = limit
@@ -85,7 +96,7 @@ class BatchSender:
 
     async def _send_group(self, step: Step, group: Sequence[Question]) -> tuple[str, list[StoredRequest]]:
         prompts = [question.prompt for question in group]
-        self._limit.check_batch(prompts)
+        await self._limit.reserve_batch({prompt.custom_id: worst_cost_usd(prompt, batch=True) for prompt in prompts})
         group_id = uuid.uuid4().hex
         requests = [replace(question.request, group_id=group_id) for question in group]
         self._log.save(requests)
@@ -135,7 +146,7 @@ def known_batches(requests: Sequence[StoredRequest]) -> dict[str, str]:
 
 
 async def lost_batch(
-    model: Model,
+    model: BatchModel,
     requests: Sequence[StoredRequest],
     *,
     poll_seconds: float,
@@ -167,7 +178,7 @@ async def lost_batch(
         await asyncio.sleep(poll_seconds)
 
 
-async def _first_result(model: Model, batch_id: str) -> str:
+async def _first_result(model: BatchModel, batch_id: str) -> str:
     """The custom id of one of its requests."""
 
     async def first() -> str:

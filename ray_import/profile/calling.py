@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from ray_import.errors import ModelBusy, ModelError, ModelOutcomeUnknown
@@ -82,10 +82,6 @@ class Caller:
                 await self._limit.settle(prompt, usage, is_certain=is_certain)
         self._count(reply)
         return reply
-
-    def check_batch(self, prompts: Sequence[Prompt]) -> None:
-        """See `CostLimit.check_batch`."""
-        self._limit.check_batch(prompts)
 
     async def _answered(self, prompt: Prompt) -> Reply:
         first_failed, tries = 0.0, 0

@@ -1,7 +1,7 @@
 """Keeps what a command spends below its limit: a request is let through only if its worst case fits."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from ray_import.errors import CostReached
 from ray_import.profile.model import Prompt, Usage
@@ -48,12 +48,11 @@ class CostLimit:
         async with self._changed:
             self._changed.notify_all()
 
-    def check_batch(self, prompts: Sequence[Prompt]) -> None:
-        """Takes the worst case of a batch. Raises CostReached where it does not fit."""
-        worst = {prompt.custom_id: worst_cost_usd(prompt, batch=True) for prompt in prompts}
-        if not self._fits(sum(worst.values())):
+    async def reserve_batch(self, worst_usd: Mapping[str, float]) -> None:
+        """Takes the worst cases of a batch, by custom id. Raises CostReached where they do not fit."""
+        if not self._fits(sum(worst_usd.values())):
             raise reached(self._max or 0.0)
-        self._batched.update(worst)
+        self._batched.update(worst_usd)
 
     def settle_batched(self, custom_id: str, model: str, usage: Usage | None) -> None:
         """Replaces the worst case of one request of a batch by what it was charged; without usage by nothing. Custom

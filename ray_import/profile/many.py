@@ -37,11 +37,8 @@ async def run_profiles(
     async def one(user_id: str) -> ProfileReport:
         async with places:
             if refused:
-                return _failed(user_id, settings, refused[0])
-            try:
-                report = await run_profile(store, user_id, settings, calls, holder, heartbeats, together)
-            except ImporterError as error:
-                report = _failed(user_id, settings, error)
+                return failed_report(user_id, settings, refused[0])
+            report = await report_of(store, user_id, settings, calls, holder, heartbeats, together)
             if isinstance(report.error, ModelError):
                 refused.append(report.error)
             together.done()
@@ -50,7 +47,24 @@ async def run_profiles(
     return list(await asyncio.gather(*map(one, user_ids)))
 
 
-def _failed(user_id: str, settings: ProfileSettings, error: ImporterError) -> ProfileReport:
+async def report_of(
+    store: ProfileStore,
+    user_id: str,
+    settings: ProfileSettings,
+    calls: Calls,
+    holder: Holder,
+    heartbeats: Heartbeats,
+    reporter: ProfileReporter,
+) -> ProfileReport:
+    """Makes the profile of one user. What ends the run, or keeps it from beginning, is in the report."""
+    try:
+        return await run_profile(store, user_id, settings, calls, holder, heartbeats, reporter)
+    except ImporterError as error:
+        return failed_report(user_id, settings, error)
+
+
+def failed_report(user_id: str, settings: ProfileSettings, error: ImporterError) -> ProfileReport:
+    """The report of a user of whom no run has begun."""
     return ProfileReport(user_id=user_id, run_id="", model=settings.model, error=error)
 
 

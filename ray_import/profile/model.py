@@ -64,15 +64,9 @@ class BatchInfo:
     created_at: str
 
 
-class Model(Protocol):
-    """Raises the kinds of ModelError (`ray_import.errors`): ModelBusy is worth another try, after
-    `retry_after_seconds`."""
-
-    async def ask(self, prompt: Prompt) -> Reply:
-        """Sends one request, once: nothing is tried again here."""
-
-    async def count_tokens(self, prompt: Prompt) -> int:
-        """The input tokens as the API counts them."""
+class BatchModel(Protocol):
+    """Sends and reads batches. Raises the kinds of ModelError (`ray_import.errors`): ModelBusy is worth another try,
+    after `retry_after_seconds`."""
 
     async def create_batch(self, prompts: Sequence[Prompt]) -> BatchInfo:
         """Sends one batch, once. Raises ModelOutcomeUnknown where the answer was lost: the batch may be there."""
@@ -86,6 +80,16 @@ class Model(Protocol):
     def results(self, batch_id: str) -> AsyncIterator[tuple[str, Reply]]:
         """The results of a batch that has ended, by custom id, in any order. Raises ModelBusy where the connection is
         lost on the way: what came before was whole."""
+
+
+class Model(BatchModel, Protocol):
+    """All that an API is asked for. Raises the kinds of ModelError as `BatchModel` does."""
+
+    async def ask(self, prompt: Prompt) -> Reply:
+        """Sends one request, once: nothing is tried again here."""
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """The input tokens as the API counts them."""
 
     async def cancel_batch(self, batch_id: str) -> None:
         """Asks to cancel it; nothing where it has ended or is not there."""

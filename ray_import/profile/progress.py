@@ -1,12 +1,14 @@
 """How far a run of the profile step is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileProgress:
-    """`expected_requests` is an estimate that may grow."""
+    """`expected_requests` is an estimate that may grow. By reason, `failures` counts requests and `rejected`
+    statements."""
 
     user_id: str
     step: str
@@ -16,6 +18,8 @@ class ProfileProgress:
     output_tokens: int
     usd: float
     seconds: float
+    failures: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seconds_left(self) -> float | None:

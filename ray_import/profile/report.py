@@ -101,6 +101,12 @@ class ProfileReport:
             return self.error.exit_code
         return 1 if self.status == "partial" else 0
 
+    @property
+    def failures_by_reason(self) -> dict[str, int]:
+        """The requests without a usable answer, those of unknown outcome among them."""
+        unknown = {"unknown_outcome": self.unknown_outcome} if self.unknown_outcome else {}
+        return {**self.failures, **unknown}
+
     def add(self, request: StoredRequest) -> None:
         """Counts a request that has come to its end in this run."""
         self.spent[request.kind].add(request)

@@ -8,14 +8,13 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
 from ray_import.errors import ConfigError, CostReached, ImporterError, SinkError
-from ray_import.profile.batches import BatchSender
-from ray_import.profile.cost import CostLimit
+from ray_import.profile.batches import BatchLimit, BatchSender
 from ray_import.profile.direct import Asker, DirectSender, Sender
 from ray_import.profile.facts_step import FactsStep
 from ray_import.profile.front_end import FrontEndState, front_end_values, publish
 from ray_import.profile.lease import Heartbeats, Holder, begin
 from ray_import.profile.merge_step import MergeStep
-from ray_import.profile.model import Model, Usage
+from ray_import.profile.model import BatchModel, Usage
 from ray_import.profile.packing import PACK_TOKENS
 from ray_import.profile.plan import is_settled
 from ray_import.profile.progress import ProfileProgress, ProfileReporter, SilentReporter
@@ -36,8 +35,8 @@ class Calls:
 
     asker: Asker
     slots: AbstractAsyncContextManager[None]
-    model: Model
-    limit: CostLimit
+    model: BatchModel
+    limit: BatchLimit
     price: Callable[[str, Usage, bool], float]
 
 
@@ -223,6 +222,8 @@ class ProfileRun:
                 output_tokens=total.output_tokens,
                 usd=total.usd,
                 seconds=time.monotonic() - self._began,
+                failures=self._report.failures_by_reason,
+                rejected=dict(self._report.rejected),
             )
         )
 

@@ -39,7 +39,7 @@ app = typer.Typer(
 
 
 STARTS_RAY = {"reimport"}
-MAY_START_RAY = {"run", "retry-rejects"}
+MAY_START_RAY = {"run", "retry-rejects", "profiles"}
 
 
 def main(*command: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ray_import.errors import ConfigError
+from ray_import.inline.estimate import Asked
 from ray_import.profile.settings import DEFAULT_MODEL, ProfileSettings
 from ray_import.sink.destination import parse_destination
 from ray_import.terminal import options as o
@@ -42,6 +43,14 @@ BatchOption = Annotated[
 ModelOption = Annotated[str, typer.Option("--model", metavar="NAME", help="The model to ask.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show requests, tokens and dollars; send nothing, write nothing.")
+]
+
+ExecutorOption = Annotated[
+    Asked,
+    typer.Option(
+        "--executor",
+        help="Run on Ray, or inline: in this process. auto takes Ray in a job, with RAY_ADDRESS and with --workers.",
+    ),
 ]
 
 
@@ -159,6 +168,8 @@ def profiles(
     batch: BatchOption = None,
     model: ModelOption = DEFAULT_MODEL,
     profile_table: o.ProfileTableOption = None,
+    executor: ExecutorOption = "auto",
+    workers: o.WorkersOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Make or update the profiles of many users."""
@@ -177,7 +188,7 @@ def profiles(
                 found = estimates(user_ids, to, settings, exact=exact)
                 _print_estimates(found) if as_json else show_estimates(stdout, found)
                 raise typer.Exit
-            reports = make_profiles(user_ids, to, settings)
+            reports = make_profiles(user_ids, to, settings, executor, workers)
         if as_json:
             print_json({"profiles": [report.as_dict() for report in reports]})
         else:

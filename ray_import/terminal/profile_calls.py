@@ -17,6 +17,11 @@ from ray_import.profile.settings import ProfileSettings
 def check_access(settings: ProfileSettings) -> None:
     """Raises ConfigError where there is no key, or what is asked for cannot be had with it."""
     claude_access(settings.model)
+    check_batches(settings)
+
+
+def check_batches(settings: ProfileSettings) -> None:
+    """Raises ConfigError where batches are asked for, and there are none for this model."""
     if settings.in_batches and is_bedrock_model(settings.model):
         raise ConfigError("Amazon Bedrock takes no Message Batches.", "Use --now.")
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ray_import.errors import Interrupted
 from ray_import.importing.lease import is_dead, this_process
+from ray_import.inline.estimate import Asked
 from ray_import.profile.estimate import Estimate, Estimator
 from ray_import.profile.forgetting import Gone, batches_of, delete_batches, find_batches
 from ray_import.profile.front_end import front_end_values
@@ -21,9 +22,11 @@ from ray_import.profile.settings import DEFAULT_MODEL, ProfileSettings
 from ray_import.sink.destination import parse_destination
 from ray_import.sink.port import Destination, Sink
 from ray_import.sink.profiles import StoredRequest
+from ray_import.terminal.choice import chosen
 from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.profile_calls import check_access, opened_calls, opened_model
 from ray_import.terminal.profile_progress import profile_progress_on
+from ray_import.terminal.profiles_on_ray import profiles_on_ray
 from ray_import.terminal.run import checked_destination
 from ray_import.terminal.streams import stderr
 
@@ -53,13 +56,21 @@ def make_profile(user_id: str, to: str, settings: ProfileSettings) -> ProfileRep
         return _made(destination, sink, settings, make)
 
 
-def make_profiles(user_ids: Sequence[str], to: str, settings: ProfileSettings) -> list[ProfileReport]:
-    """Makes the profiles of these users. What ends one of them is in its report."""
+def make_profiles(
+    user_ids: Sequence[str], to: str, settings: ProfileSettings, executor: Asked = "auto", workers: int | None = None
+) -> list[ProfileReport]:
+    """Makes the profiles of these users. What ends one of them is in its report.
+
+    On Ray inside a job, where RAY_ADDRESS is set, and for a number of workers, unless `executor` says otherwise.
+    """
 
     async def make(run: _Prepared) -> list[ProfileReport]:
         return await run_profiles(run.sink, user_ids, settings, run.calls, run.holder, run.heartbeats, run.reporter)
 
-    destination = checked_destination(to, None)
+    destination = checked_destination(to, workers)
+    choice = chosen(executor, workers, None, "unknown")
+    if choice.executor == "ray" and user_ids:
+        return profiles_on_ray(choice.why, user_ids, to, destination, settings, workers)
     with closing(destination.open(create=False)) as sink:
         return _made(destination, sink, settings, make)
 

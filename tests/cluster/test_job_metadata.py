@@ -9,8 +9,12 @@ import ray
 
 from ray_import.cluster.environment import JOB_CONFIG
 from ray_import.cluster.job_metadata import WRITE_EVERY_SECONDS, JobMetadata, metadata_of
+from ray_import.cluster.profile_metrics import profile_metadata
 from ray_import.cluster.session import Session
+from ray_import.errors import ClusterError
 from ray_import.importing.progress import Progress
+from ray_import.profile.report import ProfileReport
+from ray_import.profile.totals import Totals
 from tests.unit.bulk.inline import Clock
 
 
@@ -31,6 +35,30 @@ def progress(**states: int) -> Progress:
 def test_progress_is_told_by_state_and_100_percent_is_the_end(states: dict[str, int], users: str, percent: str) -> None:
     expected = {"import_run_id": "run-1", "import_users": users, "import_percent": percent}
     assert metadata_of("run-1", progress(**states)) == expected
+
+
+def test_profiles_are_told_as_figures_and_100_percent_is_the_end() -> None:
+    totals = Totals(2)
+    totals.begin("ada")
+    assert profile_metadata(totals.now())["profile_users"] == "1 pending, 1 running"
+    report = ProfileReport(user_id="ada", run_id="r", model="m")
+    spent = report.spent["facts"]
+    spent.requests, spent.input_tokens, spent.output_tokens, spent.usd = 3, 1_200, 80, 0.12345
+    report.rejected.update({"quote_not_found": 2, "empty": 1})
+    totals.end(report)
+    totals.calls.waited_seconds = 61.4
+    told = profile_metadata(totals.now())
+    assert (told["profile_users"], told["profile_percent"]) == ("1 complete, 1 pending", "50")
+    totals.end(ProfileReport(user_id="ben", run_id="", model="m", error=ClusterError("gone")))
+    assert profile_metadata(totals.now()) == {
+        "profile_users": "1 complete, 1 failed",
+        "profile_percent": "100",
+        "profile_requests": "3",
+        "profile_tokens": "1200 input, 80 output",
+        "profile_usd": "0.1235",
+        "profile_limit_wait_seconds": "61",
+        "profile_rejected": "1 empty, 2 quote_not_found",
+    }
 
 
 def entry(job_id: str, new: dict[str, Any] | None = None) -> Any:

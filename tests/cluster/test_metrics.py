@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from benchmarks.user_exports import Users, query_in, write_users
-from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals, _Total
+from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals, Total
 from ray_import.records import BatchResult, Counts
 from tests.cluster.ray_head import free_ports
 from tests.cluster.reimports import Reimported, reimport
@@ -42,15 +42,20 @@ class Scraped:
 
     def values(self, name: str, label: str = "SessionName") -> dict[str, float]:
         """The values of a metric, added up by a label."""
-        found: dict[str, float] = {}
-        for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", self.text, re.MULTILINE):
-            key = dict(re.findall(r'(\w+)="([^"]*)"', labels))[label]
-            found[key] = found.get(key, 0.0) + float(value)
-        return found
+        return values_in(self.text, name, label)
 
     def total(self, name: str) -> float:
         """The sum of a metric's values."""
         return sum(self.values(name).values())
+
+
+def values_in(text: str, name: str, label: str = "SessionName") -> dict[str, float]:
+    """The values of a metric in what Ray exports, added up by a label."""
+    found: dict[str, float] = {}
+    for labels, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
+        key = dict(re.findall(r'(\w+)="([^"]*)"', labels))[label]
+        found[key] = found.get(key, 0.0) + float(value)
+    return found
 
 
 def queries() -> list[str]:
@@ -59,9 +64,9 @@ def queries() -> list[str]:
     return [target["expr"] for panel in panels for target in panel["targets"]]
 
 
-def asked() -> set[str]:
-    """The metrics in all queries."""
-    return {name for query in queries() for name in re.findall(r"ray_\w+", query)}
+def asked(beginning: str = "ray_import_") -> set[str]:
+    """The metrics in all queries whose names begin so."""
+    return {name for query in queries() for name in re.findall(rf"{beginning}\w+", query)}
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +83,12 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         yield Scraped(users, database, run, scrape(port), hook.messages())
 
 
-def scrape(port: int) -> str:
+def scrape(port: int, beginning: str = "ray_import_") -> str:
     """What is exported once all that the dashboard asks for is there, or after a while."""
     until = time.monotonic() + EXPORTED_WITHIN_SECONDS
     while True:
         text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=10).text
-        if all(f"\n{name}{{" in text for name in asked()) or time.monotonic() > until:
+        if all(f"\n{name}{{" in text for name in asked(beginning)) or time.monotonic() > until:
             return text
         time.sleep(0.1)  # between two looks, not instead of one
 
@@ -91,13 +96,14 @@ def scrape(port: int) -> str:
 def test_every_query_adds_up_over_drivers() -> None:
     """Each driver has series of its own, and those of one that has ended stay."""
     assert [query for query in queries() if not re.match(r"(histogram_quantile\([\d.]+, )?sum\b", query)] == []
-    assert len(asked()) == 10
+    assert (len(asked()), len(asked("ray_profile_"))) == (10, 8)
+    assert asked("ray_") == asked() | asked("ray_profile_")
 
 
 def test_the_documentation_has_all_metrics_and_no_others() -> None:
     rows = re.findall(r"^\| `(ray_\w+)` \| (\w+) \|", WATCHING.read_text(), re.MULTILINE)
     told = {f"{name}{part}" for name, kind in rows for part in (["_bucket", "_count"] if kind == "histogram" else [""])}
-    assert told == asked()
+    assert told == asked("ray_")
 
 
 def test_a_pool_adds_up_what_batches_tell_and_holds_only_so_many_latencies() -> None:
@@ -116,7 +122,7 @@ def test_counters_grow_by_what_is_new_begin_with_nothing_and_wait_for_what_is_ta
     """Here no Ray is up that would export them."""
     told: list[tuple[str, float, object]] = []
 
-    class Recorded(_Total):
+    class Recorded(Total):
         def _record(self, value: float, tags: object = None) -> None:
             told.append((self.info["name"], value, tags))
 

@@ -14,12 +14,20 @@ sys.modules["ray"] = None  # from here on `import ray` raises
 import ray_import
 MAY_KNOW_RAY = {"deaths", "failures", "job_metadata", "joining", "lane", "lanes", "machines"}
 MAY_KNOW_RAY |= {"metrics", "payloads", "pool", "reading", "session", "splitting", "starting", "users_run", "worker"}
+MAY_KNOW_RAY |= {"claude_calls", "profile_metrics", "profile_worker", "profiles_run", "remote_calls", "values"}
 MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in MAY_KNOW_RAY}
 for module in pkgutil.walk_packages(ray_import.__path__, "ray_import."):
     name = module.name
     if name not in MAY_KNOW_RAY and name != "ray_import.__main__" and not name.startswith("ray_import.terminal"):
         importlib.import_module(name)
         print(name)
+"""
+
+IMPORT_ALL_OF_PROFILES_ON_RAY = """
+import sys
+import ray_import.cluster.profile_metrics, ray_import.cluster.profiles_run, ray_import.terminal.profiles_on_ray
+assert "ray_import.cluster.claude_calls" in sys.modules
+print("anthropic" in sys.modules)
 """
 
 RUN_COMMAND = """
@@ -61,6 +69,10 @@ def test_all_but_the_cluster_and_the_terminal_imports_where_there_is_no_ray() ->
         "ray_import.sink.sqlite",
         "ray_import.source.containers",
     } <= set(imported)
+
+
+def test_profiles_on_ray_load_no_sdk_of_a_model_until_calls_are_made() -> None:
+    assert python(IMPORT_ALL_OF_PROFILES_ON_RAY).stdout.split() == ["False"]
 
 
 @pytest.mark.parametrize("command", ["extract", "inspect"])

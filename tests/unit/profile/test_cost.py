@@ -67,18 +67,25 @@ def test_request_without_usage_counts_whole_unless_nothing_was_charged_for_certa
     assert asyncio.run(settle()) == pytest.approx(spent)
 
 
+def batch_of(*names: str) -> dict[str, float]:
+    """The worst cases of a batch."""
+    return {name: worst_cost_usd(prompt(name), batch=True) for name in names}
+
+
 def test_batch_is_refused_whole_when_its_worst_case_does_not_fit() -> None:
-    limit = CostLimit(2.2 * WORST)
-    four = [prompt(str(at)) for at in range(4)]
-    limit.check_batch(four)
-    with pytest.raises(CostReached, match="--max-cost"):
-        limit.check_batch([prompt("x")])
-    for each in four:
-        limit.settle_batched(each.custom_id, MODEL, USAGE)
-    limit.settle_batched("of an earlier command", MODEL, USAGE)
-    assert limit.spent_usd == pytest.approx(2 * CHARGED)
-    limit.check_batch([prompt("x")])
+    async def reserve() -> None:
+        limit = CostLimit(2.2 * WORST)
+        await limit.reserve_batch(batch_of("a", "b", "c", "d"))
+        with pytest.raises(CostReached, match="--max-cost"):
+            await limit.reserve_batch(batch_of("x"))
+        for name in "abcd":
+            limit.settle_batched(name, MODEL, USAGE)
+        limit.settle_batched("of an earlier command", MODEL, USAGE)
+        assert limit.spent_usd == pytest.approx(2 * CHARGED)
+        await limit.reserve_batch(batch_of("x"))
+
+    asyncio.run(reserve())
 
 
 def test_everything_is_let_through_when_there_is_no_limit() -> None:
-    CostLimit().check_batch([prompt(str(at)) for at in range(1000)])
+    asyncio.run(CostLimit().reserve_batch(batch_of(*map(str, range(1000)))))
