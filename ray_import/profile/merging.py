@@ -8,9 +8,11 @@ Somewhat alike, or of one subject: unclear, a question for the model. No code ca
 can tell two spellings apart, so that only what cannot change the meaning is merged without a question.
 """
 
+import gc
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -55,6 +57,19 @@ class Merged:
     unclear: tuple[tuple[str, str], ...]
 
 
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Merging makes no cycles, and each full collection walks all facts again: at 36,000 a third of the CPU time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_no_collections()
 def merged(facts: Iterable[Fact], decisions: Iterable[Decision]) -> Merged:
     """What the facts come to. Decisions about facts that are not there are ignored."""
     ordered = _ordered(facts)
