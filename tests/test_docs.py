@@ -21,7 +21,6 @@ from ray_import.bulk.plan import PlannedState
 from ray_import.credentials import Environment
 from ray_import.errors import CostReached, ModelBusy, ModelError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
-from ray_import.importing.lease import BEAT_EVERY_SECONDS
 from ray_import.profile.direct import reason_of
 from ray_import.profile.facts_step import SENT_AGAIN
 from ray_import.profile.front_end import FrontEndState, front_end_values
@@ -30,6 +29,7 @@ from ray_import.profile.replies import _REASONS
 from ray_import.profile.settings import DEFAULT_MODEL
 from ray_import.records import Counts
 from ray_import.sink import database, database_calls, postgres, supabase
+from ray_import.sink.heartbeat import BEAT_EVERY_SECONDS
 from ray_import.sink.port import LEASE_SECONDS
 from ray_import.sink.profiles import ProfileVersion
 from ray_import.sink.sqlstates import sink_error

@@ -22,14 +22,14 @@ class MakeImport(Protocol):
     """Begins to read a user's export."""
 
     def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
-        """See `Readers.read`. Raises ConfigError where the source is no address that can be."""
+        """See `Readers.read`. Raises ConfigError if the source is not a valid address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imports:
     """See `MakeImport`. `sources` are by user, `versions` as `RunLedger.versions` gives them.
 
-    With `options.force` an export is read also where its version is in already.
+    With `options.force` an export is also read if its version is imported already.
     """
 
     readers: Readers
@@ -40,7 +40,7 @@ class Imports:
     options: ImportOptions = field(default_factory=ImportOptions)
 
     def __call__(self, user: RunUser, *, gives_up: bool) -> UserImport:
-        """Begins to read the export of `user`, unless a look from here tells that it is in already.
+        """Begins to read the export of `user`, unless its version, as far as it is seen from here, is imported already.
 
         Of a second run over the same users that look is nearly all, and a reader costs many times as much.
         """

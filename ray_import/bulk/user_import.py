@@ -124,7 +124,7 @@ class UserImport:
         return True
 
     def _take_version(self, opened: Opened) -> None:
-        """Begins, unless this version of the export is in already. Raises ImportRunning."""
+        """Begins, unless this version of the export is imported already. Raises ImportRunning."""
         self.user = replace(self.user, version=opened.version)
         self.bytes_total = opened.bytes_total
         if opened.version and opened.version == self._known_version:

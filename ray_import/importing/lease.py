@@ -7,15 +7,11 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
-from typing import Self
 
 from ray_import.chunks.rows import Import
 from ray_import.errors import ImportRunning, LeaseLost
+from ray_import.sink.heartbeat import BEAT_EVERY_SECONDS, PATIENCE_AT_THE_END_SECONDS, BeatingThread
 from ray_import.sink.port import LEASE_SECONDS, Running, RunOf, Sink
-
-BEAT_EVERY_SECONDS = 5.0
-PATIENCE_AT_THE_END_SECONDS = 2.0
-"""With a destination that is away."""
 
 
 def begin(sink: Sink, of: Import, source: str) -> None:
@@ -121,35 +117,9 @@ def _state_and_begin(process_id: int) -> tuple[str, str]:
     return "", ""
 
 
-class Heartbeat:
-    """A thread that gives the signs of life while imports wait for whatever they wait for.
-
-    Of all that this process holds. On a connection of its own, which it opens by itself; where that fails, or is lost,
-    it tries again.
-    """
+class Heartbeat(BeatingThread):
+    """Gives the signs of life of all imports and runs over many users that this process holds. One that has lost its
+    place learns of it when it tells its counts."""
 
     def __init__(self, open_sink: Callable[[], Sink], every_seconds: float = BEAT_EVERY_SECONDS) -> None:
-        self._open_sink = open_sink
-        self._every_seconds = every_seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(PATIENCE_AT_THE_END_SECONDS)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_seconds):
-            # Whatever goes wrong: an import that works must not lose its place by it.
-            with suppress(Exception), closing(self._open_sink()) as sink:
-                self._beat_on(sink)
-
-    def _beat_on(self, sink: Sink) -> None:
-        """One that has lost its place learns of it when it tells its counts."""
-        while not self._stop.is_set():
-            sink.beat(this_process())
-            self._stop.wait(self._every_seconds)
+        super().__init__(open_sink, lambda sink: sink.beat(this_process()), every_seconds)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 
 from ray_import.errors import ConfigError
 from ray_import.profile.memory import memory_md
+from ray_import.profile.requests import now
 from ray_import.profile.sections import IDENTITY, LISTS, SECTIONS, TEXTS, UNKNOWN
 from ray_import.sink.profiles import Fact, ProfileStore, ProfileVersion
 
@@ -31,7 +31,7 @@ def front_end_values(
     The status is `complete` or `quick_ready` only with a version: without one a chat would open that knows nothing. A
     user who has one keeps it, whatever becomes of a later run.
     """
-    at = at or datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = at or now()
     if state == "forgotten":
         return _forgotten(at)
     message = error[:MOST_ERROR_CHARACTERS] or None

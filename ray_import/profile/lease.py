@@ -1,18 +1,13 @@
 """One run of a user's profile at a time: it holds the user as long as it gives signs of life."""
 
 import logging
-import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Self
 
 from ray_import.errors import ImportRunning, LeaseLost
+from ray_import.sink.heartbeat import BEAT_EVERY_SECONDS, BeatingThread
 from ray_import.sink.port import LEASE_SECONDS, Running, Sink
 from ray_import.sink.profiles import ProfileStore
-
-BEAT_EVERY_SECONDS = 5.0
-PATIENCE_AT_THE_END_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -48,30 +43,17 @@ def _is_running(user_id: str, running: Running) -> ImportRunning:
     )
 
 
-class Heartbeats:
-    """A thread that gives signs of life of all runs of this process, on a connection of its own.
-
-    `check` raises LeaseLost once a run has turned out to be another's.
-    """
+class Heartbeats(BeatingThread):
+    """Gives the signs of life of all profile runs of this process. `check` raises LeaseLost once a run has turned out
+    to be another's."""
 
     def __init__(
         self, open_sink: Callable[[], Sink], holder: Holder, every_seconds: float = BEAT_EVERY_SECONDS
     ) -> None:
-        self._open_sink = open_sink
+        super().__init__(open_sink, self._beat, every_seconds)
         self._holder = holder
-        self._every_seconds = every_seconds
         self._runs: dict[str, str] = {}
         self._lost: set[str] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="profile-heartbeat", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(PATIENCE_AT_THE_END_SECONDS)
 
     def add(self, user_id: str, run_id: str) -> None:
         """This run has begun."""
@@ -88,14 +70,6 @@ class Heartbeats:
                 f"This run lost its lease: it sent no heartbeat for {LEASE_SECONDS} s, and another one has taken over.",
                 "Stored answers are kept; wait until the other one ends.",
             )
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_seconds):
-            # Whatever goes wrong: a run that works must not lose its place by it.
-            with suppress(Exception), closing(self._open_sink()) as sink:
-                while not self._stop.is_set():
-                    self._beat(sink)
-                    self._stop.wait(self._every_seconds)
 
     def _beat(self, store: ProfileStore) -> None:
         for run_id, user_id in list(self._runs.items()):

@@ -152,7 +152,7 @@ class ProfileRun:
 
     async def _make_quick(self) -> None:
         """Of a user without any version only: nobody waits for a second one."""
-        if self._store.versions_of(self._log.user_id):
+        if self._store.versions_of(self._log.user_id, 1):
             return
         self._begin("quick pass", 1)
         await self._sender.send(self._quick, self._quick.questions())
@@ -201,7 +201,7 @@ class ProfileRun:
             final = sum(unit.state == "failed" and is_settled(unit) for unit in units)
             report.not_extracted = final + self._facts.without_answer
         report.facts.update(fact.status for fact in self._store.facts(user_id))
-        versions = self._store.versions_of(user_id)
+        versions = self._store.versions_of(user_id, 1)
         if versions:
             report.version, report.version_kind = versions[0].id, versions[0].kind
 
