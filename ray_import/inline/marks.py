@@ -195,6 +195,9 @@ def _left_mark(path: Path) -> LeftMark | None:
         silent_seconds = time.time() - found.st_mtime
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
             return None
+        if not found.st_size and _has_no_process(path):
+            path.unlink()
+            return None
         told = _told(path) if found.st_size <= MOST_MARK_BYTES else None
         if told is not None and not _is_gone(told[0], silent_seconds):
             return None
@@ -203,6 +206,19 @@ def _left_mark(path: Path) -> LeftMark | None:
         if told is not None or silent_seconds >= FORGOTTEN_AFTER_SECONDS:
             path.unlink()
     return None
+
+
+def _has_no_process(path: Path) -> bool:
+    """Whether the process that made this empty file, and is named by it, was killed before it wrote its first line.
+
+    In another container the same id may name nobody. Then a process that is about to write loses its mark, no more.
+    """
+    with suppress(ValueError, PermissionError):
+        try:
+            os.kill(int(path.name.partition("-")[0]), 0)
+        except ProcessLookupError:
+            return True
+    return False
 
 
 def _told(path: Path) -> tuple[str, str, tuple[Items, ...]] | None:

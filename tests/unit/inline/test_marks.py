@@ -107,6 +107,14 @@ def test_mark_is_deleted_when_its_process_died_between_batches(tmp_path: Path, d
     assert not path.exists()
 
 
+def test_empty_mark_is_deleted_when_its_process_died_before_it_wrote(tmp_path: Path, dead: str) -> None:
+    left, new = tmp_path / f"{dead.split('/')[-2]}-x.mark", tmp_path / f"{os.getpid()}-x.mark"
+    left.touch()
+    new.touch()
+    assert not Marks(tmp_path).left_at(KEY, ITEMS)
+    assert list(tmp_path.iterdir()) == [new]
+
+
 def test_mark_shrinks_and_goes_when_its_items_are_settled(tmp_path: Path, dead: str) -> None:
     path = forged(tmp_path, dead)
     marks = Marks(tmp_path)
