@@ -1,10 +1,10 @@
 """What the profile step takes, without and with a fake API: `python -m benchmarks.profile COMMAND`.
 
-    user --mb 20 40           # CPU and memory of a run over one user, its requests by kind
-    merge --packs 1000 4000   # CPU of merging the facts of so many packs
-    second --mb 10            # a second export that changes 3 % of the conversations, and a third that changes nothing
-    facts --lies 2000         # planted facts that come in, lies that do not
-    limits --minutes 5        # what of a key's limits is used, and how often it is refused
+    user --mb 20 40                     # CPU and memory of a run over one user, its requests by kind
+    merge --packs 1000 4000 --repeat 9  # CPU of merging the facts of so many packs
+    second --mb 10                      # a second export with 3 % changed conversations, a third with none
+    facts --lies 2000                   # planted facts that come in, lies that do not
+    limits --minutes 5                  # what of a key's limits is used, and how often it is refused
 
 The fake API is `tests.model_api`, in a process of its own; `user` has its model in the same process, and leaves out the
 model's own CPU time.
@@ -22,6 +22,7 @@ from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import machine
@@ -68,21 +69,40 @@ def user(options: argparse.Namespace, folder: Path) -> None:
 
 
 def merge(options: argparse.Namespace, _: Path) -> None:
-    """The facts of packs, merged without any answer to a question, and with one to each."""
-    rows = []
-    for packs in options.packs:
-        facts = stored_facts(packs * FACTS_PER_PACK)
-        began = time.process_time()
-        found = merged(facts, ())
-        seconds = time.process_time() - began
-        answers = [Decision(one, other, RELATIONS[number % 3]) for number, (one, other) in enumerate(found.unclear)]
-        began = time.process_time()
-        decided = merged(facts, answers)
-        seconds_decided = time.process_time() - began
-        row: Figures = {"packs": packs, "facts": len(facts), "unclear": len(found.unclear), "cpu_s": round(seconds, 3)}
-        states = Counter(str(fact.status) for fact in decided.facts)
-        rows.append(row | {"with_answers_cpu_s": round(seconds_decided, 3)} | dict(states))
-    side_by_side(rows)
+    """The facts of packs, merged without any answer to a question, and with one to each.
+
+    Each size has a process of its own in each round. Medians are of the rounds, and of their ratios of the largest size
+    to the smallest.
+    """
+    rounds: list[list[Figures]] = []
+    for _round in range(options.repeat):
+        rounds.append([])
+        for packs in options.packs:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as measuring:
+                rounds[-1].append(measuring.submit(figures_of_merge, packs).result())
+    for name in ("cpu_s", "with_answers_cpu_s"):
+        for column in zip(*rounds, strict=True):
+            middle = round(median(row[name] for row in column), 3)
+            for row in column:
+                row[f"median_{name}"] = middle
+        ratios = [round(row[-1][name] / row[0][name], 2) for row in rounds]
+        print(f"{name} largest/smallest: median {median(ratios)} of {ratios}")
+    side_by_side(rounds[-1])
+
+
+def figures_of_merge(packs: int) -> Figures:
+    """Merges so many packs' facts, without and with answers."""
+    facts = stored_facts(packs * FACTS_PER_PACK)
+    began = time.process_time()
+    found = merged(facts, ())
+    seconds = time.process_time() - began
+    answers = [Decision(one, other, RELATIONS[number % 3]) for number, (one, other) in enumerate(found.unclear)]
+    began = time.process_time()
+    decided = merged(facts, answers)
+    seconds_decided = time.process_time() - began
+    row: Figures = {"packs": packs, "facts": len(facts), "unclear": len(found.unclear), "cpu_s": round(seconds, 3)}
+    states = Counter(str(fact.status) for fact in decided.facts)
+    return row | {"with_answers_cpu_s": round(seconds_decided, 3)} | dict(states)
 
 
 def second(options: argparse.Namespace, folder: Path) -> None:
@@ -245,7 +265,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     for function, arguments in (
         (user, (("--mb", float, [2.0, 4.0]),)),
-        (merge, (("--packs", int, [250, 1_000]),)),
+        (merge, (("--packs", int, [250, 1_000]), ("--repeat", int, 3))),
         (second, (("--mb", float, 2.0), ("--percent", float, 3.0))),
         (facts, (("--mb", float, 0.5), ("--lies", int, 200))),
         (
