@@ -24,7 +24,7 @@ BASED_ON = (
 )
 
 PlannedState = Literal["read", "unchanged", "done", "missing", "not_allowed"]
-"""`unchanged`: this version is in already. `done`: by the run that would go on. `missing`: there is no such file.
+"""`unchanged`: this version was imported before. `done`: by the run that would go on. `missing`: there is no such file.
 `not_allowed`: the rules for sources forbid it, as far as that is seen without resolving a name."""
 
 

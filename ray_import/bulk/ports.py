@@ -13,7 +13,7 @@ from ray_import.records import Batch, BatchResult, Problem
 class Opened:
     """The first thing a reader tells: which version of the export it is, and how many bytes of JSON, if that is known.
 
-    Where the version is the one that is in already, nothing follows. `seconds`, here and in what follows, is how long
+    Nothing follows if this version was imported before. `seconds`, here and in what follows, is how long
     the reader has worked since what it told before.
     """
 

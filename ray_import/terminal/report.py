@@ -32,9 +32,8 @@ def show_report(console: Console, report: RunReport) -> None:
     facts.add_row("run", report.run_id)
     facts.add_row("users", f"{len(report.users):,}: {states}" if states else "none")
     _add_passed_over(facts, report.passed_over)
-    facts.add_row(
-        "read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {report.workers} workers)"
-    )
+    workers = "1 worker" if report.workers == 1 else f"{report.workers:,} workers"
+    facts.add_row("read", f"{decimal(report.bytes_read)} in {report.seconds:,.1f} s ({speed:,.0f} MB/s, {workers})")
     facts.add_row("written to", Text(report.destination))
     if notes := _notes_of(report.users):
         facts.add_row("noted", Text(notes))

@@ -72,6 +72,7 @@ def test_the_end_tells_how_many_are_in_which_state_and_who_lacks_something() -> 
         "ben",
         "eve",
     ]
+    assert "(25 MB/s, 1 worker)" in shown(replace(REPORT, workers=1))
     assert "The server is away." in told
     assert "see ray-import rejects, with the same --to" in " ".join(told.split())
 
