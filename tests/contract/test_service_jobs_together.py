@@ -17,6 +17,7 @@ from ray_import.sink.database_service_jobs import DatabaseServiceJobs
 from ray_import.sink.port import LEASE_SECONDS
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.servers import postgres_at
+from ray_import.sink.service_job_rows import RETENTION_DAYS
 from ray_import.sink.service_jobs import Accepted, ServiceJobs
 from tests.contract.destinations import DestinationUnderTest, PostgresTables, SupabaseTables, claim_all
 from tests.contract.test_service_jobs import HOLDER, OTHER, PER_HOUR, claimed, new_job, put, seen
@@ -97,6 +98,21 @@ def test_claim_takes_a_job_when_an_open_transaction_refers_to_it(migrated_databa
             db.execute("SELECT FROM service_jobs WHERE id = 'job-1' FOR NO KEY UPDATE")
             other.execute("INSERT INTO events VALUES ('job-1', 'running')")  # which does not wait for a claim
         other.commit()
+
+
+def test_accept_keeps_old_jobs_when_a_foreign_key_of_the_users_refers_to_them(migrated_database: Database) -> None:
+    tables = PostgresTables(migrated_database)
+    with closing(tables.open_jobs(10)) as jobs, migrated_database.connected() as db:
+        put(jobs, 1)
+        jobs.cancel("job-1", "u1")
+        tables.age_service_job("job-1", "finished_at", 86_400 * (RETENTION_DAYS + 1))
+        db.execute("CREATE TABLE events (job_id text REFERENCES service_jobs (id), what text)")
+        db.execute("INSERT INTO events VALUES ('job-1', 'cancelled')")
+        put(jobs, 2)
+        assert [job.id for job in jobs.list_jobs()] == ["job-2", "job-1"]
+        db.execute("DELETE FROM events")
+        put(jobs, 3)
+        assert [job.id for job in jobs.list_jobs()] == ["job-3", "job-2"]
 
 
 def test_claim_passes_over_a_job_when_another_claim_has_locked_it(migrated_database: Database) -> None:
