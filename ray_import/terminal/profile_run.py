@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ray_import.errors import Interrupted
+from ray_import.importing.interruption import Interruption
 from ray_import.importing.lease import is_dead, this_process
 from ray_import.inline.estimate import Asked
 from ray_import.profile.estimate import Estimate, Estimator
@@ -23,7 +24,6 @@ from ray_import.sink.destination import parse_destination
 from ray_import.sink.port import Destination, Sink
 from ray_import.sink.profiles import StoredRequest
 from ray_import.terminal.choice import chosen
-from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.profile_calls import check_access, opened_calls, opened_model
 from ray_import.terminal.profile_progress import profile_progress_on
 from ray_import.terminal.profiles_on_ray import profiles_on_ray

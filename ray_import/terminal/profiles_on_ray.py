@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ray_import.cluster.environment import joins_cluster
 from ray_import.errors import Interrupted
+from ray_import.importing.interruption import Interruption
 from ray_import.profile.progress import ProfileReporter
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
 from ray_import.profile.totals import ProfilesProgress
 from ray_import.sink.port import Destination, Sink
 from ray_import.terminal import supervision
-from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.profile_calls import check_access, check_batches
 from ray_import.terminal.profile_progress import profile_progress_on
 from ray_import.terminal.run import before_ray

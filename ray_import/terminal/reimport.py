@@ -17,6 +17,7 @@ from ray_import.bulk.will import LastWill
 from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster
 from ray_import.errors import ConfigError, Interrupted
+from ray_import.importing.interruption import Interruption
 from ray_import.importing.profile import check_profiles
 from ray_import.importing.progress import Reporter
 from ray_import.inline.estimate import Asked, Choice
@@ -24,7 +25,6 @@ from ray_import.inline.marks import marks_folder
 from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.sink.port import DONE_STATES, Destination, RunOf, Sink
 from ray_import.terminal.choice import chosen, size_and_packing
-from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.progress import UsersReporter, users_progress_on
 from ray_import.terminal.report import passed_over_words
 from ray_import.terminal.run import be_nice, before_ray, checked_destination, refuse_excluding

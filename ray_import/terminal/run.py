@@ -18,6 +18,7 @@ from ray_import.chunks.rows import Import
 from ray_import.cluster.cpus import available_cpus
 from ray_import.cluster.environment import inside_job, joins_cluster, prepare_environment
 from ray_import.errors import ConfigError
+from ray_import.importing.interruption import Interruption
 from ray_import.importing.lease import Heartbeat
 from ray_import.importing.profile import Profile, profile_of
 from ray_import.importing.rejects import KeptRejects
@@ -34,7 +35,6 @@ from ray_import.source.address import without_secrets
 from ray_import.source.names import shown
 from ray_import.terminal import supervision
 from ray_import.terminal.choice import chosen, size_and_packing
-from ray_import.terminal.interruption import Interruption
 from ray_import.terminal.options import checked_user
 from ray_import.terminal.progress import progress_on
 from ray_import.terminal.streams import stderr

@@ -15,7 +15,7 @@ import pytest
 
 import ray_import.__main__
 from ray_import.errors import Interrupted
-from ray_import.terminal.interruption import Interruption
+from ray_import.importing.interruption import Interruption
 from tests.terminal.commands import environment
 
 
