@@ -121,8 +121,13 @@ def address_of(log_path: Path, process: subprocess.Popen[bytes]) -> str:
 
 def refused(folder: Path, *options: str, **settings: str) -> tuple[int, str]:
     """The exit code and standard error of a service that does not start."""
+    return started_without_port(folder, "--port", "0", *options, **settings)
+
+
+def started_without_port(folder: Path, *options: str, **settings: str) -> tuple[int, str]:
+    """The same with no other options than these."""
     ended = subprocess.run(
-        [sys.executable, "-m", "ray_import", "serve", "--port", "0", *options],
+        [sys.executable, "-m", "ray_import", "serve", *options],
         stdin=subprocess.DEVNULL, capture_output=True, cwd=folder, env=environment(**settings), timeout=60, check=False,
     )  # fmt: skip
     return ended.returncode, ended.stderr.decode()
