@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import httpx
 from pydantic import SecretStr
 
 from ray_import.credentials import environment, supabase_access
@@ -94,6 +93,8 @@ class SupabaseDestination:
 
     def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
         """See `Destination.open_jobs`."""
+        import httpx  # noqa: PLC0415 - takes memory that the service's web processes need not have
+
         from ray_import.sink.supabase import TIMEOUT, SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
 
         timeout = TIMEOUT if patience_seconds is None else httpx.Timeout(patience_seconds)
