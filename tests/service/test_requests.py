@@ -49,8 +49,10 @@ def head(path: str = "/import-full", *lines: str) -> bytes:
 def test_service_queues_a_job_when_a_request_is_valid(
     service: Served, jobs: ServiceJobs, user: str, route: str, stage: str
 ) -> None:
-    body = {"user_id": user, "storage_path": f"exports/{user}/a.zip", "file_type": "zip", "other": MARK}
-    answer = service.post(route, **body, conversation_count=3, message_count=2**40)
+    path = f"exports/{user}/a.zip"
+    answer = service.post(
+        route, user_id=user, storage_path=path, file_type="zip", other=MARK, conversation_count=3, message_count=2**40
+    )
     found = answer.json()
     assert answer.status_code == 202
     assert (found["status"], found["user_id"]) == ("accepted", user)
@@ -175,7 +177,10 @@ def test_service_answers_422_when_the_content_type_is_not_json(service: Served, 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "ä", "a\tb"])
 def test_service_answers_422_when_the_idempotency_key_is_not_valid(service: Served, user: str, key: str) -> None:
-    answer = service.client.post("/retry-full-pass", json={"user_id": user}, headers={"Idempotency-Key": key.encode()})
+    answer = service.client.post(
+    headers = [(b"Idempotency-Key", key.encode())]
+    answer = service.client.post("/retry-full-pass", json={"user_id": user}, headers=headers)
+    )
     assert (answer.status_code, answer.json()["fields"][0]["field"]) == (422, "Idempotency-Key")
 
 
@@ -371,12 +376,12 @@ def test_metrics_show_the_queue_in_numbers_when_there_are_jobs(service: Served, 
     stats = jobs.stats()
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     values = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-    assert float(values["ray_import_jobs_queued"]) == stats.queued >= 1
-    assert float(values["ray_import_jobs_running"]) == stats.running >= 1
+    assert float(values["ray_import_service_jobs_queued"]) == stats.queued >= 1
+    assert float(values["ray_import_service_jobs_running"]) == stats.running >= 1
     assert float(values["ray_import_service_workers"]) == stats.workers >= 1
-    assert 0 <= float(values["ray_import_oldest_queued_seconds"]) < 600
+    assert 0 <= float(values["ray_import_service_oldest_queued_seconds"]) < 600
     for state in ("complete", "partial", "failed", "cancelled"):
-        assert float(values[f'ray_import_jobs_ended{{state="{state}"}}']) == stats.ended.get(state, 0)
+        assert float(values[f'ray_import_service_jobs_ended{{state="{state}"}}']) == stats.ended.get(state, 0)
     assert user not in answer.text
 
 

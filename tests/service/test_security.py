@@ -44,8 +44,7 @@ def test_service_answers_401_when_the_secret_is_missing(stranger: httpx.Client, 
     ],
 )  # fmt: skip
 def test_service_answers_401_when_the_secret_is_wrong(stranger: httpx.Client, value: str) -> None:
-    header = {"Authorization": value.encode()}
-    assert stranger.get("/jobs?user_id=u", headers=header).status_code == 401
+    assert stranger.get("/jobs?user_id=u", headers=[(b"Authorization", value.encode())]).status_code == 401
 
 
 def test_service_answers_401_when_the_secret_is_in_the_url_or_sent_twice(stranger: httpx.Client) -> None:
