@@ -131,6 +131,19 @@ def test_serve_ends_with_2_when_port_of_the_environment_is_not_valid(tmp_path: P
     assert (code, "The value of PORT is not valid." in said) == (2, True)
 
 
+def test_service_listens_at_all_addresses_when_a_platform_sets_the_port(tmp_path: Path) -> None:
+    """And at loopback where an option says so; `--port` wins over PORT."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving("sqlite:///jobs.db", tmp_path, PORT=str(port), at=()) as served:
+        assert served.url == f"http://0.0.0.0:{port}"
+        assert served.get("/health").status_code == 200
+    (tmp_path / "other").mkdir()
+    with serving("sqlite:///jobs.db", tmp_path / "other", "--host", "127.0.0.1", PORT=str(port)) as served:
+        assert served.url.startswith("http://127.0.0.1:")
+        assert served.url != f"http://127.0.0.1:{port}"
+
+
 def test_serve_ends_with_2_when_fastapi_is_not_installed(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u\nfind = u.find_spec\n"
