@@ -146,10 +146,13 @@ NO_OBJECTS = [
     b'{"user_id": "ann\\u0000", "storage_path": "exports/ann/a"}', b'{"user_id": ' + b"9" * 50_000 + b"}",
 ]  # fmt: skip
 NO_IMPORTS = [
-    b'"storage_path": "exports/ann/\\ud800"', b'"storage_path": "exports/ann/a", "conversation_count": ' + b"9" * 50_000,
-    b'"storage_path": "exports/ann/a", "message_count": NaN', b'"storage_path": "exports/ann/a", "message_count": 1e999',
-    b'"storage_path": "exports/ann/a", "message_count": -Infinity', b'"storage_path": "exports/ann/a", "file_type": "\\ud800"',
-]  # fmt: skip
+    b'"storage_path": "exports/ann/\\ud800"',
+    b'"storage_path": "exports/ann/a", "conversation_count": ' + b"9" * 50_000,
+    b'"storage_path": "exports/ann/a", "message_count": NaN',
+    b'"storage_path": "exports/ann/a", "message_count": 1e999',
+    b'"storage_path": "exports/ann/a", "message_count": -Infinity',
+    b'"storage_path": "exports/ann/a", "file_type": "\\ud800"',
+]
 
 
 @pytest.mark.parametrize(
