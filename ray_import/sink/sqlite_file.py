@@ -10,7 +10,7 @@ from urllib.parse import quote
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
-from ray_import.sink.migrations import LATEST_SQLITE, migrations
+from ray_import.sink.migrations import LATEST_SQLITE, OTHER_VERSION, migrations
 from ray_import.sink.sqlite_keys import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
 from ray_import.sink.sqlite_tables import refuse_taken_names, refuse_unusable_tables
 
@@ -49,11 +49,20 @@ class SqliteConnection:
     retries = 0
     """See `Sink.retries`: SQLite itself waits."""
 
-    def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS,
+        any_thread: bool = False,
+    ) -> None:
         """Opens `path`, making the tables where there is nothing yet (and `create` allows it).
 
         With `read_only` a file of an earlier version is refused, and not brought up to date. So is one that is there
-        (without `create`) and may not be written by this user.
+        (without `create`) and may not be written by this user. With `any_thread` it may be used by other threads than
+        the one that opened it, one at a time.
         """
         self._path = path
         is_writable = str(path) == ":memory:" or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
@@ -67,7 +76,13 @@ class SqliteConnection:
         is_uri = address != str(path)
         self._creates = create
         with self._translated():
-            self._db = sqlite3.connect(address, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=is_uri)
+            self._db = sqlite3.connect(
+                address,
+                timeout=busy_timeout_seconds,
+                isolation_level=None,
+                uri=is_uri,
+                check_same_thread=not any_thread,
+            )
             try:
                 self._prepare()
             except BaseException as error:
@@ -143,6 +158,7 @@ class SqliteConnection:
                 f"{self._path} was created by a newer ray-import"
                 f" (schema {version}; this one supports up to {LATEST_SQLITE}).",
                 "Upgrade ray-import, or give another file with --to sqlite:///PATH.",
+                OTHER_VERSION,
             )
         return version
 
