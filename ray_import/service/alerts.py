@@ -1,9 +1,7 @@
 """Messages to ALERT_WEBHOOK about jobs that have ended: numbers, and nobody's name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
-
-from pydantic import SecretStr
 
 from ray_import.bulk.alert import post
 from ray_import.sink.service_jobs import JobEnd, QueueStats
@@ -26,16 +24,16 @@ class EndedJob:
 class Alerts:
     """Posts to `url`, if it is not empty. With `failures` only what has failed for good is told."""
 
-    url: SecretStr
+    url: str = field(repr=False)
     notify: Notify = "failures"
 
     def wants(self, end: JobEnd) -> bool:
         """Whether such an end is told."""
-        return bool(self.url.get_secret_value()) and (end == "failed" or self.notify == "always")
+        return bool(self.url) and (end == "failed" or self.notify == "always")
 
     def post(self, ended: EndedJob, stats: QueueStats | None) -> None:
         """Raises nothing, and returns within seconds."""
-        post(self.url.get_secret_value(), message_of(ended, stats))
+        post(self.url, message_of(ended, stats))
 
 
 def message_of(ended: EndedJob, stats: QueueStats | None) -> dict[str, object]:

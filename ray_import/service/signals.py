@@ -19,6 +19,7 @@ class StopSignals:
         self.asked = threading.Event()
         self._main = threading.main_thread().ident or 0
         self._is_interruptible = False
+        self._is_ours = False  # a SIGINT that is on its way
 
     def __enter__(self) -> Self:
         numbers = {signal.SIGTERM}
@@ -36,6 +37,7 @@ class StopSignals:
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """What the main thread does here `interrupt` ends with KeyboardInterrupt."""
+        self._is_ours = False
         self._is_interruptible = True
         try:
             yield
@@ -45,6 +47,7 @@ class StopSignals:
     def interrupt(self) -> None:
         """Interrupts the main thread, if it may be interrupted. From any thread, any number of times."""
         if self._is_interruptible:
+            self._is_ours = True
             signal.pthread_kill(self._main, signal.SIGINT)
 
     def _listen(self, numbers: set[signal.Signals]) -> None:
@@ -54,5 +57,8 @@ class StopSignals:
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         if self._is_interruptible:
+            self._is_interruptible = False  # once: nothing interrupts what is done about the interruption
             raise KeyboardInterrupt
-        self.asked.set()
+        if not self._is_ours:  # one of ours may come when there is nothing to interrupt any more
+            self.asked.set()
+        self._is_ours = False

@@ -174,12 +174,18 @@ def _imports(
     reporter: Reporter | None = None,
 ) -> Generator[Summary]:
     """Runs the imports one after the other, up to the first that fails."""
-    shown = partial(progress_on, stderr) if reporter is None else partial(nullcontext, reporter)
+    shown: Shown = partial(progress_on, stderr)
+    if reporter is not None:
+        shown = partial(_nobody_else, reporter)
     if choice.executor == "ray":
         return _imports_with_ray(
             choice, imports, sink, destination, workers, max_connections, profile, shown, nice=nice
         )
     return _imports_inline(choice, imports, sink, destination, profile, shown, nice=nice)
+
+
+def _nobody_else(reporter: Reporter) -> AbstractContextManager[Reporter]:
+    return nullcontext(reporter)
 
 
 def _imports_inline(
