@@ -10,17 +10,19 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import typer.core
 import typer.main
-import uvicorn.main
 import yaml
 from dotenv import dotenv_values
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from uvicorn.main import main as uvicorn_command
 
 from ray_import.credentials import Environment
 from ray_import.terminal.app import app
@@ -305,13 +307,14 @@ def test_render_web_service_scales_and_is_checked_when_it_is_deployed() -> None:
 
 def test_web_flags_of_the_research_are_ours_and_those_of_uvicorn_when_render_starts_it() -> None:
     words = shlex.split(of_render("web")["dockerCommand"])
-    assert dict(zip(words, words[1:], strict=False)).items() >= RESEARCH_FLAGS.items()
+    assert dict(pairwise(words)).items() >= RESEARCH_FLAGS.items()
     options = check_command(words)
     assert {
         f"--{name.replace('_', '-')}": str(value) for name, value in options.items()
     }.items() >= RESEARCH_FLAGS.items()
     assert (options["host"], options["to"]) == ("0.0.0.0", "supabase")
-    known = {name for parameter in uvicorn.main.main.params for name in parameter.opts}
+    assert isinstance(uvicorn_command, click.Command)
+    known = {name for parameter in uvicorn_command.params for name in parameter.opts}
     assert RESEARCH_FLAGS.keys() - known == set()
 
 
@@ -337,4 +340,4 @@ def test_environment_example_is_valid_and_holds_no_secret_when_it_is_copied(monk
     for name in Environment.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     assert os.environ.keys().isdisjoint(values)
-    assert Environment(_env_file=ROOT / ".env.example").ray_import_buckets == "imports"  # type: ignore[call-arg]
+    assert Environment(_env_file=ROOT / ".env.example").ray_import_buckets == "imports"
