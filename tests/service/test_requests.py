@@ -371,12 +371,12 @@ def test_metrics_show_the_queue_in_numbers_when_there_are_jobs(service: Served, 
     stats = jobs.stats()
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     values = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-    assert float(values["ray_import_jobs_queued"]) == stats.queued >= 1
-    assert float(values["ray_import_jobs_running"]) == stats.running >= 1
+    assert float(values["ray_import_service_jobs_queued"]) == stats.queued >= 1
+    assert float(values["ray_import_service_jobs_running"]) == stats.running >= 1
     assert float(values["ray_import_service_workers"]) == stats.workers >= 1
-    assert 0 <= float(values["ray_import_oldest_queued_seconds"]) < 600
+    assert 0 <= float(values["ray_import_service_oldest_queued_seconds"]) < 600
     for state in ("complete", "partial", "failed", "cancelled"):
-        assert float(values[f'ray_import_jobs_ended{{state="{state}"}}']) == stats.ended.get(state, 0)
+        assert float(values[f'ray_import_service_jobs_ended{{state="{state}"}}']) == stats.ended.get(state, 0)
     assert user not in answer.text
 
 
