@@ -66,10 +66,11 @@ def as_metrics(stats: QueueStats) -> str:
 
 async def _missing(service: Service) -> list[str]:
     seen = service.readiness
-    if time.monotonic() - seen.at > READY_WITHIN_SECONDS:
-        seen.missing = await _looked_for(service)
-        seen.at = time.monotonic()
-    return seen.missing
+    async with seen.lock:
+        if time.monotonic() - seen.at > READY_WITHIN_SECONDS:
+            seen.missing = await _looked_for(service)
+            seen.at = time.monotonic()
+        return seen.missing
 
 
 async def _looked_for(service: Service) -> list[str]:
