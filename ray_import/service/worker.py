@@ -117,6 +117,7 @@ class Worker:
             try:
                 with self._heartbeat:
                     job = self._queue.claim(lambda jobs: self._taken(jobs, job_id, given_by))
+                    self._has_reached_queue = True
                     if job is not None:
                         self._work_on(job)
             finally:

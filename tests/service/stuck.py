@@ -1,5 +1,6 @@
 """`ray-import` whose imports never end, and do not see a signal: `python -m tests.service.stuck …`."""
 
+import logging
 import threading
 from typing import Any
 
@@ -9,6 +10,7 @@ from ray_import.terminal.app import main
 
 def hang(*_arguments: Any, **_named: Any) -> None:
     """As while a name is resolved: no signal is handled."""
+    logging.getLogger("ray_import.stuck").info("stuck")
     never = threading.Event()
     while True:
         try:
@@ -18,5 +20,5 @@ def hang(*_arguments: Any, **_named: Any) -> None:
 
 
 if __name__ == "__main__":
-    working.import_exports = hang  # type: ignore[assignment]
+    setattr(working, "import_exports", hang)  # noqa: B010 - it does not export it
     main()

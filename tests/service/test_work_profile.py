@@ -253,7 +253,8 @@ def test_profile_is_tried_again_and_the_front_end_waits_when_the_api_is_away(
 ) -> None:
     with site(tmp_path, to, *PROFILE_TABLE, **hosts(server), **api.environment()) as place:
         job_id = place.accept(ADA, server.put("a.json", EXPORT))
-        api.fault("status", status=529, retry_after=3600)
+        api.fault("status", status=529)
+        place.module = "tests.service.impatient"
         worker = place.started("--once")
         wait_until(lambda: place.job(job_id).stage == "profile")
         wait_until(lambda: place.job(job_id).state != "running" or worker.process.poll() is not None)

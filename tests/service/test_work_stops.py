@@ -207,7 +207,7 @@ def test_worker_ends_in_time_when_its_main_thread_cannot_be_interrupted(
         place.module = "tests.service.stuck"
         job_id = place.accept("ada", server.put("a.json", SMALL))
         worker = place.started()
-        worker.wait_for("job_begun")
+        worker.wait_for("stuck")
         began = time.monotonic()
         assert worker.stop() == 0
         assert time.monotonic() - began < STOPS_WITHIN_SECONDS
