@@ -1,5 +1,6 @@
 """`ray-import work` as processes of its own, over SQLite and Postgres: jobs, failures, alerts, several workers."""
 
+import re
 import signal
 import sqlite3
 import time
@@ -194,11 +195,11 @@ def test_job_fails_for_good_and_alerts_when_it_ends_its_worker_each_time(
 def test_job_waits_without_an_attempt_when_another_import_of_the_user_runs(
     tmp_path: Path, to: str, server: ObjectServer
 ) -> None:
-    with site(tmp_path, to, **hosts(server)) as place:
+    write_export(tmp_path / "large.json", 3, seed=1)
+    with object_server() as slow, site(tmp_path, to, **hosts(server)) as place:
         job_id = place.accept("ada", server.put("a.json", SMALL))
-        write_export(tmp_path / "large.json", 3, seed=1)
-        url = server.put("other.json", (tmp_path / "large.json").read_bytes())
-        with server.held_after(2):
+        url = slow.put("other.json", (tmp_path / "large.json").read_bytes())
+        with slow.held_after(2):
             other = started(tmp_path, "run", url, "--user-id", "ada", "--to", to, "--executor", "inline")
             wait_until(lambda: "a" in importing(place))
             assert place.once() == {"handed_back": 1}
@@ -313,3 +314,13 @@ def test_progress_is_in_the_queue_while_the_import_runs(tmp_path: Path, to: str,
         assert numbers_only(place.job(job_id).counts)
         began = time.monotonic()
     assert time.monotonic() - began < 60
+
+
+def test_idle_worker_imports_no_client_and_no_ray(tmp_path: Path, to: str) -> None:
+    with site(tmp_path, to) as place:
+        worker = place.started(PYTHONPROFILEIMPORTTIME="1")
+        worker.wait_for("worker_started")
+        assert worker.stop() == 0
+        imports = set(re.findall(r"^import time:.*\| +([\w.]+)$", worker.log, re.MULTILINE))
+    assert "ray_import.service.worker" in imports
+    assert {name.split(".")[0] for name in imports} & {"ray", "anthropic", "supabase", "fastapi", "uvicorn"} == set()
