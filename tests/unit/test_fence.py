@@ -13,7 +13,8 @@ import importlib, pkgutil, sys
 sys.modules["ray"] = None  # from here on `import ray` raises
 import ray_import
 MAY_KNOW_RAY = {"deaths", "failures", "job_metadata", "joining", "lane", "lanes", "machines"}
-MAY_KNOW_RAY |= {"metrics", "payloads", "pool", "reading", "session", "splitting", "starting", "users_run", "worker"}
+MAY_KNOW_RAY |= {"metrics", "payloads", "pool", "reading", "session", "splitting", "starting", "submitting"}
+MAY_KNOW_RAY |= {"users_run", "worker"}
 MAY_KNOW_RAY |= {"claude_calls", "profile_metrics", "profile_worker", "profiles_run", "remote_calls", "values"}
 MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in MAY_KNOW_RAY}
 for module in pkgutil.walk_packages(ray_import.__path__, "ray_import."):
