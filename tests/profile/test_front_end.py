@@ -1,7 +1,9 @@
 """The row of a front end's table while a profile is made, in the table of the service that this project replaces."""
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,3 +170,18 @@ def test_locked_row_stays_locked_when_an_import_updates_it(front_end: FrontEnd) 
     for status in ("processing", "complete"):
         front_end.set({"import_status": status, "import_stage": status, "progress_percent": 7})
         assert front_end.row("import_status", "import_stage", "progress_percent") == ("locked", status, 7)
+
+
+def test_rows_of_a_deleted_user_go_by_the_statement_of_the_docs(
+    migrated_database: Database, profiled: Profiled
+) -> None:
+    front_end = FrontEnd(migrated_database, profiled.api, STATUSES)
+    front_end.run()
+    docs = Path(__file__).parents[2].joinpath("docs", "supabase.md").read_text()
+    (statement,) = re.findall(r"`(select ray_import_profile_forget[^`]+)`", docs)
+    tables = ("facts", "versions", "units", "requests", "runs", "fact_units")
+    with migrated_database.connected() as db:
+        counts = " + ".join(f"(SELECT count(*) FROM profile_{table})" for table in tables)
+        assert db.execute(f"SELECT {counts}".encode()).fetchone() != (0,)
+        db.execute(statement.replace("THE-USER-ID", ADA).encode())
+        assert db.execute(f"SELECT {counts}".encode()).fetchone() == (0,)
