@@ -128,11 +128,16 @@ def facts(
         if category is not None and category not in CATEGORIES:
             raise ConfigError(f"--category {category} is not a category.", f"Use one of {', '.join(CATEGORIES)}.")
         with closing(parse_destination(to).open(create=False)) as sink:
-            found = [fact for fact in sink.facts(user_id) if category in (None, fact.category)]
+            every = sink.facts(user_id)
+        found = [fact for fact in every if category in (None, fact.category)]
         if as_json:
             print_json({"facts": [asdict(fact) for fact in found]})
-        else:
+        elif found:
             stdout.print(facts_table(found))
+        else:
+            of = f" of the category {category}" if every else ""
+            hint = "Leave out --category to see the others." if every else "Make them with ray-import profile."
+            stderr.print(f"There are no facts{of} of the user {user_id}. {hint}", soft_wrap=True)
 
 
 @profile_app.command()

@@ -170,6 +170,31 @@ def test_only_the_quick_pass_is_made_when_that_is_asked_for(profiled: Profiled) 
     assert profiled.run(quick_only=True).total.requests == 0
 
 
+@pytest.mark.parametrize(("status", "in_batches"), [(400, True), (413, True), (400, False)])
+def test_refused_request_costs_its_pack_alone_when_the_api_refuses_what_holds_it(
+    profiled: Profiled, status: int, in_batches: bool
+) -> None:
+    profiled.imported([chat(number, fact_of(number), padding=30_000) for number in range(12)])
+    profiled.api.fault("status", status=status, method="POST", containing=f"{fact_of(5).quote} {'word5x0'}")
+    report = profiled.run(in_batches=in_batches)
+    assert (report.status, report.exit_code, report.lacking[:1]) == ("partial", 1, ["quick"])
+    assert report.failures == {"errored": 2}
+    assert (fact_of(5).statement, "c-0005-0") not in profiled.said()
+    assert len(profiled.said()) >= 9
+    profiled.api.clear_faults()
+    assert profiled.run(in_batches=in_batches).status == "complete"
+    assert len(profiled.said()) == 12
+    assert profiled.api.ledger().read_twice() == {}
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_run_ends_when_the_api_refuses_a_batch_for_the_key_or_the_model(profiled: Profiled, status: int) -> None:
+    profiled.imported(CHATS)
+    profiled.api.fault("status", status=status, path="batches$", method="POST")
+    report = profiled.run(in_batches=True)
+    assert (report.exit_code, profiled.api.ledger().count("batches", "POST")) == (3, 1)
+
+
 @WAYS
 def test_requests_are_sent_again_when_their_batch_expires(profiled: Profiled, in_batches: bool) -> None:
     profiled.imported(CHATS)
