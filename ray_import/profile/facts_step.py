@@ -11,7 +11,7 @@ from ray_import.profile.model import Prompt, Reply
 from ray_import.profile.packing import Pack, packs_of
 from ray_import.profile.plan import FINAL_REASONS, MAX_ATTEMPTS, UnitPlan, UnitRef, is_settled, load_units, plan_units
 from ray_import.profile.replacing import Replacing
-from ray_import.profile.requests import Question, RequestLog
+from ray_import.profile.requests import SENT_AGAIN, Question, RequestLog
 from ray_import.profile.settings import MAX_EXPIRED
 from ray_import.profile.units import Line, Unit
 from ray_import.sink.profiles import ProfileStore, RequestKind, StoredRequest, StoredUnit, UnitState
@@ -21,9 +21,6 @@ SLICE_TOKENS = 300_000
 
 GONE = "gone"
 """The role of lines that stand in for a unit that is not there any more: no user has said them."""
-
-SENT_AGAIN = frozenset({"expired", "canceled", "no_result", "batch_gone", "not_sent", "unknown_outcome"})
-"""Reasons that say nothing of the unit: it was not read, or its answer was lost."""
 
 
 class FactsStep:

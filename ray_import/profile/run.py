@@ -148,6 +148,8 @@ class ProfileRun:
             self._count()
             raise
         self._count()
+        if self._report.version is None and not self._report.lacking:
+            self._report.lacks("quick")
 
     def publish_failure(self, error: ImporterError) -> None:
         """Tells the front end, as far as it can be reached."""
@@ -162,12 +164,10 @@ class ProfileRun:
         await self._sender.send(self._quick, self._quick.questions())
         if self._quick.save_version():
             self._try_to_publish("quick_ready")
-        else:
-            self._report.lacks("quick")
 
     def _publish_quick(self) -> None:
         """The pages ask again until the full pass has ended: where none is asked for, it ends with the quick pass."""
-        if "quick" in self._report.lacking and self._report.failures:
+        if self._report.spent["quick"].requests and not self._store.versions_of(self._log.user_id, 1):
             self._try_to_publish("failed", "The first profile could not be made.")
         else:
             self._try_to_publish("complete")

@@ -177,7 +177,7 @@ def test_refused_request_costs_its_pack_alone_when_the_api_refuses_what_holds_it
     profiled.imported([chat(number, fact_of(number), padding=30_000) for number in range(12)])
     profiled.api.fault("status", status=status, method="POST", containing=f"{fact_of(5).quote} {'word5x0'}")
     report = profiled.run(in_batches=in_batches)
-    assert (report.status, report.exit_code, report.lacking[:1]) == ("partial", 1, ["quick"])
+    assert (report.status, report.exit_code, report.lacking) == ("partial", 1, [])
     assert report.failures == {"errored": 2}
     assert (fact_of(5).statement, "c-0005-0") not in profiled.said()
     assert len(profiled.said()) >= 9
@@ -193,6 +193,23 @@ def test_run_ends_when_the_api_refuses_a_batch_for_the_key_or_the_model(profiled
     profiled.api.fault("status", status=status, path="batches$", method="POST")
     report = profiled.run(in_batches=True)
     assert (report.exit_code, profiled.api.ledger().count("batches", "POST")) == (3, 1)
+
+
+def test_quick_pass_is_made_when_the_key_was_refused_often_before(profiled: Profiled) -> None:
+    profiled.imported(CHATS[:5])
+    profiled.api.fault("status", status=401)
+    for _ in range(4):
+        assert profiled.run().exit_code == 3
+    profiled.api.clear_faults()
+    report = profiled.run()
+    assert (report.status, report.spent["quick"].requests, len(profiled.versions())) == ("complete", 1, 2)
+
+
+def test_profile_is_complete_when_the_quick_pass_alone_has_failed(profiled: Profiled) -> None:
+    profiled.imported(CHATS[:5])
+    profiled.api.fault("refuse", nth=[1])
+    report = profiled.run()
+    assert (report.status, report.version_kind, report.failures) == ("complete", "full", {"refused": 1})
 
 
 @WAYS

@@ -111,6 +111,7 @@ def test_dry_run_counts_at_the_api_when_that_is_asked_for(profiled: Profiled, tm
     [
         (["--user-id", "ada", "--max-cost", "0"], "--max-cost 0 is not valid"),
         (["--user-id", "ada", "--exact"], "--exact is for --dry-run"),
+        (["--user-id", "ada", "--batch", "--now"], "--batch and --now exclude each other"),
         (["--user-id", "ben"], "no imported conversations of the user ben"),
         (["--user-id", "ada", "--profile-table", "user_profiles"], "--profile-table is not available for SQLite"),
     ],
@@ -121,6 +122,7 @@ def test_profile_ends_with_2_when_an_option_cannot_be(
     ended = ray_import(tmp_path, "profile", *options)
     assert ended.code == 2
     assert words in ended.err
+    assert len(ended.err_lines) <= 2
     assert profiled.paid() == 0
 
 
