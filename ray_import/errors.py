@@ -21,6 +21,7 @@
     │  └─ EverythingRefused      it refuses whatever the import brings, with one code: no conversation is to blame
     ├─ ModelError              the model's API refuses for good: a key, an address, a spend limit
     │  ├─ ModelBusy             it is taken, or away, for the moment: worth another try
+    │  ├─ ModelRejected         it refuses what it was sent, at no charge: worth another try in smaller parts
     │  └─ ModelOutcomeUnknown   the answer was lost: what was sent may have been done, and be charged
     ├─ CostReached              the next request could cost more than is allowed
     ├─ ImportRunning             exit code 2: another import of the same user, or run over the same, is at it
@@ -156,6 +157,10 @@ class ModelBusy(ModelError):
     retry = True
     retry_after_seconds: float = 0.0
     is_rate_limit: bool = False
+
+
+class ModelRejected(ModelError):
+    pass
 
 
 class ModelOutcomeUnknown(ModelError):

@@ -17,7 +17,7 @@ import orjson
 from anthropic import AsyncAnthropic, AsyncAnthropicBedrock, AsyncAPIResponse
 
 from ray_import.credentials import ClaudeAccess
-from ray_import.errors import ConfigError, ModelBusy, ModelError, ModelOutcomeUnknown
+from ray_import.errors import ConfigError, ModelBusy, ModelError, ModelOutcomeUnknown, ModelRejected
 from ray_import.profile.model import BatchInfo, Prompt, Reply
 from ray_import.profile.replies import (
     batch_of,
@@ -272,7 +272,8 @@ def _status_failure(error: anthropic.APIStatusError, is_created: bool) -> ModelE
         403: "Check what the key is allowed to do.",
         404: "Check --model and ANTHROPIC_BASE_URL.",
     }
-    return ModelError(f"The Claude API rejected a request ({_words_of(error)}).", hints.get(status, ""))
+    kind = ModelRejected if _is_rejected(error) else ModelError
+    return kind(f"The Claude API rejected a request ({_words_of(error)}).", hints.get(status, ""))
 
 
 def _words_of(error: anthropic.APIStatusError) -> str:

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUnknown
-from ray_import.profile.calling import wait_seconds
+from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUnknown, ModelRejected
+from ray_import.profile.calling import MOST_REJECTED, all_rejected, wait_seconds
 from ray_import.profile.direct import reason_of
 from ray_import.profile.model import BatchModel, Usage
 from ray_import.profile.patience import patiently
 from ray_import.profile.prices import worst_cost_usd
+from ray_import.profile.replies import reply_without_text
 from ray_import.profile.requests import Question, RequestLog, Step
 from ray_import.profile.settings import BATCH_REQUESTS, CLOCK_SKEW_SECONDS, ProfileSettings
 from ray_import.sink.profiles import StoredRequest
@@ -39,18 +40,13 @@ class BatchSender:
         self._model = model
         self._limit = limit
         self._settings = settings
+        self._rejected = 0
 
     async def send(self, step: Step, questions: Iterator[Question]) -> None:
         sent: dict[str, list[StoredRequest]] = {}
         stopped: Exception | None = None
         while stopped is None and (group := list(islice(questions, BATCH_REQUESTS))):
-            try:
-                batch_id, requests = await self._send_group(step, group)
-            except (CostReached, ModelError) as error:
-                stopped = error
-            else:
-                if batch_id:
-                    sent[batch_id] = requests
+            stopped = await self._send_parts(step, group, sent)
         step.load(())
         await self.collect(step, sent)
         if stopped is not None:
@@ -94,6 +90,39 @@ class BatchSender:
         """These requests as those of a batch whose id was stored for others of the same group alone."""
         return list(requests) if all(one.batch_id for one in requests) else self._in_batch(requests, batch_id)
 
+    async def _send_parts(
+        self, step: Step, group: Sequence[Question], sent: dict[str, list[StoredRequest]]
+    ) -> Exception | None:
+        """Sends a batch, or several: one that the API refuses is sent in halves, and a single request that it refuses
+        has failed. Adds to `sent`. Returns what keeps the others from being sent."""
+        waiting = [group]
+        while waiting:
+            part = waiting.pop()
+            try:
+                batch_id, requests = await self._send_group(step, part)
+            except ModelRejected:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    waiting += (part[middle:], part[:middle])
+                    continue
+                self._rejected += 1
+                step.settle(part[0].request, reply_without_text("errored"))
+            except (CostReached, ModelError) as error:
+                return self._stopped(step, waiting, error)
+            else:
+                self._rejected = 0
+                if batch_id:
+                    sent[batch_id] = requests
+            if self._rejected >= MOST_REJECTED:
+                return self._stopped(step, waiting, all_rejected(self._rejected))
+        return None
+
+    def _stopped(self, step: Step, parts: Sequence[Sequence[Question]], error: Exception) -> Exception:
+        """Ends the requests of these parts of a batch, which was refused as a whole."""
+        for part in parts:
+            self._without_answer(step, [question.request for question in part], reason_of(error))
+        return error
+
     async def _send_group(self, step: Step, group: Sequence[Question]) -> tuple[str, list[StoredRequest]]:
         prompts = [question.prompt for question in group]
         await self._limit.reserve_batch({prompt.custom_id: worst_cost_usd(prompt, batch=True) for prompt in prompts})
@@ -104,6 +133,10 @@ class BatchSender:
             batch = await patiently(lambda: self._model.create_batch(prompts))
         except ModelOutcomeUnknown:
             return await self.find_lost(step, requests)
+        except ModelRejected:
+            for request in requests:
+                self._limit.settle_batched(request.id, request.model, None)
+            raise
         except ModelError as error:
             self._without_answer(step, requests, reason_of(error))
             raise

@@ -139,10 +139,14 @@ class Caller:
             self.stats.output_tokens += reply.usage.output_tokens
         self._rejected = self._rejected + 1 if reply.reason == "errored" else 0
         if self._rejected >= MOST_REJECTED:
-            raise ModelError(
-                f"The Claude API rejected {self._rejected} requests in succession.",
-                "Check --model and the state of the account.",
-            )
+            raise all_rejected(self._rejected)
+
+
+def all_rejected(requests: int) -> ModelError:
+    """The error for so many requests that were refused one after the other."""
+    return ModelError(
+        f"The Claude API rejected {requests} requests in succession.", "Check --model and the state of the account."
+    )
 
 
 def wait_seconds(tries: int, retry_after_seconds: float) -> float:

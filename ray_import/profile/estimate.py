@@ -72,7 +72,9 @@ class Estimator:
         """Raises ModelError where the API does not count."""
         plan = plan_units(self._store, user_id, self._settings.model)
         found = Estimate(user_id=user_id, model=self._settings.model, units=len(plan.to_send))
-        found.answered = sum(unit.state == "answered" for unit in self._store.units(user_id))
+        left = {*plan.dropped, *(unit_id for one in plan.replacements for unit_id in one.old)}
+        units = self._store.units(user_id)
+        found.answered = sum(unit.state == "answered" and unit.id not in left for unit in units)
         found.without_messages = plan.without_messages
         has_version = bool(self._store.versions_of(user_id, 1))
         tokens = sum(unit.tokens for unit in plan.to_send)

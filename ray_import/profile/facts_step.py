@@ -9,8 +9,9 @@ from ray_import.profile.facts_prompt import facts_prompt
 from ray_import.profile.fencing import new_mark
 from ray_import.profile.model import Prompt, Reply
 from ray_import.profile.packing import Pack, packs_of
-from ray_import.profile.plan import FINAL_REASONS, MAX_ATTEMPTS, UnitPlan, UnitRef, load_units, plan_units
-from ray_import.profile.requests import Question, RequestLog
+from ray_import.profile.plan import FINAL_REASONS, MAX_ATTEMPTS, UnitPlan, UnitRef, is_settled, load_units, plan_units
+from ray_import.profile.replacing import Replacing
+from ray_import.profile.requests import SENT_AGAIN, Question, RequestLog
 from ray_import.profile.settings import MAX_EXPIRED
 from ray_import.profile.units import Line, Unit
 from ray_import.sink.profiles import ProfileStore, RequestKind, StoredRequest, StoredUnit, UnitState
@@ -20,9 +21,6 @@ SLICE_TOKENS = 300_000
 
 GONE = "gone"
 """The role of lines that stand in for a unit that is not there any more: no user has said them."""
-
-SENT_AGAIN = frozenset({"expired", "canceled", "no_result", "batch_gone", "not_sent", "unknown_outcome"})
-"""Reasons that say nothing of the unit: it was not read, or its answer was lost."""
 
 
 class FactsStep:
@@ -34,17 +32,19 @@ class FactsStep:
         self._log = log
         self._packs: dict[str, Pack] = {}
         self._refs: dict[str, UnitRef] = {}
+        self._replacing = Replacing(log)
         self._given_up: set[str] = set()
         self._unanswered = Counter[str]()
         self._attempts = {unit.id: unit.attempts for unit in log.store.units(log.user_id) if unit.state == "failed"}
 
     def plan(self) -> UnitPlan:
-        """Plans anew, and lets go of what has changed or is gone. Holds no text."""
+        """Plans anew, and deletes what is gone or was replaced. Holds no text."""
         store, user_id = self._log.store, self._log.user_id
         plan = plan_units(store, user_id, self._log.model)
         if plan.dropped:
             store.drop_units(user_id, plan.dropped)
             self._log.report.dropped_units += len(plan.dropped)
+        self._replacing.plan(plan.replacements)
         for unit_ids, content_hash in plan.kept:
             store.keep_units(user_id, unit_ids, content_hash)
         self._refs = {ref.id: ref for ref in plan.to_send}
@@ -59,6 +59,11 @@ class FactsStep:
     def without_answer(self) -> int:
         """Units of the last plan that have no answer."""
         return len(self._refs)
+
+    def failed_for_good(self) -> int:
+        """Units that have no answer and are not sent again."""
+        units, old = self._log.store.units(self._log.user_id), self._replacing.old
+        return sum(unit.state == "failed" and is_settled(unit) and unit.id not in old for unit in units)
 
     def questions(self, left: Sequence[UnitRef]) -> Iterator[Question]:
         """The requests for these units, each made when it is asked for. A pack whose answer was cut off is halved."""
@@ -95,7 +100,16 @@ class FactsStep:
                 self._failed(request, reply, units, "off_schema")
                 return
             stored = [_stored(unit, request, "answered") for unit in units]
-            self._log.answered(request, reply, units=stored, facts=found.facts, rejected=dict(found.rejected))
+            facts, result, replaced = self._replacing.answered(units, found.facts)
+            self._log.answered(
+                request,
+                reply,
+                units=stored,
+                facts=facts,
+                replaced=replaced,
+                rejected=dict(found.rejected),
+                result=result,
+            )
             self._log.report.new_units += len(stored)
 
     def give_up(self, request: StoredRequest) -> None:

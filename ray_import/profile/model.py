@@ -69,7 +69,8 @@ class BatchModel(Protocol):
     after `retry_after_seconds`."""
 
     async def create_batch(self, prompts: Sequence[Prompt]) -> BatchInfo:
-        """Sends one batch, once. Raises ModelOutcomeUnknown where the answer was lost: the batch may be there."""
+        """Sends one batch, once. Raises ModelOutcomeUnknown where the answer was lost: the batch may be there; and
+        ModelRejected where the API refuses the batch for what is in it, or for its size."""
 
     async def batches_since(self, created_at: str) -> list[BatchInfo]:
         """The batches that were created at this time or later, the oldest first."""

@@ -1,7 +1,7 @@
 """What of a user's messages is to be sent: the units without an answer."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ray_import.chunks.rows import MessageRow
@@ -33,16 +33,32 @@ class UnitRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """A conversation with new units: it has changed, or is asked about by another model or prompt.
+
+    The facts of its `old` units stay until none of `waiting` (ids) is left. A new unit is waited for until it is
+    answered, or, where the messages are others by now, until it is not sent again: what was said of the old messages
+    does not stay for ever. `answered` are the new units that are.
+    """
+
+    old: tuple[str, ...]
+    waiting: tuple[str, ...]
+    answered: tuple[StoredUnit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitPlan:
     """What a run has to do, without any text.
 
-    `dropped`: ids of units whose conversation has changed or is gone. `kept`: ids of units of a conversation that was
-    written anew with the same messages, and its new hash. `without_messages`: conversations imported without them.
-    `user_tokens`: what the user wrote, in the conversations that were read for the plan.
+    `dropped`: ids of units of which nothing is true any more, because their conversation is gone or the user says
+    nothing in it, or that have no facts. `replacements`: what takes the place of other units. `kept`: ids of units of a
+    conversation that was written anew with the same messages, and its new hash. `without_messages`: conversations
+    imported without them. `user_tokens`: what the user wrote, in the conversations that were read for the plan.
     """
 
     to_send: tuple[UnitRef, ...]
     dropped: tuple[str, ...]
+    replacements: tuple[Replacement, ...]
     kept: tuple[tuple[tuple[str, ...], str], ...]
     without_messages: int
     user_tokens: int
@@ -52,6 +68,7 @@ class UnitPlan:
 class _Planning:
     to_send: list[UnitRef] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    replacements: list[Replacement] = field(default_factory=list)
     kept: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     user_tokens: int = 0
 
@@ -78,6 +95,7 @@ def plan_units(store: ProfileStore, user_id: str, model: str) -> UnitPlan:
     return UnitPlan(
         to_send=tuple(planning.to_send),
         dropped=tuple(planning.dropped),
+        replacements=tuple(planning.replacements),
         kept=tuple(planning.kept),
         without_messages=sum(not conversation.has_messages for conversation in conversations.values()),
         user_tokens=planning.user_tokens,
@@ -117,10 +135,25 @@ def _plan_conversation(
     planning.to_send += [_ref(unit) for unit in units if unit.id not in known or not is_settled(known[unit.id])]
     planning.user_tokens += sum(tokens_of(message.text) for message in messages if message.role == "user")
     current = {*(unit.id for unit in units), *split_ids}
-    planning.dropped += [row.id for row in rows if row.id not in current]
+    old = [row for row in rows if row.id not in current]
+    if any(row.state == "answered" for row in old):
+        planning.replacements.append(_replacement(old, units, known, conversation.content_hash))
+    else:
+        planning.dropped += [row.id for row in old]
     moved = tuple(row.id for row in rows if row.id in current and row.content_hash != conversation.content_hash)
     if moved:
         planning.kept.append((moved, conversation.content_hash))
+
+
+def _replacement(
+    old: Sequence[StoredUnit], units: Sequence[Unit], known: Mapping[str, StoredUnit], content_hash: str
+) -> Replacement:
+    is_still_true = any(row.state == "answered" and row.content_hash == content_hash for row in old)
+    answered = {unit.id: known[unit.id] for unit in units if unit.id in known and known[unit.id].state == "answered"}
+    waiting = [unit.id for unit in units if unit.id not in answered]
+    if not is_still_true:
+        waiting = [unit_id for unit_id in waiting if unit_id not in known or not is_settled(known[unit_id])]
+    return Replacement(old=tuple(row.id for row in old), waiting=tuple(waiting), answered=tuple(answered.values()))
 
 
 def _is_done(conversation: ProfileConversation, rows: Sequence[StoredUnit], model: str) -> bool:

@@ -1,6 +1,7 @@
 """The quick pass: one request over a sample of at most 60,000 tokens, taken evenly over the user's time.
 
-The user's words come first; answers of the assistant fill what is left. All sizes are those after cutting.
+It holds the user's own words alone. The one part of the answer that code cannot check, the identity, is made up, and
+nobody else is to make it up. All sizes are those after cutting.
 """
 
 from collections import defaultdict
@@ -24,8 +25,7 @@ QUICK_OUTPUT_TOKENS = 16_000
 PERIODS = 48
 """The user's time is divided into so many equal periods; each gives as much as the others while it can."""
 
-USER_CHARACTERS = 1_200
-ASSISTANT_CHARACTERS = 300
+MESSAGE_CHARACTERS = 1_200
 """A message of the sample is cut off here."""
 
 MOST_MESSAGES = 6_000
@@ -39,8 +39,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuickSample:
-    """`lines` are numbered from 1 in the prompt; `conversations` (product, id) is where each one comes from. Only the
-    user's lines may be cited."""
+    """`lines` are the user's, numbered from 1 in the prompt; `conversations` (product, id) is where each one comes
+    from."""
 
     prompt: Prompt
     lines: tuple[Line, ...]
@@ -51,8 +51,6 @@ class _Candidate(NamedTuple):
     key: tuple[str, str]
     seconds: float
     line: Line
-    before: Line | None
-    """The answer that the message follows."""
 
 
 def quick_prompt(
@@ -72,24 +70,15 @@ def quick_prompt(
 
 
 def _chosen(candidates: Sequence[_Candidate], budget: int) -> list[tuple[tuple[str, str], Line]]:
-    """As many as there is room for, in order of time; first the user's messages, then what these follow."""
-    in_turn = _in_turn(candidates, [candidate.seconds for candidate in candidates])
-    chosen, of_user = dict[tuple[tuple[str, str], str], tuple[float, Line]](), list[_Candidate]()
-    for found in in_turn:
+    """As many as there is room for, in order of time."""
+    chosen = list[_Candidate]()
+    for found in _in_turn(candidates, [candidate.seconds for candidate in candidates]):
         size = line_bytes(found.line)
         if size <= budget:
             budget -= size
-            chosen[found.key, found.line.node_id] = found.seconds, found.line
-            of_user.append(found)
-    for found in of_user:
-        before = found.before
-        if before is None or (found.key, before.node_id) in chosen or (size := line_bytes(before)) > budget:
-            continue
-        budget -= size
-        chosen[found.key, before.node_id] = found.seconds, before
-    lines = [(seconds, key, line) for (key, _), (seconds, line) in chosen.items()]
-    lines.sort(key=lambda found: (found[0], found[1], found[2].position))
-    return [(key, line) for _, key, line in lines]
+            chosen.append(found)
+    chosen.sort(key=lambda found: (found.seconds, found.key, found.line.position))
+    return [(found.key, found.line) for found in chosen]
 
 
 def _candidates(store: ProfileStore, user_id: str) -> list[_Candidate]:
@@ -116,24 +105,21 @@ def _to_read(conversations: Iterable[ProfileConversation]) -> list[ProfileConver
 def _of_conversation(conversation: ProfileConversation, messages: Sequence[MessageRow]) -> Iterator[_Candidate]:
     of_user = [i for i, message in enumerate(messages) if message.role == "user" and message.text.strip()]
     for i in _spread(of_user)[:MOST_OF_ONE]:
-        before = messages[i - 1] if i and messages[i - 1].role != "user" and messages[i - 1].text.strip() else None
         yield _Candidate(
             key=(conversation.product, conversation.conversation_id),
             seconds=_seconds(messages[i].created_at or conversation.create_time),
-            line=_line(messages[i], USER_CHARACTERS),
-            before=before and _line(before, ASSISTANT_CHARACTERS),
+            line=_line(messages[i]),
         )
 
 
-def _line(message: MessageRow, most_characters: int) -> Line:
+def _line(message: MessageRow) -> Line:
     text = message.text
     return Line(
         node_id=message.node_id,
         position=message.position,
         role=message.role,
         created_at=message.created_at,
-        text=text if len(text) <= most_characters else text[:most_characters].rstrip() + " …",
-        quoted=message.quoted,
+        text=text if len(text) <= MESSAGE_CHARACTERS else text[:MESSAGE_CHARACTERS].rstrip() + " …",
     )
 
 

@@ -8,10 +8,14 @@ from ray_import.profile.fencing import new_mark
 from ray_import.profile.model import Reply
 from ray_import.profile.plan import MAX_ATTEMPTS
 from ray_import.profile.quick import QuickSample, quick_prompt
-from ray_import.profile.requests import Question, RequestLog
+from ray_import.profile.report import NEVER_SENT
+from ray_import.profile.requests import SENT_AGAIN, Question, RequestLog
 from ray_import.profile.sections import SECTIONS_SCHEMA, checked_quick
 from ray_import.profile.versions import save_version, sections_of
 from ray_import.sink.profiles import RequestKind, StoredRequest
+
+SAYS_NOTHING = SENT_AGAIN | NEVER_SENT | {"model_away", "model_refused", "changed"}
+"""Reasons for which a request has failed that say nothing of the request: it is made again, however often."""
 
 
 class QuickStep:
@@ -26,7 +30,7 @@ class QuickStep:
     def questions(self) -> Iterator[Question]:
         """The request, unless its answer is stored, it has failed too often, or the user has said nothing."""
         asked = [one for one in self._log.store.requests(self._log.user_id) if one.kind == self.kind]
-        failed = sum(one.state == "failed" for one in asked)
+        failed = sum(one.state == "failed" and one.reason not in SAYS_NOTHING for one in asked)
         if failed >= MAX_ATTEMPTS or any(one.state == "answered" for one in asked):
             return
         request = self._log.new("quick", mark=new_mark())

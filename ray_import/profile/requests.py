@@ -11,6 +11,9 @@ from ray_import.profile.model import Prompt, Reply, Usage
 from ray_import.profile.report import ProfileReport
 from ray_import.sink.profiles import Fact, ProfileStore, RequestKind, StoredRequest, StoredUnit
 
+SENT_AGAIN = frozenset({"expired", "canceled", "no_result", "batch_gone", "not_sent", "unknown_outcome"})
+"""Reasons that say nothing of what was asked: it was not read, or its answer was lost."""
+
 log = logging.getLogger(__name__)
 
 
@@ -96,23 +99,25 @@ class RequestLog:
         *,
         units: Sequence[StoredUnit] = (),
         facts: Sequence[Fact] = (),
+        replaced: Sequence[str] = (),
         rejected: dict[str, int] | None = None,
         result: dict[str, Any] | None = None,
     ) -> None:
-        """Ends a request with a checked answer."""
+        """Ends a request with a checked answer. The units `replaced` are deleted with the facts that came of them
+        alone."""
         ended = replace(self._paid(request, reply), state="answered", rejected=rejected or {}, result=result)
-        self._settle(ended, units, facts)
+        self._settle(ended, units, facts, replaced)
 
     def failed(
         self, request: StoredRequest, reason: str, reply: Reply | None = None, *, units: Sequence[StoredUnit] = ()
     ) -> None:
         """Ends a request without a usable answer."""
         paid = request if reply is None else self._paid(request, reply)
-        self._settle(replace(paid, state="failed", reason=reason), units, ())
+        self._settle(replace(paid, state="failed", reason=reason), units)
 
     def unknown_outcome(self, request: StoredRequest) -> None:
         """Ends a request that may have been answered, and charged, without us."""
-        self._settle(replace(request, state="unknown_outcome", reason="unknown_outcome"), (), ())
+        self._settle(replace(request, state="unknown_outcome", reason="unknown_outcome"))
 
     def _paid(self, request: StoredRequest, reply: Reply) -> StoredRequest:
         usage = reply.usage or Usage()
@@ -124,9 +129,15 @@ class RequestLog:
             usd=self._price(request.model, usage, bool(request.group_id)),
         )
 
-    def _settle(self, request: StoredRequest, units: Sequence[StoredUnit], facts: Sequence[Fact]) -> None:
+    def _settle(
+        self,
+        request: StoredRequest,
+        units: Sequence[StoredUnit] = (),
+        facts: Sequence[Fact] = (),
+        replaced: Sequence[str] = (),
+    ) -> None:
         self._check_lease()
-        if self.store.settle_request(self.user_id, request, units, facts):
+        if self.store.settle_request(self.user_id, request, units, facts, replaced):
             self.report.add(request)
             log.info("profile_request_%s request=%s reason=%s", request.state, request.id, request.reason or "-")
         self._changed()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
-from ray_import.errors import CostReached, ImporterError, NothingToProfile, SinkError, may_pass
+from ray_import.errors import CostReached, ImporterError, ModelError, NothingToProfile, SinkError, may_pass
 from ray_import.profile.batches import BatchLimit, BatchSender
 from ray_import.profile.direct import Asker, DirectSender, Sender
 from ray_import.profile.facts_step import FactsStep
@@ -16,7 +16,6 @@ from ray_import.profile.lease import Heartbeats, Holder, begin
 from ray_import.profile.merge_step import MergeStep
 from ray_import.profile.model import BatchModel, Usage
 from ray_import.profile.packing import PACK_TOKENS
-from ray_import.profile.plan import is_settled
 from ray_import.profile.progress import ProfileProgress, ProfileReporter, SilentReporter
 from ray_import.profile.quick_step import QuickStep
 from ray_import.profile.report import ProfileReport
@@ -139,12 +138,19 @@ class ProfileRun:
             self._facts.plan()
         try:
             await self._make_quick()
-            if not self._settings.quick_only:
+            if self._settings.quick_only:
+                self._publish_quick()
+            else:
                 await self._make_full()
         except CostReached as error:
             self._report.lacks("max_cost")
             self._try_to_publish("failed", error.message)
+        except ModelError:
+            self._count()
+            raise
         self._count()
+        if self._report.version is None and not self._report.lacking:
+            self._report.lacks("quick")
 
     def publish_failure(self, error: ImporterError) -> None:
         """Tells the front end, as far as it can be reached."""
@@ -159,15 +165,21 @@ class ProfileRun:
         await self._sender.send(self._quick, self._quick.questions())
         if self._quick.save_version():
             self._try_to_publish("quick_ready")
+
+    def _publish_quick(self) -> None:
+        """The pages ask again until the full pass has ended: where none is asked for, it ends with the quick pass."""
+        if self._report.spent["quick"].requests and not self._store.versions_of(self._log.user_id, 1):
+            self._try_to_publish("failed", "The first profile could not be made.")
         else:
-            self._report.lacks("quick")
+            self._try_to_publish("complete")
 
     async def _make_full(self) -> None:
-        stopped: CostReached | None = None
+        stopped: CostReached | ModelError | None = None
         try:
             await self._extract()
-        except CostReached as error:
+        except (CostReached, ModelError) as error:
             stopped = error
+            self._facts.plan()
         self._begin("merging")
         found = self._merge.merge()
         if stopped is not None:
@@ -198,9 +210,7 @@ class ProfileRun:
         """What the destination holds at the end."""
         report, user_id = self._report, self._log.user_id
         if not self._settings.quick_only:
-            units = self._store.units(user_id)
-            final = sum(unit.state == "failed" and is_settled(unit) for unit in units)
-            report.not_extracted = final + self._facts.without_answer
+            report.not_extracted = self._facts.failed_for_good() + self._facts.without_answer
         report.facts.update(fact.status for fact in self._store.facts(user_id))
         versions = self._store.versions_of(user_id, 1)
         if versions:

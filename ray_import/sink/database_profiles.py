@@ -118,7 +118,12 @@ class DatabaseProfiles(DatabaseReading):
         return sorted(requests, key=lambda one: (one.created_at, one.id))
 
     def settle_request(
-        self, user_id: str, request: StoredRequest, units: Sequence[StoredUnit], facts: Sequence[Fact]
+        self,
+        user_id: str,
+        request: StoredRequest,
+        units: Sequence[StoredUnit],
+        facts: Sequence[Fact],
+        replaced: Sequence[str] = (),
     ) -> bool:
         """See `ProfileStore.settle_request`."""
         return bool(
@@ -129,6 +134,7 @@ class DatabaseProfiles(DatabaseReading):
                 p_request=values_of(request),
                 p_units=list(map(values_of, units)),
                 p_facts=list(map(values_of, facts)),
+                p_replaced=list(replaced),
             )
         )
 
@@ -140,6 +146,11 @@ class DatabaseProfiles(DatabaseReading):
         """See `ProfileStore.drop_units`."""
         for part in _parts(unit_ids, PART_ROWS):
             self._call("profile_drop_units", p_user_id=user_id, p_ids=list(part))
+
+    def replace_units(self, user_id: str, unit_ids: Sequence[str], facts: Sequence[Fact]) -> None:
+        """See `ProfileStore.replace_units`."""
+        rows = list(map(values_of, facts))
+        self._call("profile_replace_units", p_user_id=user_id, p_ids=list(unit_ids), p_facts=rows)
 
     def keep_units(self, user_id: str, unit_ids: Sequence[str], content_hash: str) -> None:
         """See `ProfileStore.keep_units`."""

@@ -83,7 +83,8 @@ class StoredRequest:
     rejected: dict[str, int] = field(default_factory=dict)
     """How many statements of its answer were rejected, by reason."""
     result: dict[str, Any] | None = None
-    """The checked answer of a quick, merge or sections request. Facts are rows."""
+    """The checked answer of a quick, merge or sections request. Facts are rows, but for those that wait for the rest of
+    their conversation (see `profile.replacing`)."""
     created_at: str = ""
     """ISO 8601 in UTC, of when it was first saved; where it is empty, the destination's time."""
 
@@ -199,19 +200,32 @@ class ProfileStore(Protocol):
         """Of these states, or all; the oldest first."""
 
     def settle_request(
-        self, user_id: str, request: StoredRequest, units: Sequence[StoredUnit], facts: Sequence[Fact]
+        self,
+        user_id: str,
+        request: StoredRequest,
+        units: Sequence[StoredUnit],
+        facts: Sequence[Fact],
+        replaced: Sequence[str] = (),
     ) -> bool:
-        """Saves a final request with what came of its units and the facts of its answer, in one transaction.
+        """Saves a final request with what came of its units, and does what `replace_units` does for the units
+        `replaced`, in one transaction.
 
-        False, and nothing is written, where it is final already, or is not there (its profile was forgotten). Facts of
-        the same id stay as they are, and are of this unit as well; of two spellings the lesser one stays.
+        False, and nothing is written, where it is final already, or is not there (its profile was forgotten).
         """
 
     def units(self, user_id: str) -> list[StoredUnit]:
         """All units with a row."""
 
     def drop_units(self, user_id: str, unit_ids: Sequence[str]) -> None:
-        """Deletes units, and the facts that came of no other one: their conversations have changed or are gone."""
+        """Deletes units, and the facts that came of no other one: their conversations are gone, or say nothing."""
+
+    def replace_units(self, user_id: str, unit_ids: Sequence[str], facts: Sequence[Fact]) -> None:
+        """Deletes units, and the facts that came of no other one, and saves the facts that take their place, in one
+        transaction.
+
+        Facts that are still there of the same id stay as they are, and are of this unit as well; of two spellings the
+        lesser one stays.
+        """
 
     def keep_units(self, user_id: str, unit_ids: Sequence[str], content_hash: str) -> None:
         """Sets the ledger's hash of units whose conversation was written anew with the same messages."""

@@ -104,7 +104,12 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         return [request_of(_named(_REQUEST, row)) for row in found]
 
     def settle_request(
-        self, user_id: str, request: StoredRequest, units: Sequence[StoredUnit], facts: Sequence[Fact]
+        self,
+        user_id: str,
+        request: StoredRequest,
+        units: Sequence[StoredUnit],
+        facts: Sequence[Fact],
+        replaced: Sequence[str] = (),
     ) -> bool:
         """See `ProfileStore.settle_request`."""
         with self._translated(), self._transaction():
@@ -112,15 +117,19 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
                 return False
             self._put_rows(_SAVE_REQUEST, user_id, [_request_values(request)])
             self._put_rows(_SAVE_UNIT, user_id, map(values_of, units))
-            cleaned = [values_of(fact) for fact in facts]
-            of_units = [{"fact_id": fact["id"], "unit_id": fact.pop("unit_id")} for fact in cleaned]
-            self._put_rows(_SAVE_FACT, user_id, cleaned)
-            self._put_rows(
-                "INSERT INTO profile_fact_units (user_id, fact_id, unit_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                user_id,
-                of_units,
-            )
+            self._drop_units(user_id, replaced)
+            self._put_facts(user_id, facts)
         return True
+
+    def _put_facts(self, user_id: str, facts: Sequence[Fact]) -> None:
+        cleaned = [values_of(fact) for fact in facts]
+        of_units = [{"fact_id": fact["id"], "unit_id": fact.pop("unit_id")} for fact in cleaned]
+        self._put_rows(_SAVE_FACT, user_id, cleaned)
+        self._put_rows(
+            "INSERT INTO profile_fact_units (user_id, fact_id, unit_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            user_id,
+            of_units,
+        )
 
     def _running_profile(self, user_id: str) -> str | None:
         found = self._db.execute(
@@ -148,22 +157,31 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
 
     def drop_units(self, user_id: str, unit_ids: Sequence[str]) -> None:
         """See `ProfileStore.drop_units`."""
-        ids = orjson.dumps(unit_ids).decode()
         with self._translated(), self._transaction():
-            gone = self._db.execute(
-                "DELETE FROM profile_fact_units WHERE user_id = ? AND unit_id IN (SELECT value FROM json_each(?))"
-                " RETURNING fact_id",
-                (user_id, ids),
-            ).fetchall()
-            self._db.execute(
-                "DELETE FROM profile_facts AS f WHERE user_id = ? AND id IN (SELECT value FROM json_each(?))"
-                " AND NOT EXISTS (SELECT 1 FROM profile_fact_units AS u"
-                " WHERE u.user_id = f.user_id AND u.fact_id = f.id)",
-                (user_id, orjson.dumps([fact_id for (fact_id,) in gone]).decode()),
-            )
-            self._db.execute(
-                "DELETE FROM profile_units WHERE user_id = ? AND id IN (SELECT value FROM json_each(?))", (user_id, ids)
-            )
+            self._drop_units(user_id, unit_ids)
+
+    def replace_units(self, user_id: str, unit_ids: Sequence[str], facts: Sequence[Fact]) -> None:
+        """See `ProfileStore.replace_units`."""
+        with self._translated(), self._transaction():
+            self._drop_units(user_id, unit_ids)
+            self._put_facts(user_id, facts)
+
+    def _drop_units(self, user_id: str, unit_ids: Sequence[str]) -> None:
+        ids = orjson.dumps(unit_ids).decode()
+        gone = self._db.execute(
+            "DELETE FROM profile_fact_units WHERE user_id = ? AND unit_id IN (SELECT value FROM json_each(?))"
+            " RETURNING fact_id",
+            (user_id, ids),
+        ).fetchall()
+        self._db.execute(
+            "DELETE FROM profile_facts AS f WHERE user_id = ? AND id IN (SELECT value FROM json_each(?))"
+            " AND NOT EXISTS (SELECT 1 FROM profile_fact_units AS u"
+            " WHERE u.user_id = f.user_id AND u.fact_id = f.id)",
+            (user_id, orjson.dumps([fact_id for (fact_id,) in gone]).decode()),
+        )
+        self._db.execute(
+            "DELETE FROM profile_units WHERE user_id = ? AND id IN (SELECT value FROM json_each(?))", (user_id, ids)
+        )
 
     def keep_units(self, user_id: str, unit_ids: Sequence[str], content_hash: str) -> None:
         """See `ProfileStore.keep_units`."""

@@ -33,13 +33,9 @@ QuickOnlyOption = Annotated[
     bool, typer.Option("--quick-only", help="Make only the first profile, from a sample of the messages.")
 ]
 BatchOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--batch/--now",
-        help="Use Message Batches at half the price, or direct calls; default: batches for many users.",
-        show_default=False,
-    ),
+    bool, typer.Option("--batch", help="Use Message Batches, at half the price; the default for many users.")
 ]
+NowOption = Annotated[bool, typer.Option("--now", help="Use direct calls; the default for one user.")]
 ModelOption = Annotated[str, typer.Option("--model", metavar="NAME", help="The model to ask.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show requests, tokens and dollars; send nothing, write nothing.")
@@ -63,7 +59,8 @@ def profile(
     exact: ExactOption = False,
     max_cost: MaxCostOption = None,
     quick_only: QuickOnlyOption = False,
-    batch: BatchOption = None,
+    batch: BatchOption = False,
+    now: NowOption = False,
     model: ModelOption = DEFAULT_MODEL,
     profile_table: o.ProfileTableOption = None,
     as_json: o.JsonOption = False,
@@ -77,7 +74,7 @@ def profile(
     with o.errors_told():
         with o.failure_in_json(as_json):
             o.checked_user(user_id)
-            settings = _settings(model, bool(batch), quick_only, max_cost, profile_table)
+            settings = _settings(model, _in_batches(batch, now, default=False), quick_only, max_cost, profile_table)
             _check_exact(exact, dry_run)
             if dry_run:
                 (estimate,) = estimates([user_id], to, settings, exact=exact)
@@ -86,7 +83,7 @@ def profile(
             report = make_profile(user_id, to, settings)
         if as_json:
             print_json(report.as_dict())
-        else:
+        elif not isinstance(report.error, ConfigError):  # nothing was begun
             show_profile_report(stderr, report)
         if report.error is not None:
             raise report.error
@@ -128,11 +125,16 @@ def facts(
         if category is not None and category not in CATEGORIES:
             raise ConfigError(f"--category {category} is not a category.", f"Use one of {', '.join(CATEGORIES)}.")
         with closing(parse_destination(to).open(create=False)) as sink:
-            found = [fact for fact in sink.facts(user_id) if category in (None, fact.category)]
+            every = sink.facts(user_id)
+        found = [fact for fact in every if category in (None, fact.category)]
         if as_json:
             print_json({"facts": [asdict(fact) for fact in found]})
-        else:
+        elif found:
             stdout.print(facts_table(found))
+        else:
+            of = f" of the category {category}" if every else ""
+            hint = "Leave out --category to see the others." if every else "Make them with ray-import profile."
+            stderr.print(f"There are no facts{of} of the user {user_id}. {hint}", soft_wrap=True)
 
 
 @profile_app.command()
@@ -165,7 +167,8 @@ def profiles(
     exact: ExactOption = False,
     max_cost: MaxCostOption = None,
     quick_only: QuickOnlyOption = False,
-    batch: BatchOption = None,
+    batch: BatchOption = False,
+    now: NowOption = False,
     model: ModelOption = DEFAULT_MODEL,
     profile_table: o.ProfileTableOption = None,
     executor: ExecutorOption = "auto",
@@ -181,7 +184,7 @@ def profiles(
         with o.failure_in_json(as_json):
             if (users is None) == (not all_users):
                 raise ConfigError("Give either --users or --all.")
-            settings = _settings(model, batch is not False, quick_only, max_cost, profile_table)
+            settings = _settings(model, _in_batches(batch, now, default=True), quick_only, max_cost, profile_table)
             _check_exact(exact, dry_run)
             user_ids = all_user_ids(to) if users is None else read_user_ids(users)
             if dry_run:
@@ -206,6 +209,12 @@ def _print_estimates(found: "Sequence[Estimate]") -> None:
             "usd": round(sum(one.usd for one in found), 6),
         }
     )
+
+
+def _in_batches(batch: bool, now: bool, *, default: bool) -> bool:
+    if batch and now:
+        raise ConfigError("--batch and --now exclude each other.", "Give one of them, or none.")
+    return batch or (default and not now)
 
 
 def _settings(

@@ -44,6 +44,8 @@ def profile_progress_on(console: Console) -> Iterator[ProfileReporter]:
 
 def in_words(progress: ProfileProgress) -> str:
     """A moment of one user's run."""
+    if not progress.expected_requests:
+        return f"{progress.user_id}: {progress.step}"
     left = progress.seconds_left
     time_left = "" if left is None or not left else f", about {clock_time(left)} left"
     return (

@@ -101,12 +101,19 @@ def settle(db: Connection, number: int) -> None:
     facts = [fact_of(0, id=f"f{number}-{i}", unit_id=f"u{number}-{i}") for i in range(FACTS)]
     db.execute("SELECT ray_import_profile_save_requests('u1', %s)", (Jsonb([values_of(request)]),))
     arguments = [Jsonb(values_of(answered(request))), *(Jsonb(list(map(values_of, rows))) for rows in (units, facts))]
-    db.execute("SELECT ray_import_profile_settle('u1', 's', %s, %s, %s)", arguments)
+    db.execute("SELECT ray_import_profile_settle('u1', 's', %s, %s, %s, '[]')", arguments)
 
 
 def drop(db: Connection, number: int) -> None:
     """Drops one unit of the request of that number."""
     db.execute("SELECT ray_import_profile_drop_units('u1', %s)", (Jsonb([f"u{number}-0"]),))
+
+
+def replace_units(db: Connection, number: int) -> None:
+    """Replaces one unit of the request of that number by another one."""
+    fact = fact_of(0, id=f"f{number}-x", unit_id=f"u{number}-x")
+    ids, facts = Jsonb([f"u{number}-1"]), Jsonb([values_of(fact)])
+    db.execute("SELECT ray_import_profile_replace_units('u1', %s, %s)", (ids, facts))
 
 
 def merge(db: Connection, number: int) -> None:
@@ -132,7 +139,7 @@ def keep(db: Connection, number: int) -> None:
     db.execute("SELECT ray_import_profile_keep_units('u1', %s, 'x')", (Jsonb(ids),))
 
 
-@pytest.mark.parametrize("work", [settle, drop, merge, read_facts, read_requests, keep])
+@pytest.mark.parametrize("work", [settle, drop, replace_units, merge, read_facts, read_requests, keep])
 def test_profile_reads_what_it_is_asked_for_when_there_is_much(
     migrated_database: Database, work: Callable[[Connection, int], None]
 ) -> None:

@@ -342,7 +342,8 @@ def test_the_importers_role_can_import_and_nothing_else(supabase: Database) -> N
         assert sink.requests("u1") == [answered(request_of(1))]
         assert [run.status for run in sink.profile_runs("u1")] == ["running"]
         assert len(sink.versions_of("u1")) == len(list(sink.messages_of("u1", [("chatgpt", "a")]))) == 1
-        sink.drop_units("u1", ["unit-1"])
+        sink.replace_units("u1", ["unit-1"], [fact_of(2, unit_id="unit-2")])
+        sink.drop_units("u1", ["unit-2"])
         assert sink.forget_profile("u1") == Forgotten(runs=1, requests=1, units=0, facts=0, versions=1)
         sink.beat("host/1")
     with closing(DatabaseServiceJobs(PostgresDatabase(supabase.dsn_as("ray_importer")))) as jobs:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from threading import Barrier
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -349,6 +349,41 @@ def test_drop_units_deletes_the_facts_that_came_of_no_other_unit(
     running.drop_units(ANA, ["unit-2"])
     assert running.facts(ANA) == []
     assert running.units(ANA) == []
+
+
+def test_settle_request_replaces_units_when_it_is_told_to(running: Sink) -> None:
+    settled(running, 1, [fact_of(1), fact_of(2), fact_of(5)], [unit_of(1)])
+    settled(running, 2, [fact_of(2, unit_id="unit-2")], [unit_of(2)])
+    running.save_requests(ANA, [request_of(3)])
+    assert running.settle_request(
+        ANA, answered(request_of(3)), [unit_of(3)], [fact_of(3, unit_id="unit-3")], ["unit-1"]
+    )
+    assert running.units(ANA) == [unit_of(2), unit_of(3)]
+    assert {fact.id for fact in running.facts(ANA)} == {"fact-2", "fact-3"}
+    assert not running.settle_request(ANA, answered(request_of(3)), [], [], ["unit-2"])
+    assert running.units(ANA) == [unit_of(2), unit_of(3)]
+
+
+def test_settle_request_replaces_nothing_when_a_row_is_refused(running: Sink) -> None:
+    settled(running, 1, [fact_of(1)], [unit_of(1)])
+    running.save_requests(ANA, [request_of(2)])
+    before, wrong = everything_of(running), fact_of(2, status=cast("Any", "no_such_status"))
+    with pytest.raises(SinkError):
+        running.settle_request(ANA, answered(request_of(2)), [unit_of(2)], [wrong], ["unit-1"])
+    assert everything_of(running) == before
+
+
+def test_replace_units_saves_the_words_of_the_new_unit_when_the_fact_is_the_same(running: Sink) -> None:
+    settled(running, 1, [fact_of(1, quote="A"), fact_of(2)], [unit_of(1)])
+    running.replace_units(ANA, ["unit-1", "no such unit"], [fact_of(1, unit_id="unit-2", quote="B")])
+    assert running.units(ANA) == []
+    assert running.facts(ANA) == [fact_of(1, unit_id="unit-2", quote="B")]
+    running.replace_units("u2", ["unit-2"], [])
+    running.replace_units(ANA, [], [])
+    assert running.facts(ANA) == [fact_of(1, unit_id="unit-2", quote="B")]
+    with pytest.raises(SinkError):
+        running.replace_units(ANA, ["unit-2"], [fact_of(3, status=cast("Any", "no_such_status"))])
+    assert running.facts(ANA) == [fact_of(1, unit_id="unit-2", quote="B")]
 
 
 def test_keep_units_sets_the_hash_of_these_alone(running: Sink, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,8 +182,14 @@ class _Sections:
         if kind == "object" and "cites" in schema.get("properties", {}):
             return self._statement()
         if kind == "object":
-            return {name: self._fill(each) for name, each in schema.get("properties", {}).items()}
+            properties = schema.get("properties", {})
+            return {n: self._ordered(each) if n == "identity" else self._fill(each) for n, each in properties.items()}
         return _blank(schema, self._schema)
+
+    def _ordered(self, schema: Schema) -> Any:
+        """An object whose texts are what an order asks for, if there is one."""
+        filled = self._fill(schema)
+        return dict.fromkeys(filled, self._orders[0][1]) if self._orders else filled
 
     def _array(self, item: Schema) -> list[Any]:
         if "cites" not in item.get("properties", {}):

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray_import.profile.estimate import Estimate
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
 from ray_import.sink.profiles import Fact, ProfileVersion, StoredRequest, StoredUnit
 from ray_import.sink.sqlite import SqliteSink
-from ray_import.terminal.profile_run import make_profile, make_profiles
+from ray_import.terminal.profile_run import estimates, make_profile, make_profiles
 from tests.model_api.server import ModelApi
 from tests.profile.chats import Chat, store
 
@@ -34,6 +35,10 @@ class Profiled:
 
     def run(self, user_id: str = "ada", **settings: Any) -> ProfileReport:
         return make_profile(user_id, self.to, ProfileSettings(**{**FAST, **settings}))
+
+    def estimate(self, user_id: str = "ada", **settings: Any) -> Estimate:
+        (estimate,) = estimates([user_id], self.to, ProfileSettings(**settings), exact=False)
+        return estimate
 
     def run_many(self, user_ids: Sequence[str], **settings: Any) -> list[ProfileReport]:
         return make_profiles(user_ids, self.to, ProfileSettings(**{**FAST, **settings}))

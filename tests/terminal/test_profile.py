@@ -58,6 +58,17 @@ def test_profile_is_made_shown_listed_and_forgotten_when_each_is_asked_for(profi
     assert (missing.code, missing.err_lines[0]) == (2, "error: There is no profile of the user ada.")
 
 
+def test_facts_says_what_to_do_when_there_are_none(profiled: Profiled, tmp_path: Path) -> None:
+    none = ray_import(tmp_path, "profile", "facts", "--user-id", "ada")
+    assert (none.code, none.out) == (0, b"")
+    assert none.err_lines == ["There are no facts of the user ada. Make them with ray-import profile."]
+    assert ray_import(tmp_path, "profile", "facts", "--user-id", "ada", "--json").json == {"facts": []}
+    ray_import(tmp_path, "profile", "--user-id", "ada")
+    of_category = ray_import(tmp_path, "profile", "facts", "--user-id", "ada", "--category", "date")
+    told = "There are no facts of the category date of the user ada. Leave out --category to see the others."
+    assert (of_category.out, of_category.err_lines) == (b"", [told])
+
+
 def test_report_says_what_was_spent_when_a_person_reads_it(profiled: Profiled, tmp_path: Path) -> None:
     made = ray_import(tmp_path, "profile", "--user-id", "ada", "--quick-only")
     assert made.code == 0, made.err
@@ -100,6 +111,7 @@ def test_dry_run_counts_at_the_api_when_that_is_asked_for(profiled: Profiled, tm
     [
         (["--user-id", "ada", "--max-cost", "0"], "--max-cost 0 is not valid"),
         (["--user-id", "ada", "--exact"], "--exact is for --dry-run"),
+        (["--user-id", "ada", "--batch", "--now"], "--batch and --now exclude each other"),
         (["--user-id", "ben"], "no imported conversations of the user ben"),
         (["--user-id", "ada", "--profile-table", "user_profiles"], "--profile-table is not available for SQLite"),
     ],
@@ -110,6 +122,7 @@ def test_profile_ends_with_2_when_an_option_cannot_be(
     ended = ray_import(tmp_path, "profile", *options)
     assert ended.code == 2
     assert words in ended.err
+    assert len(ended.err_lines) <= 2
     assert profiled.paid() == 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ray_import.errors import ModelBusy, ModelOutcomeUnknown
+from ray_import.errors import ModelBusy, ModelOutcomeUnknown, ModelRejected
 from ray_import.profile.model import BatchInfo, Prompt, Reply, Usage
 
 USAGE = Usage(input_tokens=100, output_tokens=10)
@@ -23,11 +23,13 @@ def prompt(custom_id: str) -> Prompt:
 @dataclass(kw_only=True)
 class MemoryModel:
     """`lose_answers` of create calls: the batch is made, its answer is lost. `looks` is how often a batch is looked at
-    before it has ended. `cut_results` of downloads break off after the first result. `leave_out` has no results."""
+    before it has ended. A batch with a request that is `bad` (by custom id) is refused. `cut_results` of downloads
+    break off after the first result. `leave_out` has no results."""
 
     answer: Callable[[Prompt], Reply] = field(default=lambda _: answered())
     lose_answers: int = 0
     lose_requests: int = 0
+    bad: Callable[[str], bool] = field(default=lambda _: False)
     busy: int = 0
     looks: int = 0
     cut_results: int = 0
@@ -51,6 +53,8 @@ class MemoryModel:
         if self.lose_requests:
             self.lose_requests -= 1
             raise ModelOutcomeUnknown("The connection was lost.")
+        if any(self.bad(prompt.custom_id) for prompt in prompts):
+            raise ModelRejected("The batch is refused.")
         name = f"batch-{len(self.batches) + 1}"
         self.batches[name] = list(prompts)
         if self.lose_answers:

@@ -1,6 +1,7 @@
 """Batches are sent once, also where an answer is lost, and each of their results is settled once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from ray_import.profile import batches, calling
 from ray_import.profile.batches import BatchSender
 from ray_import.profile.cost import CostLimit
 from ray_import.profile.model import Prompt, Reply
+from ray_import.profile.prices import worst_cost_usd
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.requests import Question, RequestLog
 from ray_import.profile.resume import end_direct_calls, left_behind, read_batches
@@ -38,7 +40,10 @@ class Step:
 
     def settle(self, request: StoredRequest, reply: Reply) -> None:
         self.settled.append(request.id)
-        self.log.answered(request, reply)
+        if reply.reason:
+            self.log.failed(request, reply.reason, reply)
+        else:
+            self.log.answered(request, reply)
 
     def give_up(self, request: StoredRequest) -> None:
         self.given_up.append(request.id)
@@ -193,3 +198,38 @@ def test_direct_calls_of_a_dead_run_have_an_unknown_outcome_when_the_next_run_be
     resumed(after)
     assert after.states() == ["unknown_outcome"]
     assert after.report.unknown_outcome == 1
+
+
+def test_batch_is_halved_down_to_the_request_to_blame_when_the_api_refuses_it(
+    store: SqliteSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "BATCH_REQUESTS", 20)
+    bench = Bench(store, MemoryModel())
+    questions = bench.questions(40)
+    wrong = {questions[number].request.id for number in (0, 7, 8, 31)}
+    bench.model.bad = wrong.__contains__
+    asyncio.run(bench.sender.send(bench.step, iter(questions)))
+    assert sorted(bench.step.settled) == sorted(question.request.id for question in questions)
+    assert Counter(bench.states()) == {"answered": 36, "errored": 4}
+    assert sum(map(len, bench.model.batches.values())) == 36
+    assert bench.report.failures == {"errored": 4}
+
+
+def test_run_ends_when_the_api_refuses_every_request_of_a_batch(
+    store: SqliteSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "BATCH_REQUESTS", 20)
+    bench = Bench(store, MemoryModel(bad=lambda _: True))
+    with pytest.raises(ModelError, match="5 requests in succession"):
+        bench.send(30)
+    assert Counter(bench.states()) == {"errored": 5, "model_refused": 15}
+    assert len(bench.step.given_up) == 15
+
+
+def test_cost_of_a_refused_batch_is_free_again_when_its_halves_are_sent(store: SqliteSink) -> None:
+    worst = 3 * worst_cost_usd(prompt("x"), batch=True)
+    bench = Bench(store, MemoryModel(), max_cost_usd=worst * 1.01)
+    questions = bench.questions(3)
+    bench.model.bad = {questions[1].request.id}.__contains__
+    asyncio.run(bench.sender.send(bench.step, iter(questions)))
+    assert Counter(bench.states()) == {"answered": 2, "errored": 1}

@@ -40,10 +40,12 @@ def unusable(reason: str, stop_reason: str = "max_tokens") -> Reply:
 class Bench:
     """Rounds of one run over a real store."""
 
-    def __init__(self, sink: SqliteSink, answer: Callable[[Prompt], Reply], run_id: str = "run") -> None:
+    def __init__(
+        self, sink: SqliteSink, answer: Callable[[Prompt], Reply], run_id: str = "run", model: str = "m"
+    ) -> None:
         assert sink.start_profile("ada", run_id, "here/1/1", "2026-05-01T10:00:00.000Z") is None
         self.sink, self.model = sink, MemoryModel(answer=answer)
-        self.report = ProfileReport(user_id="ada", run_id=run_id, model="m")
+        self.report = ProfileReport(user_id="ada", run_id=run_id, model=model)
         self.log = RequestLog(sink, self.report, lambda *_: 0.0)
         self.step = FactsStep(self.log)
 

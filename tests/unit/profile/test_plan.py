@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ray_import.chunks.rows import MessageRow
 from ray_import.profile.cutting import halves_of, has_words, units_of
-from ray_import.profile.plan import UnitPlan, load_units, plan_units, stream_units
+from ray_import.profile.plan import Replacement, UnitPlan, load_units, plan_units, stream_units
 from ray_import.profile.units import Unit
 from ray_import.sink.profiles import StoredUnit, UnitState
 from tests.unit.profile.stored import MODEL, USER, MemoryStore, chats, conversation, message, messages
@@ -28,7 +28,7 @@ def settle(
 ) -> None:
     """What a run does of its plan, every unit with the same outcome."""
     ids = {ref.id for ref in planned.to_send}
-    kept = [row for row in store.rows if row.id not in {*planned.dropped, *ids}]
+    kept = [row for row in store.rows if row.id not in {*planned.dropped, *old_of(planned), *ids}]
     moved = {unit_id: content_hash for unit_ids, content_hash in planned.kept for unit_id in unit_ids}
     store.rows = [replace(row, content_hash=moved.get(row.id, row.content_hash)) for row in kept] + [
         StoredUnit(
@@ -37,6 +37,10 @@ def settle(
         )
         for ref in planned.to_send
     ]  # fmt: skip
+
+
+def old_of(planned: UnitPlan) -> tuple[str, ...]:
+    return tuple(unit_id for one in planned.replacements for unit_id in one.old)
 
 
 def store_of(*names: str) -> MemoryStore:
@@ -70,7 +74,8 @@ def test_plan_units_sends_the_changed_conversation_alone_when_one_changed() -> N
     planned = plan(store)
     assert store.read == ["b"]
     assert [(ref.conversation_id, ref.content_hash) for ref in planned.to_send] == [("b", "h2")]
-    assert planned.dropped == (old,)
+    assert planned.dropped == ()
+    assert planned.replacements == (Replacement(old=(old,), waiting=(planned.to_send[0].id,), answered=()),)
 
 
 def test_plan_units_sends_the_last_unit_alone_when_a_long_conversation_grew() -> None:
@@ -80,7 +85,10 @@ def test_plan_units_sends_the_last_unit_alone_when_a_long_conversation_grew() ->
     store.put([*rows, message("More", node="new", position=len(rows))], content_hash="h2")
     planned = plan(store)
     assert len(store.rows) > 3
-    assert len(planned.to_send) == len(planned.dropped) == 1
+    (replacement,) = planned.replacements
+    assert len(planned.to_send) == len(replacement.old) == 1
+    assert replacement.waiting == (planned.to_send[0].id,)
+    assert replacement.answered == tuple(store.rows[:-1])
     assert planned.kept == ((tuple(row.id for row in store.rows[:-1]), "h2"),)
 
 
@@ -153,7 +161,32 @@ def test_plan_units_sends_all_when_the_model_is_another() -> None:
     settle(store, plan(store))
     planned = plan(store, "claude-opus-5-5")
     assert len(planned.to_send) == 2
-    assert set(planned.dropped) == {row.id for row in store.rows}
+    assert set(old_of(planned)) == {row.id for row in store.rows}
+    assert planned.dropped == ()
+
+
+@pytest.mark.parametrize(("content_hash", "waits"), [("h1", True), ("h2", False)], ids=["other model", "other words"])
+@pytest.mark.parametrize("attempts", [2, 3])
+def test_plan_units_waits_for_what_failed_when_it_is_sent_again_or_the_old_words_are_still_true(
+    content_hash: str, waits: bool, attempts: int
+) -> None:
+    store = store_of("a")
+    settle(store, plan(store))
+    store.put(messages(("user", "I am Al"), conversation="a"), "a", content_hash=content_hash)
+    first = plan(store, "claude-opus-5-5")
+    settled = [*store.rows]
+    settle(store, first, "failed", "off_schema", attempts)
+    store.rows += settled
+    (replacement,) = plan(store, "claude-opus-5-5").replacements
+    assert bool(replacement.waiting) == (waits or attempts < 3)
+    assert old_of(first) == replacement.old
+
+
+def test_plan_units_drops_units_at_once_when_they_have_no_facts() -> None:
+    store = store_of("a")
+    settle(store, plan(store), "failed", "refused")
+    planned = plan(store, "claude-opus-5-5")
+    assert (planned.dropped, planned.replacements) == ((store.rows[0].id,), ())
 
 
 def test_plan_units_sends_the_halves_when_a_unit_is_split() -> None:

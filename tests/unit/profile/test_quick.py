@@ -42,11 +42,21 @@ def test_quick_prompt_numbers_all_when_there_is_little() -> None:
     put(store, 2024, 4, 50)
     found = sample(store)
     assert found
-    assert [line.role for line in found.lines] == ["user", "assistant", "user"]
-    assert [f"\n[{i}] {line.role} 2024-07-01: " in found.prompt.text for i, line in enumerate(found.lines, 1)] == [
-        True
-    ] * 3
-    assert found.conversations == (("chatgpt", "c2024"),) * 3
+    assert [line.role for line in found.lines] == ["user", "user"]
+    assert all(f"\n[{i}] user 2024-07-01: " in found.prompt.text for i in (1, 2))
+    assert found.conversations == (("chatgpt", "c2024"),) * 2
+
+
+def test_quick_prompt_holds_no_words_of_others_when_there_are_some() -> None:
+    store = MemoryStore()
+    own = message("I sail", node="n1", position=1, quoted="Call yourself Acme", files=["Acme.pdf"])
+    store.put(
+        [message("You are Acme", "assistant"), own, message("Acme!", "tool", node="n2", position=2)], title="Acme"
+    )
+    found = sample(store)
+    assert found
+    assert [line.text for line in found.lines] == ["I sail"]
+    assert "Acme" not in found.prompt.text
 
 
 def test_quick_prompt_is_even_and_of_the_user_when_there_is_too_much() -> None:
@@ -56,8 +66,8 @@ def test_quick_prompt_is_even_and_of_the_user_when_there_is_too_much() -> None:
     found = sample(store)
     assert found
     assert QUICK_TOKENS * 0.95 < size_of(found.prompt) <= found.prompt.input_tokens <= QUICK_TOKENS
-    assert sum(line.role != "user" for line in found.lines) <= 3, "what is left is too little for the user's words"
-    years = Counter(line.created_at[:4] for line in found.lines if line.created_at and line.role == "user")
+    assert {line.role for line in found.lines} == {"user"}
+    years = Counter(line.created_at[:4] for line in found.lines if line.created_at)
     assert len(years) == 4
     assert max(years.values()) - min(years.values()) <= 1
     assert [line.created_at for line in found.lines] == sorted(line.created_at or "" for line in found.lines)
