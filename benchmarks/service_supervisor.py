@@ -1,0 +1,177 @@
+"""Starts the processes of the service, kills them at seeded moments, and starts them again."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from benchmarks.service_site import Process, ServiceDatabase, Site, wait_until_up
+
+LOOK_EVERY_SECONDS = 0.02
+KILL_EVERY_SECONDS = (0.5, 3.0)
+AWAY_SECONDS = (0.0, 0.5)
+"""How long a place stays empty."""
+SIGTERM_SHARE = 0.3
+MOST_ATTEMPTS = 3
+"""A job that was begun so often is left in peace: after five it fails for good, as it should."""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one process has to be."""
+
+    name: str
+    process: Process
+    restart_at: float | None = None
+    asked_to_end_at: float | None = None
+    """It was sent SIGTERM."""
+    killed: bool = False
+
+
+@dataclass(slots=True)
+class Kills:
+    """What was done to the processes, and what they did that they ought not to."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    slowest_end_seconds: float = 0.0
+    """From SIGTERM to the end of the process."""
+    wrong: list[str] = field(default_factory=list)
+
+
+class Supervisor:
+    """`with Supervisor(…) as supervisor:` has the processes running; `supervisor.storm()` begins to kill them."""
+
+    def __init__(self, site: Site, serves: int, works: int, *, web_workers: int, seed: int, ends_within: float) -> None:
+        self.kills = Kills()
+        self._site = site
+        self._web_workers = web_workers
+        self._rng = random.Random(f"kills {seed}")
+        self._ends_within = ends_within
+        self._places = [Place("serve", site.serve(workers=web_workers)) for _ in range(serves)]
+        self._places += [Place("work", site.work()) for _ in range(works)]
+        self._storm = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    @property
+    def serves(self) -> list[Process]:
+        """Where to ask; the ports stay the same."""
+        return [place.process for place in self._places if place.name == "serve"]
+
+    def __enter__(self) -> "Supervisor":
+        for serve in self.serves:
+            wait_until_up(serve)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for place in self._places:
+            if place.process.popen.poll() is None:
+                began = time.monotonic()
+                place.asked_to_end_at = began
+                code = place.process.end()
+                self._judge_end(place, code)
+
+    def storm(self) -> None:
+        """From now on processes are killed."""
+        self._storm.set()
+
+    def calm(self) -> None:
+        """No more."""
+        self._storm.clear()
+
+    def _run(self) -> None:
+        kill_at = 0.0
+        with self._site.database.connected() as fetch:
+            while not self._stop.wait(LOOK_EVERY_SECONDS):
+                for place in self._places:
+                    self._look_after(place)
+                now = time.monotonic()
+                if self._storm.is_set() and now >= kill_at:
+                    kill_at = now + self._rng.uniform(*KILL_EVERY_SECONDS)
+                    self._strike(fetch)
+
+    def _look_after(self, place: Place) -> None:
+        now = time.monotonic()
+        code = place.process.popen.poll()
+        if code is None:
+            overdue = place.asked_to_end_at is not None and now - place.asked_to_end_at > self._ends_within
+            if overdue and not place.killed:
+                self.kills.wrong.append(f"{place.name} has not ended {self._ends_within:g} s after SIGTERM")
+                place.killed = True
+                place.process.kill(with_children=True)
+            return
+        if place.restart_at is None:
+            self._judge_end(place, code)
+            place.process.kill(with_children=True)  # what a dead parent has left, as the end of a container does
+            place.restart_at = now + self._rng.uniform(*AWAY_SECONDS)
+        elif now >= place.restart_at:
+            self._start_again(place)
+
+    def _start_again(self, place: Place) -> None:
+        port = place.process.port
+        made = self._site.serve(workers=self._web_workers, port=port) if port else self._site.work()
+        place.process, place.restart_at, place.asked_to_end_at, place.killed = made, None, None, False
+
+    def _judge_end(self, place: Place, code: int | None) -> None:
+        """A process ends when it is killed, or with 0 when it was asked to."""
+        if place.killed:
+            return
+        if place.asked_to_end_at is None:
+            self.kills.wrong.append(f"{place.name} has ended by itself with {code}: {place.process.last_words()}")
+            return
+        seconds = time.monotonic() - place.asked_to_end_at
+        self.kills.slowest_end_seconds = max(self.kills.slowest_end_seconds, seconds)
+        if code is None:
+            self.kills.wrong.append(f"{place.name} did not end after SIGTERM: {place.process.last_words()}")
+        elif code not in (0, -15, 143):
+            self.kills.wrong.append(f"{place.name} has ended with {code} after SIGTERM: {place.process.last_words()}")
+
+    def _strike(self, fetch: Callable[[str], Sequence[tuple[object, ...]]]) -> None:
+        running = fetch(f"SELECT count(*) FROM service_jobs WHERE state = 'running' AND attempts >= {MOST_ATTEMPTS}")
+        spared = "work" if running[0][0] else ""
+        alive = [place for place in self._places if not _is_ending(place) and place.name != spared]
+        if not alive:
+            return
+        place = self._rng.choice(alive)
+        way = self._rng.random()
+        if way < SIGTERM_SHARE:
+            place.asked_to_end_at = time.monotonic()
+            place.process.popen.terminate()
+            self.kills.counts[f"{place.name} SIGTERM"] += 1
+        elif place.name == "serve" and self._web_workers > 1 and way < (1 + SIGTERM_SHARE) / 2:
+            self._kill_a_web_worker(place)
+        else:
+            place.killed = True
+            place.process.kill(with_children=self._rng.random() < 0.5)
+            self.kills.counts[f"{place.name} SIGKILL"] += 1
+
+    def _kill_a_web_worker(self, place: Place) -> None:
+        """One that the parent starts again by itself; it holds a socket, so it is not the tracker of resources."""
+        with suppress(psutil.Error, IndexError):
+            children = psutil.Process(place.process.popen.pid).children()
+            self._rng.choice([child for child in children if "spawn_main" in " ".join(child.cmdline())]).kill()
+            self.kills.counts["web worker SIGKILL"] += 1
+
+
+def _is_ending(place: Place) -> bool:
+    return place.killed or place.restart_at is not None or place.asked_to_end_at is not None
+
+
+def wait_until_all_ended(database: ServiceDatabase, jobs: int, within_seconds: float, stop: Callable[[], bool]) -> bool:
+    """Until so many jobs are in the table and none is queued or running; False where that takes too long."""
+    ends_at = time.monotonic() + within_seconds
+    with database.connected() as fetch:
+        while time.monotonic() < ends_at:
+            found = dict(fetch("SELECT state, count(*) FROM service_jobs GROUP BY state"))
+            if sum(found.values()) >= jobs and stop() and not found.keys() & {"queued", "running"}:
+                return True
+            time.sleep(0.2)
+    return False
