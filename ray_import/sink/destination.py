@@ -9,7 +9,9 @@ from typing import ClassVar
 
 from ray_import.errors import ConfigError
 from ray_import.sink.port import NEWEST_CHUNK, Destination, Migrated, Sink
+from ray_import.sink.service_jobs import ServiceJobs
 from ray_import.sink.sqlite import SqliteSink
+from ray_import.sink.sqlite_service_jobs import SqliteServiceJobs
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -32,6 +34,10 @@ class SqliteDestination:
         """See `Destination.look`."""
         is_there = self.path.exists() and self.path.stat().st_size
         return SqliteSink(self.path, read_only=True) if is_there else SqliteSink(Path(":memory:"))
+
+    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
+        """See `Destination.open_jobs`."""
+        return SqliteServiceJobs(self.path, patience_seconds=patience_seconds)
 
     def migrate(self) -> Migrated:
         """See `Destination.migrate`."""

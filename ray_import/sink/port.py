@@ -8,6 +8,7 @@ from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.records import Reject
 from ray_import.sink.profiles import ProfileStore
 from ray_import.sink.reading import Reading
+from ray_import.sink.service_jobs import ServiceJobs
 
 JobStatus = Literal["running", "complete", "partial", "failed"]
 
@@ -310,6 +311,13 @@ class Destination(Protocol):
         """Connects for reading alone, and makes nothing: where there is nothing yet, that is what is seen.
 
         Raises SinkError where what is there would have to be migrated.
+        """
+
+    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
+        """Connects to the service's queue alone. The connection is for one thread at a time.
+
+        With `patience_seconds` a call, and this one, waits about so long at most for a destination that is away.
+        Raises what `open` raises.
         """
 
     def migrate(self) -> Migrated:

@@ -14,6 +14,7 @@ from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import NEWEST_CHUNK, Migrated, Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.postgres_address import shown_address, split_password
+from ray_import.sink.service_jobs import ServiceJobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class PostgresDestination:
     def look(self) -> Sink:
         """See `Destination.look`."""
         return self.open(create=False)
+
+    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:  # noqa: ARG002
+        """See `Destination.open_jobs`."""
+        raise ConfigError("The service needs a SQLite file.")
 
     def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
@@ -83,6 +88,10 @@ class SupabaseDestination:
     def look(self) -> Sink:
         """See `Destination.look`."""
         return self.open(create=False)
+
+    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:  # noqa: ARG002
+        """See `Destination.open_jobs`."""
+        raise ConfigError("The service needs a SQLite file.")
 
     def migrate(self) -> Migrated:
         """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""

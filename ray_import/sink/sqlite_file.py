@@ -49,11 +49,20 @@ class SqliteConnection:
     retries = 0
     """See `Sink.retries`: SQLite itself waits."""
 
-    def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS,
+        any_thread: bool = False,
+    ) -> None:
         """Opens `path`, making the tables where there is nothing yet (and `create` allows it).
 
         With `read_only` a file of an earlier version is refused, and not brought up to date. So is one that is there
-        (without `create`) and may not be written by this user.
+        (without `create`) and may not be written by this user. With `any_thread` it may be used by other threads than
+        the one that opened it, one at a time.
         """
         self._path = path
         is_writable = str(path) == ":memory:" or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK))
@@ -67,7 +76,13 @@ class SqliteConnection:
         is_uri = address != str(path)
         self._creates = create
         with self._translated():
-            self._db = sqlite3.connect(address, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, uri=is_uri)
+            self._db = sqlite3.connect(
+                address,
+                timeout=busy_timeout_seconds,
+                isolation_level=None,
+                uri=is_uri,
+                check_same_thread=not any_thread,
+            )
             try:
                 self._prepare()
             except BaseException as error:

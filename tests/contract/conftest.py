@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from ray_import.sink.port import Sink
+from ray_import.sink.service_jobs import ServiceJobs
 from tests.contract.destinations import DestinationUnderTest, PostgresTables, SqliteFile, SupabaseTables
 
 if TYPE_CHECKING:
@@ -30,4 +31,10 @@ def destination(request: pytest.FixtureRequest, tmp_path: Path) -> DestinationUn
 @pytest.fixture
 def sink(destination: DestinationUnderTest) -> Iterator[Sink]:
     with closing(destination.open()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def jobs(destination: DestinationUnderTest) -> Iterator[ServiceJobs]:
+    with closing(destination.open_jobs()) as opened:
         yield opened

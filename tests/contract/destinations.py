@@ -23,7 +23,9 @@ from ray_import.records import Reject
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase
+from ray_import.sink.service_jobs import ServiceJobs
 from ray_import.sink.sqlite import SqliteSink
+from ray_import.sink.sqlite_service_jobs import SqliteServiceJobs
 from ray_import.sink.supabase import SupabaseDatabase
 from tests.gateway.postgres import Database
 
@@ -168,6 +170,15 @@ class DestinationUnderTest(Protocol):
     def silence_profile(self, run_id: str, seconds: float) -> None:
         """The same with a run of a profile."""
 
+    def open_jobs(self) -> ServiceJobs:
+        """Connects to the service's queue."""
+
+    def age_service_job(self, job_id: str, column: str, seconds: float) -> None:
+        """Makes a time of a job of the service that much older."""
+
+    def age_worker(self, holder: str, seconds: float) -> None:
+        """Makes the last sign of life of a worker that much older."""
+
 
 @dataclass(frozen=True, slots=True)
 class SqliteFile:
@@ -230,10 +241,25 @@ class SqliteFile:
         """See `DestinationUnderTest.silence_profile`."""
         self._silence("profile_runs", run_id, seconds)
 
+    def open_jobs(self) -> ServiceJobs:
+        """See `DestinationUnderTest.open_jobs`."""
+        return SqliteServiceJobs(self.path)
+
+    def age_service_job(self, job_id: str, column: str, seconds: float) -> None:
+        """See `DestinationUnderTest.age_service_job`."""
+        self._age("service_jobs", "id", job_id, column, seconds)
+
+    def age_worker(self, holder: str, seconds: float) -> None:
+        """See `DestinationUnderTest.age_worker`."""
+        self._age("service_workers", "holder", holder, "seen_at", seconds)
+
     def _silence(self, table: str, id_: str, seconds: float) -> None:
+        self._age(table, "id", id_, "updated_at", seconds)
+
+    def _age(self, table: str, key: str, id_: str, column: str, seconds: float) -> None:
         with self.connected() as db:
             db.execute(
-                f"UPDATE {table} SET updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', updated_at, ?) WHERE id = ?",
+                f"UPDATE {table} SET {column} = strftime('%Y-%m-%dT%H:%M:%fZ', {column}, ?) WHERE {key} = ?",
                 (f"-{seconds} seconds", id_),
             )
 
@@ -287,10 +313,25 @@ class PostgresTables:
         """See `DestinationUnderTest.silence_profile`."""
         self._silence("profile_runs", run_id, seconds)
 
+    def open_jobs(self) -> ServiceJobs:
+        """See `DestinationUnderTest.open_jobs`."""
+        raise NotImplementedError
+
+    def age_service_job(self, job_id: str, column: str, seconds: float) -> None:
+        """See `DestinationUnderTest.age_service_job`."""
+        self._age("service_jobs", "id", job_id, column, seconds)
+
+    def age_worker(self, holder: str, seconds: float) -> None:
+        """See `DestinationUnderTest.age_worker`."""
+        self._age("service_workers", "holder", holder, "seen_at", seconds)
+
     def _silence(self, table: str, id_: str, seconds: float) -> None:
+        self._age(table, "id", id_, "updated_at", seconds)
+
+    def _age(self, table: str, key: str, id_: str, column: str, seconds: float) -> None:
         with self.database.connected() as db:
             db.execute(
-                f"UPDATE {table} SET updated_at = updated_at - make_interval(secs => %s) WHERE id = %s".encode(),
+                f"UPDATE {table} SET {column} = {column} - make_interval(secs => %s) WHERE {key} = %s".encode(),
                 (seconds, id_),
             )
 
@@ -305,6 +346,10 @@ class SupabaseTables(PostgresTables):
     def open(self) -> Sink:
         """See `DestinationUnderTest.open`."""
         return DatabaseSink(SupabaseDatabase(SupabaseAccess(self.url, self.key)))
+
+    def open_jobs(self) -> ServiceJobs:
+        """See `DestinationUnderTest.open_jobs`."""
+        raise NotImplementedError
 
 
 Fetch = Callable[[str], list[tuple[Any, ...]]]
