@@ -29,6 +29,13 @@ class Environment(BaseSettings):
     aws_bearer_token_bedrock: SecretStr = SecretStr("")
     alert_webhook: SecretStr = SecretStr("")
     alert_stalled_minutes: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    ray_import_secret: SecretStr = SecretStr("")
+    ray_import_buckets: str = ""
+    ray_import_hosts: str = ""
+    ray_import_path_pattern: str = ""
+    ray_import_jobs_per_hour: str = ""
+    port: str = ""
+    render_external_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

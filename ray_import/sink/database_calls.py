@@ -14,7 +14,7 @@ from tenacity import RetryCallState, Retrying, stop_before_delay, wait_random_ex
 from ray_import.chunks.rows import ChunkRow, MessageRow
 from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
 from ray_import.sink.halving import TOO_LARGE, busy
-from ray_import.sink.migrations import LATEST_POSTGRES
+from ray_import.sink.migrations import LATEST_POSTGRES, OTHER_VERSION
 
 PATIENCE_SECONDS = 240
 """How long a destination that has answered once may be away."""
@@ -84,11 +84,13 @@ class DatabaseCalls:
             raise SinkError(
                 f"The database's tables have version {version}, but this ray-import needs {LATEST_POSTGRES}.",
                 "Run ray-import migrate with the same --to.",
+                OTHER_VERSION,
             )
         if version > LATEST_POSTGRES:
             raise SinkError(
                 f"The database's tables have version {version}, but this ray-import only supports {LATEST_POSTGRES}.",
                 "Upgrade ray-import.",
+                OTHER_VERSION,
             )
 
     def close(self) -> None:

@@ -6,6 +6,9 @@ from typing import Literal
 
 Dialect = Literal["sqlite", "postgres"]
 
+OTHER_VERSION = "other_version"
+"""The `SinkError.code` of a destination whose tables are older or newer than this ray-import needs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from ray_import.errors import RowsRefused, SinkBusy, SinkError
 from ray_import.sink.database_calls import PartLimits, while_opening
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
 from ray_import.sink.postgres_connect import connection_error
+from ray_import.sink.postgres_deadline import ImpatientConnection
 from ray_import.sink.postgres_tables import refuse_unusable_tables
 from ray_import.sink.refusals import FOREIGN_KEY_VIOLATION, unknown_user
 from ray_import.sink.sizes import chunk_bytes, message_bytes
@@ -70,9 +72,13 @@ class _ForeignKeyViolated(Exception):
 class PostgresDatabase:
     """One connection, made when it is needed, and made anew when it is lost."""
 
-    def __init__(self, conninfo: str, password: SecretStr | None = None) -> None:
+    def __init__(
+        self, conninfo: str, password: SecretStr | None = None, *, answer_seconds: float | None = None
+    ) -> None:
+        """With `answer_seconds` a connection is given up where a connect or a statement takes longer."""
         self._conninfo = conninfo
         self._password = password
+        self._answer_seconds = answer_seconds
         self._connection: psycopg.Connection[Any] | None = None
         self._was_connected = False
         self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
@@ -172,7 +178,8 @@ class PostgresDatabase:
     def _connect(self) -> psycopg.Connection[Any]:
         options = self._options()
         try:
-            connection = psycopg.connect(self._conninfo, **options)
+            connection = ImpatientConnection.connect(self._conninfo, **options)
+            connection.answer_seconds = self._answer_seconds
         except psycopg.Error as error:
             parts = psycopg.conninfo.conninfo_to_dict(self._conninfo)
             password = options.get("password", "")
@@ -195,7 +202,7 @@ class PostgresDatabase:
             "prepare_threshold": None,  # behind a transaction pooler the next statement may meet another server
             "application_name": "ray_import",
             "client_encoding": "utf8",  # whatever PGCLIENTENCODING or the address says: conversations hold all letters
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS if self._answer_seconds is None else ceil(self._answer_seconds),
             "keepalives_idle": DEAD_AFTER_SECONDS // 2,
             "tcp_user_timeout": DEAD_AFTER_SECONDS * 1000,
             **({"password": password.get_secret_value()} if password.get_secret_value() else {}),

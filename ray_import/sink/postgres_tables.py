@@ -113,6 +113,15 @@ _TYPES: dict[str, dict[str, tuple[str, ...]]] = {
         "facts_hash": _TEXT,
         "created_at": _TIME,
     },
+    "service_jobs": {
+        **dict.fromkeys(("id", "user_id", "state", "stage", "source", "source_label", "file_type"), _TEXT),
+        **dict.fromkeys(("idempotency_key", "request_hash", "error", "error_type", "holder", "last_call"), _TEXT),
+        "attempts": _COUNT,
+        "cancel_requested": ("boolean",),
+        "counts": ("jsonb",),
+        **dict.fromkeys(("due_at", "created_at", "started_at", "updated_at", "finished_at"), _TIME),
+    },
+    "service_workers": {"holder": _TEXT, "seen_at": _TIME},
 }
 """The types with which the functions of `sql/postgres/` work, by table and column."""
 _NEEDED_IN_CHUNKS = {"id", "user_id", "conversation_id", "content"}
@@ -129,7 +138,8 @@ _ADDED_IN = {
 _OF_PROFILES = (
     "profile_runs", "profile_requests", "profile_units", "profile_facts", "profile_fact_units", "profile_versions",
 )  # fmt: skip
-_TABLES_SINCE = {"conversation_messages": 11, **dict.fromkeys(_OF_PROFILES, 13)}
+_OF_SERVICE = ("service_jobs", "service_workers")
+_TABLES_SINCE = {"conversation_messages": 11, **dict.fromkeys(_OF_PROFILES, 13), **dict.fromkeys(_OF_SERVICE, 14)}
 _OTHER_TABLES_SINCE = 4
 _KEYS = {
     "conversation_messages": ("user_id", "conversation_id", "product", "node_id"),

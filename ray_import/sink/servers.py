@@ -11,6 +11,8 @@ from pydantic import SecretStr
 from ray_import.credentials import environment, supabase_access
 from ray_import.errors import ConfigError
 from ray_import.sink.database import DatabaseSink
+from ray_import.sink.database_calls import PATIENCE_SECONDS, Database
+from ray_import.sink.database_service_jobs import DatabaseServiceJobs
 from ray_import.sink.port import NEWEST_CHUNK, Migrated, Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.postgres_address import shown_address, split_password
@@ -41,9 +43,9 @@ class PostgresDestination:
         """See `Destination.look`."""
         return self.open(create=False)
 
-    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:  # noqa: ARG002
+    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
         """See `Destination.open_jobs`."""
-        raise ConfigError("The service needs a SQLite file.")
+        return _opened_jobs(self._database(patience_seconds), patience_seconds)
 
     def migrate(self) -> Migrated:
         """See `Destination.migrate`."""
@@ -65,10 +67,10 @@ class PostgresDestination:
             )
         os.environ["PGPASSWORD"] = self.password.get_secret_value()
 
-    def _database(self) -> PostgresDatabase:
+    def _database(self, answer_seconds: float | None = None) -> PostgresDatabase:
         if self.conninfo:
-            return PostgresDatabase(self.conninfo, self.password)
-        return PostgresDatabase(*split_password(_database_url()))
+            return PostgresDatabase(self.conninfo, self.password, answer_seconds=answer_seconds)
+        return PostgresDatabase(*split_password(_database_url()), answer_seconds=answer_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,14 @@ class SupabaseDestination:
         """See `Destination.look`."""
         return self.open(create=False)
 
-    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:  # noqa: ARG002
+    def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
         """See `Destination.open_jobs`."""
-        raise ConfigError("The service needs a SQLite file.")
+        import httpx  # noqa: PLC0415 - takes memory that the service's web processes need not have
+
+        from ray_import.sink.supabase import TIMEOUT, SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
+
+        timeout = TIMEOUT if patience_seconds is None else httpx.Timeout(patience_seconds)
+        return _opened_jobs(SupabaseDatabase(supabase_access(), timeout), patience_seconds)
 
     def migrate(self) -> Migrated:
         """See `Destination.migrate`. The REST interface makes no tables: this goes to the database itself."""
@@ -131,6 +138,11 @@ def postgres_at(url: str) -> PostgresDestination:
             "--to contains the password of a TLS key.", "Set DATABASE_URL to this address, and use --to postgres."
         )
     return PostgresDestination(shown_address(conninfo), conninfo, password)
+
+
+def _opened_jobs(database: Database, patience_seconds: float | None) -> ServiceJobs:
+    patience = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
+    return DatabaseServiceJobs(database, patience_seconds=patience)
 
 
 def _migrated(address: str, database: PostgresDatabase) -> Migrated:

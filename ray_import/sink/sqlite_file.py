@@ -10,7 +10,7 @@ from urllib.parse import quote
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from ray_import.errors import ConfigError, SinkBusy, SinkError
-from ray_import.sink.migrations import LATEST_SQLITE, migrations
+from ray_import.sink.migrations import LATEST_SQLITE, OTHER_VERSION, migrations
 from ray_import.sink.sqlite_keys import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
 from ray_import.sink.sqlite_tables import refuse_taken_names, refuse_unusable_tables
 
@@ -158,6 +158,7 @@ class SqliteConnection:
                 f"{self._path} was created by a newer ray-import"
                 f" (schema {version}; this one supports up to {LATEST_SQLITE}).",
                 "Upgrade ray-import, or give another file with --to sqlite:///PATH.",
+                OTHER_VERSION,
             )
         return version
 

@@ -6,6 +6,7 @@ Only the code is looked at and shown. The text beside it may be a trigger's or a
 import re
 
 from ray_import.errors import EverythingRefused, RowsRefused, SinkBusy, SinkError, SinkOverloaded
+from ray_import.sink.migrations import OTHER_VERSION
 
 _BUSY = ("08", "53", "57P", "40001", "40P01", "55P03", "PGRST000", "PGRST001", "PGRST002", "PGRST003")
 _OVERLOADED = ("57014",)
@@ -60,6 +61,11 @@ def sink_error(code: str, retry_after_seconds: float = 0.0) -> SinkError:
     if kind is SinkBusy:
         return SinkBusy(said, LATER, retry_after_seconds, code)
     return SinkError(said, _of(code, _HINTS), code)
+
+
+def is_not_migrated(error: Exception) -> bool:
+    """Whether the destination refuses because its tables are missing, or are those of another version."""
+    return isinstance(error, SinkError) and error.code in (*_SET_UP, OTHER_VERSION)
 
 
 def error_of_write(error: SinkError) -> SinkError:

@@ -24,6 +24,7 @@ from ray_import.terminal.many_users import reimport
 from ray_import.terminal.profile import profile_app, profiles
 from ray_import.terminal.report import show_plan
 from ray_import.terminal.run import import_exports, planned, retry_kept
+from ray_import.terminal.serve import serve
 from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout, write_json
 from ray_import.terminal.supervision import supervised, supervised_once_begun
@@ -282,6 +283,7 @@ def retry_rejects(
 
 app.command()(reimport)
 app.command()(show)
+app.command()(serve)
 app.add_typer(profile_app, name="profile")
 app.command()(profiles)
 

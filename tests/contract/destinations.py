@@ -21,6 +21,7 @@ from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import, 
 from ray_import.credentials import SupabaseAccess
 from ray_import.records import Reject
 from ray_import.sink.database import DatabaseSink
+from ray_import.sink.database_service_jobs import DatabaseServiceJobs
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.service_jobs import ServiceJobs
@@ -315,7 +316,7 @@ class PostgresTables:
 
     def open_jobs(self) -> ServiceJobs:
         """See `DestinationUnderTest.open_jobs`."""
-        raise NotImplementedError
+        return DatabaseServiceJobs(PostgresDatabase(self.database.dsn))
 
     def age_service_job(self, job_id: str, column: str, seconds: float) -> None:
         """See `DestinationUnderTest.age_service_job`."""
@@ -349,7 +350,7 @@ class SupabaseTables(PostgresTables):
 
     def open_jobs(self) -> ServiceJobs:
         """See `DestinationUnderTest.open_jobs`."""
-        raise NotImplementedError
+        return DatabaseServiceJobs(SupabaseDatabase(SupabaseAccess(self.url, self.key)))
 
 
 Fetch = Callable[[str], list[tuple[Any, ...]]]

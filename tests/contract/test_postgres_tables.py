@@ -374,6 +374,7 @@ OF_PROFILES = ("profile_facts", "profile_versions")
 READ_BY_USERS = (*TABLES, *OF_PROFILES, "conversations")
 OF_RUNS = (
     "import_runs", "import_run_users", "profile_runs", "profile_requests", "profile_units", "profile_fact_units",
+    "service_jobs", "service_workers",
 )  # fmt: skip
 
 
@@ -443,6 +444,7 @@ def test_no_user_calls_a_function_of_the_importer(of_two_users: Database) -> Non
         of_profiles = ("start", "requests", "settle", "facts", "versions", "forget", "messages")
         newer = {*(f"run_{name}" for name in of_runs), "users_of", "alive", "let_go", "publish_profile"}
         newer |= {f"profile_{name}" for name in of_profiles}
+        newer |= {f"service_{name}" for name in ("accept", "claim", "alive", "finish", "job", "list", "cancel")}
         assert newer <= {function.partition("(")[0].removeprefix("ray_import_") for (function,) in functions}
         for role in ("anon", "authenticated", "public"):
             for (function,) in functions:

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -25,19 +24,13 @@ from ray_import.sink.service_jobs import (
     ServiceJob,
     ServiceJobs,
 )
-from tests.contract.destinations import DestinationUnderTest, SqliteFile, import_of
+from tests.contract.destinations import DestinationUnderTest, import_of
 
 HOLDER, OTHER = "host/1", "host/2"
 PER_HOUR = 10
 LATER = LEASE_SECONDS + 10
 ENDS: tuple[JobEnd, ...] = ("complete", "partial", "failed", "cancelled")
 ODD = "a\x00b\ud800c"
-
-
-@pytest.fixture
-def destination(tmp_path: Path) -> DestinationUnderTest:
-    """The first that keeps a queue."""
-    return SqliteFile(tmp_path)
 
 
 def new_job(number: int, **values: Any) -> NewJob:
