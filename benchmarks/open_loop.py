@@ -38,9 +38,10 @@ class Latencies:
         """p50, p90, p99 and the greatest, in ms; what failed; how late the generator was."""
         failed = ", ".join(f"{count} x {what}" for what, count in sorted(self.failed.items())) or "none"
         rate = len(self.seconds) / self.took_seconds
+        late = f"; generator late by {in_ms(self.lateness)}" if self.lateness else ""
         return (
             f"{len(self.seconds)} answered in {self.took_seconds:.1f} s ({rate:.0f}/s):"
-            f" {in_ms(self.seconds)}; failed or lost: {failed}; generator late by {in_ms(self.lateness)}"
+            f" {in_ms(self.seconds)}; failed or lost: {failed}{late}"
         )
 
 
