@@ -2,6 +2,7 @@
 
     ImporterError                exit code 3
     ├─ ConfigError               exit code 2: an option, a setting or a path that cannot be
+    │  └─ NothingToProfile       the user has no stored messages that a profile could be made of
     ├─ SourceError               the export cannot be read
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
     │  ├─ UnsupportedFormat      its encoding, or the method that packs it, is one that is not read
@@ -54,6 +55,10 @@ class ImporterError(Exception):
 
 class ConfigError(ImporterError):
     exit_code = 2
+
+
+class NothingToProfile(ConfigError):
+    pass
 
 
 class SourceError(ImporterError):
@@ -183,3 +188,9 @@ class ResultsNotWritten(ImporterError):
 
 class Interrupted(ImporterError):
     pass
+
+
+def may_pass(error: ImporterError) -> bool:
+    """Whether the same work may succeed later: besides the errors with `retry`, the user or the lease is taken for the
+    moment, the cluster is away, or somebody asked to stop."""
+    return error.retry or isinstance(error, (ImportRunning, LeaseLost, ClusterError, Interrupted))

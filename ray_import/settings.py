@@ -142,6 +142,8 @@ class ImportOptions:
     """The service's table with a row per user that shows the import."""
     profile_pending: bool = False
     """Whether that row stays at `processing` after the import, for later steps of the service."""
+    is_retried: bool = False
+    """Whether somebody runs the import again after an error that may pass: that row does not tell of that one."""
 
     def __post_init__(self) -> None:
         if self.profile_pending and self.profile_table is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray_import.bulk.outcome import error_text, first_problem, job_status
 from ray_import.bulk.ports import Done, Ended, Opened, Reading, Workers
-from ray_import.errors import ImporterError, ImportRunning, Interrupted, NotAnExport, SinkError
+from ray_import.errors import ImporterError, ImportRunning, Interrupted, NotAnExport, SinkError, may_pass
 from ray_import.importing.lease import begin, lost
 from ray_import.importing.profile import Profile, words_for_partial
 from ray_import.importing.refusals import code_to_withdraw, refused_by_all, withdraw
@@ -275,11 +275,14 @@ class UserImport:
             if self.has_begun:
                 self.error = self.error or lost()
             return
-        if self._profile is not None:
+        if self._profile is not None and not self._is_retried(self._profile):
             self._profile.ends(self._sink, status, self._words_for_partial() if status == "partial" else told)
         # Workers end on their own: one may commit rejects after the first time. What comes after this one as well is
         # no proof for later imports, since the job has failed (see `Sink.takes_none`).
         self._withdraw()
+
+    def _is_retried(self, profile: Profile) -> bool:
+        return profile.is_retried and self.error is not None and may_pass(self.error)
 
     def _ended_user(self) -> RunUser:
         error = error_text(self.error) or first_problem(self._end_problems, self.counts) or "".join(self.warnings)

@@ -117,7 +117,7 @@ def _state_and_begin(process_id: int) -> tuple[str, str]:
     return "", ""
 
 
-class Heartbeat(BeatingThread):
+class Heartbeat(BeatingThread[Sink]):
     """Gives the signs of life of all imports and runs over many users that this process holds. One that has lost its
     place learns of it when it tells its counts."""
 

@@ -55,7 +55,9 @@ def _ending(ended: JobStatus, status: str | None, error: str | None, is_pending:
 
 def profile_of(of: Import, options: ImportOptions) -> "Profile | None":
     """The row that the import updates, if it has to update one."""
-    return None if options.profile_table is None else Profile(options.profile_table, of, options.profile_pending)
+    if options.profile_table is None:
+        return None
+    return Profile(options.profile_table, of, options.profile_pending, options.is_retried)
 
 
 def check_profiles(sink: Sink, options: ImportOptions, user_id: str) -> None:
@@ -68,13 +70,15 @@ def check_profiles(sink: Sink, options: ImportOptions, user_id: str) -> None:
 class Profile:
     """A user's row in `table`. How many conversations and messages are in, the destination counts itself.
 
-    With `is_pending` an import that is in leaves `processing`, for steps of the service that come after it. `warning`
-    says why the row could not be brought up to date; empty where it could.
+    With `is_pending` an import that is in leaves `processing`, for steps of the service that come after it; with
+    `is_retried` so does an error that may pass. `warning` says why the row could not be brought up to date; empty where
+    it could.
     """
 
     table: str
     of: Import
     is_pending: bool = False
+    is_retried: bool = False
     warning: str = ""
     _has_begun: bool = False
     _allowed: Collection[str] = tuple(status for _, status in _ENDINGS)

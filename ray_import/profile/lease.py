@@ -43,7 +43,7 @@ def _is_running(user_id: str, running: Running) -> ImportRunning:
     )
 
 
-class Heartbeats(BeatingThread):
+class Heartbeats(BeatingThread[Sink]):
     """Gives the signs of life of all profile runs of this process. `check` raises LeaseLost once a run has turned out
     to be another's."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
-from ray_import.errors import ConfigError, CostReached, ImporterError, SinkError
+from ray_import.errors import CostReached, ImporterError, NothingToProfile, SinkError, may_pass
 from ray_import.profile.batches import BatchLimit, BatchSender
 from ray_import.profile.direct import Asker, DirectSender, Sender
 from ray_import.profile.facts_step import FactsStep
@@ -64,7 +64,8 @@ async def run_profile(
         await run.make()
     except ImporterError as error:
         report.error = error
-        run.publish_failure(error)
+        if not (settings.is_retried and may_pass(error)):
+            run.publish_failure(error)
     except BaseException:
         with suppress(SinkError):
             store.end_profile(user_id, report.run_id, "failed", report.as_dict(), "interrupted")
@@ -81,13 +82,13 @@ def check_messages(store: ProfileStore, user_id: str) -> None:
     """Raises ConfigError where there is nothing that a profile could be made of."""
     conversations = store.profile_conversations(user_id)
     if not conversations:
-        raise ConfigError(
+        raise NothingToProfile(
             f"There are no imported conversations of the user {user_id}.",
             "Give the --to and --user-id of the import.",
         )
     with_words = [one for one in conversations if one.message_count]
     if with_words and not any(one.has_messages for one in with_words):
-        raise ConfigError(
+        raise NothingToProfile(
             f"The messages of the user {user_id} are not stored: the export was imported with --no-messages.",
             "Import the export again without --no-messages.",
         )

@@ -41,6 +41,8 @@ class ProfileSettings:
     quick_only: bool = False
     max_cost_usd: float | None = None
     profile_table: str | None = None
+    is_retried: bool = False
+    """Whether somebody makes the profile again after an error that may pass: the front end is not told of that one."""
     in_flight: int = IN_FLIGHT
     poll_seconds: float = POLL_SECONDS
     lost_batch_seconds: float = LOST_BATCH_SECONDS

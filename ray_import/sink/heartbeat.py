@@ -3,21 +3,29 @@
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import Self
-
-from ray_import.sink.port import Sink
+from typing import Generic, Protocol, Self, TypeVar
 
 BEAT_EVERY_SECONDS = 5.0
 PATIENCE_AT_THE_END_SECONDS = 2.0
 """With a destination that is away."""
 
 
-class BeatingThread:
+class Connection(Protocol):
+    """Something that can be closed."""
+
+    def close(self) -> None:
+        """Closes it."""
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class BeatingThread(Generic[C]):
     """Calls `beat` again and again, with a connection of its own, which it opens by itself; where that fails, or is
     lost, it tries again."""
 
-    def __init__(self, open_sink: Callable[[], Sink], beat: Callable[[Sink], object], every_seconds: float) -> None:
-        self._open_sink = open_sink
+    def __init__(self, connect: Callable[[], C], beat: Callable[[C], object], every_seconds: float) -> None:
+        self._connect = connect
         self._call_beat = beat
         self._every_seconds = every_seconds
         self._stop = threading.Event()
@@ -34,7 +42,7 @@ class BeatingThread:
     def _run(self) -> None:
         while not self._stop.wait(self._every_seconds):
             # Whatever goes wrong: work that goes on must not lose its place by it.
-            with suppress(Exception), closing(self._open_sink()) as sink:
+            with suppress(Exception), closing(self._connect()) as connection:
                 while not self._stop.is_set():
-                    self._call_beat(sink)
+                    self._call_beat(connection)
                     self._stop.wait(self._every_seconds)

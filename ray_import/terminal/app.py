@@ -29,6 +29,7 @@ from ray_import.terminal.show import show
 from ray_import.terminal.streams import ReaderGone, flush, print_json, set_up, stderr, stdout, write_json
 from ray_import.terminal.supervision import supervised, supervised_once_begun
 from ray_import.terminal.tables import show_inspection, show_jobs, show_problems, show_rejects, show_summary
+from ray_import.terminal.work import work
 
 app = typer.Typer(
     help="Import ChatGPT exports into a database as clean, searchable chunks, with Ray.",
@@ -286,6 +287,8 @@ app.command()(show)
 app.command()(serve)
 app.add_typer(profile_app, name="profile")
 app.command()(profiles)
+app.command()(work)
+app.command()(work)
 
 
 @app.command()

@@ -213,21 +213,22 @@ def rules_from(
     own = [] if manifest is None else [manifest.parent, Path(os.path.realpath(manifest)).parent]
     folders = tuple(dict.fromkeys(str(folder.absolute()) for folder in [*own, *files_under]))
     public_only = is_table if public_only is None else public_only
-    return SourceRules(folders, public_only, _allowed_hosts(allow_host) if public_only else ())
+    return SourceRules(folders, public_only, allowed_hosts(allow_host) if public_only else ())
 
 
-def _allowed_hosts(named: Sequence[str]) -> tuple[AllowedHost, ...]:
-    """These, and the project that the operator has set."""
+def allowed_hosts(named: Sequence[str], option: str = "--allow-host") -> tuple[AllowedHost, ...]:
+    """These, and the project that the operator has set. Raises ConfigError, which names the `option`."""
     from ray_import.credentials import environment, is_web_address  # noqa: PLC0415 - a twentieth of a second
-    from ray_import.source.guard import allowed_host  # noqa: PLC0415 - a fifth
 
     hosts = []
     for text in named:
+        from ray_import.source.guard import allowed_host  # noqa: PLC0415 - a fifth
+
         try:
             hosts.append(allowed_host(text))
         except ValueError:
             raise ConfigError(
-                f"--allow-host {shown(without_secrets(text))} is not a valid host.", "Use HOST or HOST:PORT."
+                f"{option} {shown(without_secrets(text))} is not a valid host.", "Use HOST or HOST:PORT."
             ) from None
     project = environment().supabase_url.strip()
     return (*hosts, allowed_origin(project)) if is_web_address(project) else tuple(hosts)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,8 +44,11 @@ class _Prepared:
     reporter: ProfileReporter
 
 
-def make_profile(user_id: str, to: str, settings: ProfileSettings) -> ProfileReport:
-    """Makes one user's profile. Raises what keeps it from beginning."""
+def make_profile(
+    user_id: str, to: str, settings: ProfileSettings, reporter: ProfileReporter | None = None
+) -> ProfileReport:
+    """Makes one user's profile, showing its progress: to `reporter`, by default on standard error. Raises what keeps it
+    from beginning."""
 
     async def make(run: _Prepared) -> ProfileReport:
         return await run_profile(run.sink, user_id, settings, run.calls, run.holder, run.heartbeats, run.reporter)
@@ -53,7 +56,7 @@ def make_profile(user_id: str, to: str, settings: ProfileSettings) -> ProfileRep
     destination = checked_destination(to, None)
     with closing(destination.open(create=False)) as sink:
         check_messages(sink, user_id)  # whose import is missing need not look for a key first
-        return _made(destination, sink, settings, make)
+        return _made(destination, sink, settings, make, reporter)
 
 
 def make_profiles(
@@ -125,7 +128,11 @@ def forget_profile(user_id: str, to: str, profile_table: str | None) -> Gone:
 
 
 def _made(
-    destination: Destination, sink: Sink, settings: ProfileSettings, make: Callable[[_Prepared], Awaitable[T]]
+    destination: Destination,
+    sink: Sink,
+    settings: ProfileSettings,
+    make: Callable[[_Prepared], Awaitable[T]],
+    reporter: ProfileReporter | None = None,
 ) -> T:
     check_access(settings)
     holder = Holder(this_process(), is_dead)
@@ -133,11 +140,11 @@ def _made(
     async def run() -> T:
         with (
             Heartbeats(lambda: destination.open(create=False), holder) as heartbeats,
-            profile_progress_on(stderr) as reporter,
+            profile_progress_on(stderr) if reporter is None else nullcontext(reporter) as shown,
         ):
             async with opened_calls(settings) as calls:
                 return await make(
-                    _Prepared(sink=sink, calls=calls, holder=holder, heartbeats=heartbeats, reporter=reporter)
+                    _Prepared(sink=sink, calls=calls, holder=holder, heartbeats=heartbeats, reporter=shown)
                 )
 
     with Interruption() as interruption:

@@ -5,7 +5,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, redirect_stdout
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from ray_import.errors import ConfigError
 from ray_import.importing.interruption import Interruption
 from ray_import.importing.lease import Heartbeat
 from ray_import.importing.profile import Profile, profile_of
+from ray_import.importing.progress import Reporter
 from ray_import.importing.rejects import KeptRejects
 from ray_import.importing.sources import ConversationSource, open_sources
 from ray_import.importing.summary import Summary
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 NICENESS = 15
 """Of Ray's workers with --nice, and of this process."""
 
+Shown = Callable[[], AbstractContextManager[Reporter]]
+"""Where the progress of one import is shown."""
+
 
 def import_exports(
     named: Sequence[str],
@@ -57,8 +61,10 @@ def import_exports(
     *,
     executor: Asked = "auto",
     nice: bool = False,
+    reporter: Reporter | None = None,
 ) -> Summary:
-    """Runs one import, showing its progress. Raises an ImporterError where it failed.
+    """Runs one import, showing its progress: to `reporter`, by default on standard error. Raises an ImporterError where
+    it could not begin.
 
     What can be wrong is looked for in the order of its cost: options, source, destination, Ray.
     """
@@ -74,7 +80,15 @@ def import_exports(
         work = Work(_import_of(user_id), settings, prune=options.prune, force=options.force)
         profile = profile_of(work.of, options)
         (summary,) = _imports(
-            choice, [(sources, work)], sink, destination, workers, max_connections, profile, nice=nice
+            choice,
+            [(sources, work)],
+            sink,
+            destination,
+            workers,
+            max_connections,
+            profile,
+            nice=nice,
+            reporter=reporter,
         )
         return summary
 
@@ -157,11 +171,21 @@ def _imports(
     profile: Profile | None = None,
     *,
     nice: bool = False,
+    reporter: Reporter | None = None,
 ) -> Generator[Summary]:
     """Runs the imports one after the other, up to the first that fails."""
+    shown: Shown = partial(progress_on, stderr)
+    if reporter is not None:
+        shown = partial(_nobody_else, reporter)
     if choice.executor == "ray":
-        return _imports_with_ray(choice, imports, sink, destination, workers, max_connections, profile, nice=nice)
-    return _imports_inline(choice, imports, sink, destination, profile, nice=nice)
+        return _imports_with_ray(
+            choice, imports, sink, destination, workers, max_connections, profile, shown, nice=nice
+        )
+    return _imports_inline(choice, imports, sink, destination, profile, shown, nice=nice)
+
+
+def _nobody_else(reporter: Reporter) -> AbstractContextManager[Reporter]:
+    return nullcontext(reporter)
 
 
 def _imports_inline(
@@ -170,6 +194,7 @@ def _imports_inline(
     sink: Sink,
     destination: Destination,
     profile: Profile | None,
+    shown: Shown,
     *,
     nice: bool,
 ) -> Generator[Summary]:
@@ -184,7 +209,7 @@ def _imports_inline(
         return InlineWorkers(destination, sink, work.settings.flow, Marks(marks), _tell)
 
     with Interruption() as interruption:
-        yield from _one_by_one(imports, sink, destination, make_workers, profile, interruption)
+        yield from _one_by_one(imports, sink, destination, make_workers, profile, shown, interruption)
 
 
 def be_nice(nice: bool) -> None:
@@ -205,6 +230,7 @@ def _imports_with_ray(
     workers: int | None,
     max_connections: int | None,
     profile: Profile | None,
+    shown: Shown,
     *,
     nice: bool,
 ) -> Generator[Summary]:
@@ -232,7 +258,7 @@ def _imports_with_ray(
             lanes = min(session().lanes(workers), max_connections or sys.maxsize)
             return WorkerPool(session(), lanes, work.settings.flow, destination, sink)
 
-        yield from _one_by_one(imports, sink, destination, pool, profile, interruption)
+        yield from _one_by_one(imports, sink, destination, pool, profile, shown, interruption)
 
 
 def _one_by_one(
@@ -241,10 +267,11 @@ def _one_by_one(
     destination: Destination,
     make_workers: Callable[[Work], OwnWorkers],
     profile: Profile | None,
+    shown: Shown,
     interruption: Interruption,
 ) -> Generator[Summary]:
     for number, (source, work) in enumerate(imports, start=1):
-        with progress_on(stderr) as reporter:
+        with shown() as reporter:
             summary = import_user(
                 source,
                 replace(work, source=source.label),
