@@ -3,8 +3,8 @@
 Real `ray-import serve` and `ray-import work` processes, a real Postgres (or SQLite), and exports of 20 KB to 1 MB in
 the tests' stand-in for Storage; a few of them are missing, are no exports, or hold a conversation that cannot be read.
 Clients ask with retries and an Idempotency-Key, while SIGKILL and SIGTERM meet both kinds of processes, alone or
-together with their children; a supervisor starts them again. A job that three workers have begun is left in peace, as
-one that five have begun is given up.
+together with their children, mostly in the middle of a job or of a request; a supervisor starts them again. A job that
+three workers have begun is left in peace, as one that five have begun is given up.
 
 Then every job that was accepted must have ended once, in the state in which it ends undisturbed: a trigger in the
 database records each change of a state. There is no job that no client knows, nothing runs, no source is kept, no
@@ -34,7 +34,7 @@ from ray_import.profile.settings import IN_FLIGHT
 from tests.model_api.server import ModelApi, model_api_process
 
 LATENCY_SECONDS = 0.05
-ARRIVAL_SECONDS = 0.3
+ARRIVAL_SECONDS = 0.4
 """Between two requests of the clients, on average."""
 HUNG_AFTER_SECONDS = 900.0
 ENDS_WITHIN_SECONDS = 30.0
@@ -102,7 +102,8 @@ def run(made: Databases, plan: Plan, seed: int | None) -> Run:
             ends_within=ENDS_WITHIN_SECONDS,
         )
         with supervisor:
-            clients = Clients(supervisor.serves, seed or 0, ARRIVAL_SECONDS * len(plan.wanted))
+            over_seconds = ARRIVAL_SECONDS * len(plan.wanted)
+            clients = Clients(supervisor.serves, seed or 0, over_seconds, supervisor.asked)
             clients.begin(plan.wanted)
             if seed is not None:
                 supervisor.storm()

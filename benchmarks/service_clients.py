@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -52,12 +52,17 @@ class Answers:
 class Clients:
     """Asks for imports, of one user's in their order, at any `serve` that is there; `stop` ends the waiting."""
 
-    def __init__(self, serves: Sequence[Process], seed: int, over_seconds: float) -> None:
+    def __init__(
+        self, serves: Sequence[Process], seed: int, over_seconds: float, begins: Callable[[int], None]
+    ) -> None:
+        """`begins` is called with the port before each request."""
         self.answers = Answers()
         self.stop = threading.Event()
         self._serves = serves
         self._seed = seed
         self._over_seconds = over_seconds
+        self._begins = begins
+        self._http = httpx.Client(timeout=10, trust_env=False)
         self._pool = ThreadPoolExecutor(CLIENTS, "client")
 
     def begin(self, wanted: Sequence[Wanted]) -> None:
@@ -71,6 +76,7 @@ class Clients:
     def end(self) -> Answers:
         """Waits until all are answered."""
         self._pool.shutdown()
+        self._http.close()
         return self.answers
 
     def _ask(self, wanted: Wanted, number: int, at: float) -> None:
@@ -102,14 +108,13 @@ class Clients:
         return None
 
     def _try(self, wanted: Wanted, key: str, rng: random.Random) -> str | None:
-        url = f"{rng.choice(self._serves).url}/process-full-v2"
+        serve = rng.choice(self._serves)
+        self._begins(serve.port)
         try:
-            answer = httpx.post(
-                url,
+            answer = self._http.post(
+                f"{serve.url}/process-full-v2",
                 json=body_of(wanted.user_id, wanted.key),
                 headers=headers(**{"Idempotency-Key": key}),
-                timeout=10,
-                trust_env=False,
             )
         except httpx.HTTPError as error:
             self.answers.count(type(error).__name__)

@@ -4,19 +4,29 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import psutil
 
-from benchmarks.service_site import Process, ServiceDatabase, Site, wait_until_up
+from benchmarks.service_site import Fetch, Process, ServiceDatabase, Site, wait_until_up
 
 LOOK_EVERY_SECONDS = 0.02
 KILL_EVERY_SECONDS = (0.5, 3.0)
 AWAY_SECONDS = (0.0, 0.5)
 """How long a place stays empty."""
 SIGTERM_SHARE = 0.3
+Aim = Literal["any", "work", "serve"]
+AIMS: tuple[Aim, ...] = get_args(Aim)
+AIM_SHARES = (0.2, 0.5, 0.3)
+"""Of the kills: whatever is met, a worker with a job, a server that a client is asking."""
+WORKING_SECONDS = (0.02, 0.1, 0.3, 0.6)
+"""After a worker was seen with a job, it is hit within one of these."""
+ACCEPTING_SECONDS = 0.03
+"""The same of a request."""
+REQUEST_PATIENCE_SECONDS = 0.5
 MOST_ATTEMPTS = 3
 """A job that was begun so often is left in peace: after five it fails for good, as it should."""
 
@@ -54,6 +64,9 @@ class Supervisor:
         self._ends_within = ends_within
         self._places = [Place("serve", site.serve(workers=web_workers)) for _ in range(serves)]
         self._places += [Place("work", site.work()) for _ in range(works)]
+        self._aim: Aim = "any"
+        self._watched_port = 0
+        self._asked = threading.Event()
         self._storm = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -79,6 +92,11 @@ class Supervisor:
                 code = place.process.end()
                 self._judge_end(place, code)
 
+    def asked(self, port: int) -> None:
+        """A client begins to ask there."""
+        if port == self._watched_port:
+            self._asked.set()
+
     def storm(self) -> None:
         """From now on processes are killed."""
         self._storm.set()
@@ -94,9 +112,8 @@ class Supervisor:
                 for place in self._places:
                     self._look_after(place)
                 now = time.monotonic()
-                if self._storm.is_set() and now >= kill_at:
+                if self._storm.is_set() and now >= kill_at and self._strike(fetch):
                     kill_at = now + self._rng.uniform(*KILL_EVERY_SECONDS)
-                    self._strike(fetch)
 
     def _look_after(self, place: Place) -> None:
         now = time.monotonic()
@@ -134,13 +151,36 @@ class Supervisor:
         elif code not in (0, -15, 143):
             self.kills.wrong.append(f"{place.name} has ended with {code} after SIGTERM: {place.process.last_words()}")
 
-    def _strike(self, fetch: Callable[[str], Sequence[tuple[object, ...]]]) -> None:
-        running = fetch(f"SELECT count(*) FROM service_jobs WHERE state = 'running' AND attempts >= {MOST_ATTEMPTS}")
-        spared = "work" if running[0][0] else ""
-        alive = [place for place in self._places if not _is_ending(place) and place.name != spared]
+    def _strike(self, fetch: Fetch) -> bool:
+        """Kills a process, mostly in the middle of something; False where none is, yet."""
+        running = fetch("SELECT holder, attempts FROM service_jobs WHERE state = 'running'")
+        spared = any(attempts >= MOST_ATTEMPTS for _, attempts in running)
+        alive = [place for place in self._places if not _is_ending(place) and not (spared and place.name == "work")]
+        if self._aim == "work":
+            pids = {pid for holder, _ in running for pid in str(holder).split("/")}
+            alive = [place for place in alive if str(place.process.popen.pid) in pids]
+        elif self._aim == "serve":
+            alive = [place for place in alive if place.name == "serve"]
         if not alive:
-            return
+            return False
         place = self._rng.choice(alive)
+        if self._aim == "work":
+            time.sleep(self._rng.uniform(0, self._rng.choice(WORKING_SECONDS)))
+        elif self._aim == "serve" and not self._wait_for_a_request(place.process.port):
+            return False
+        self._hit(place)
+        self._aim = self._rng.choices(AIMS, AIM_SHARES)[0]
+        return True
+
+    def _wait_for_a_request(self, port: int) -> bool:
+        """Until a moment after a client has begun to ask there; False where none does."""
+        self._watched_port = port
+        self._asked.clear()
+        found = self._asked.wait(REQUEST_PATIENCE_SECONDS)
+        time.sleep(self._rng.uniform(0, ACCEPTING_SECONDS) if found else 0)
+        return found
+
+    def _hit(self, place: Place) -> None:
         way = self._rng.random()
         if way < SIGTERM_SHARE:
             place.asked_to_end_at = time.monotonic()
