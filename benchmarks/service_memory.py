@@ -20,13 +20,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import httpx
-import psutil
 
 from benchmarks import machine
 from benchmarks.exports import kept_or_temporary
@@ -85,16 +84,22 @@ def memory_of(pid: int) -> Memory:
     return Memory(found.get(b"Pss", 0), found.get(b"Rss", 0))
 
 
+def children_of(pid: int) -> list[int]:
+    """All descendants. The kernel lists children by the thread that has started them."""
+    found = list[int]()
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (task / "children").read_bytes().split())
+    return found + [deeper for child in found for deeper in children_of(child)]
+
+
 def memory_by_process(roots: Mapping[str, Process]) -> dict[str, Memory]:
     """By a name such as `work`, or `serve child 1234`."""
     found = {}
     for name, root in roots.items():
         found[name] = memory_of(root.popen.pid)
-        try:
-            children = psutil.Process(root.popen.pid).children(recursive=True)
-        except psutil.Error:
-            children = []
-        found |= {f"{name} child {child.pid}": memory_of(child.pid) for child in children}
+        found |= {f"{name} child {child}": memory_of(child) for child in children_of(root.popen.pid)}
     return found
 
 
@@ -125,7 +130,9 @@ class Peaks:
             self._thread.join()
 
     def _sample(self) -> None:
-        while not self._stop.wait(SAMPLE_EVERY_SECONDS):
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due, time.monotonic()) + SAMPLE_EVERY_SECONDS
             now = memory_by_process(self.roots)
             self.both = self.both.most(sum(now.values(), Memory()))
             self.single |= {name: memory.most(self.single.get(name, Memory())) for name, memory in now.items()}
