@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,9 @@ class Served:
         """With the secret."""
         return self.client.get(path, **how)
 
-    def post(self, path: str = "/process-full-v2", headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    def post(
+        self, path: str = "/process-full-v2", headers: dict[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
         """The fields as a JSON object, with the secret."""
         return self.client.post(path, json=body, headers=headers)
 
@@ -70,8 +72,7 @@ class Served:
     def web_processes(self) -> list[psutil.Process]:
         """The processes that answer: with one worker the service itself, else its children."""
         found = psutil.Process(self.process.pid)
-        spawned = [child for child in found.children() if "spawn_main" in " ".join(child.cmdline())]
-        return spawned or [found]
+        return [child for child in found.children() if is_spawned(child)] or [found]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal and waits. Returns the exit code."""
@@ -98,6 +99,13 @@ def serving(to: str, folder: Path, *options: str, **settings: str) -> Iterator[S
         if process.poll() is None:
             process.terminate()
             process.wait(WITHIN_SECONDS)
+
+
+def is_spawned(process: psutil.Process) -> bool:
+    """Whether it is a web process, and there."""
+    with suppress(psutil.NoSuchProcess):
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
 
 
 def answers(client: httpx.Client) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.serving import SECRET, Served, refused, serving
+from tests.service.serving import SECRET, Served, refused, serving, started_without_port
 
 CLOSED = [
     ("POST", "/process-full-v2"), ("POST", "/import-full"), ("POST", "/retry-full-pass"), ("GET", "/jobs?user_id=u"),
@@ -39,7 +39,8 @@ def test_service_answers_401_when_the_secret_is_missing(stranger: httpx.Client, 
     "value",
     [
         "Bearer", f"Bearer {SECRET}x", f"Bearer {SECRET[:-1]}", f"Bearer {SECRET.upper()}", SECRET,
-        f"Token {SECRET}", f"Bearer Bearer {SECRET}", f"Bearer {SECRET},{SECRET}", basic(SECRET), "Basic !!!", "Bearer é",
+        f"Token {SECRET}", f"Bearer Bearer {SECRET}", f"Bearer {SECRET},{SECRET}", basic(SECRET), "Basic !!!",
+        "Bearer é",
     ],
 )  # fmt: skip
 def test_service_answers_401_when_the_secret_is_wrong(stranger: httpx.Client, value: str) -> None:
@@ -127,8 +128,6 @@ def test_serve_ends_with_2_when_the_port_is_taken_or_not_valid(tmp_path: Path, s
 
 @pytest.mark.parametrize("value", ["eighty", "-1", "70000", "٣"])
 def test_serve_ends_with_2_when_port_of_the_environment_is_not_valid(tmp_path: Path, value: str) -> None:
-    from tests.service.serving import started_without_port
-
     code, said = started_without_port(tmp_path, PORT=value)
     assert (code, "The value of PORT is not valid." in said) == (2, True)
 

@@ -1,5 +1,8 @@
 """Which exports a request may name."""
 
+from posixpath import normpath
+from urllib.parse import unquote, urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +25,10 @@ REFUSED = (SourceForbidden, SourceInvalid)
     [
         ("exports/ada/x.zip", "supabase://exports/ada/x.zip"),
         ("supabase://exports/ada/x.zip", "supabase://exports/ada/x.zip"),
-        ("SUPABASE://more.exports/ada/2026/export 1 (100%).zip", "supabase://more.exports/ada/2026/export 1 (100%).zip"),
+        (
+            "SUPABASE://more.exports/ada/2026/export 1 (100%).zip",
+            "supabase://more.exports/ada/2026/export 1 (100%).zip",
+        ),
         ("exports/ada/..x..zip", "supabase://exports/ada/..x..zip"),
         ("https://files.example.com:8443/ada/x.zip?token=t", "https://files.example.com:8443/ada/x.zip?token=t"),
         (
@@ -105,7 +111,8 @@ def test_source_of_refuses_a_path_when_it_is_no_source(path: str) -> None:
 
 
 STEPS_OUT = [
-    "ada/../bob/x.zip", "ada/./../bob/x.zip", "../bob/x.zip", "ada/..", "ada/.", "ada/", "ada//bob/x.zip", "//ada/x.zip",
+    "ada/../bob/x.zip", "ada/./../bob/x.zip", "../bob/x.zip", "ada/..", "ada/.", "ada/", "ada//bob/x.zip",
+    "//ada/x.zip",
     "ada/%2e%2e/bob/x.zip", "ada/%2E%2e/bob/x.zip", "ada/.%2e/bob/x.zip", "ada%2f..%2fbob/x.zip", "ada/..%2fbob/x.zip",
     "ada/%252e%252e/bob/x.zip", "ada/%25252e%25252e/bob/x.zip", "ada/%2525252e%2525252e/bob/x.zip", "ada/..\\bob/x.zip",
     "ada\\..\\bob/x.zip", "ada/%5c..%5cbob/x.zip", "ada/x%00.zip", "ada/x%0a.zip", "ada/..;/bob/x.zip",
@@ -117,7 +124,12 @@ STEPS_OUT = [
 @pytest.mark.parametrize("path", STEPS_OUT)
 @pytest.mark.parametrize(
     "before",
-    ["exports/", "supabase://exports/", "https://abc.supabase.co/", "https://abc.supabase.co/storage/v1/object/sign/exports/"],
+    [
+        "exports/",
+        "supabase://exports/",
+        "https://abc.supabase.co/",
+        "https://abc.supabase.co/storage/v1/object/sign/exports/",
+    ],
 )
 def test_source_of_refuses_a_path_when_it_leads_out_of_the_folder(before: str, path: str) -> None:
     with pytest.raises(REFUSED):
@@ -131,15 +143,14 @@ def test_source_of_refuses_a_user_when_the_id_is_no_folder(user_id: str) -> None
             ALLOWED.source_of(f"{before}{user_id}/x.zip", user_id)
 
 
-PART = st.sampled_from(["ada", "bob", "..", ".", "", "%2e", "%2f", "/", "\\", "%25", "2e", "x", ";", " ", "?", "#", "ada2"])
+PART = st.sampled_from(
+    ["ada", "bob", "..", ".", "", "%2e", "%2f", "/", "\\", "%25", "2e", "x", ";", " ", "?", "#", "ada2"]
+)
 
 
 @given(path=st.lists(PART, max_size=8).map("".join), begins=st.sampled_from(["ada/", ""]))
 def test_source_of_stays_below_the_folder_when_a_path_is_made_of_odd_parts(path: str, begins: str) -> None:
     """Held against the plain definition: decoded as often as may be, and resolved, it is still below `ada/`."""
-    from posixpath import normpath
-    from urllib.parse import unquote, urlsplit
-
     for before in ("supabase://exports/", "https://abc.supabase.co/"):
         try:
             source = ALLOWED.source_of(f"{before}{begins}{path}", "ada").source
@@ -153,7 +164,9 @@ def test_source_of_stays_below_the_folder_when_a_path_is_made_of_odd_parts(path:
 
 def test_source_of_follows_the_pattern_when_one_is_set() -> None:
     allowed = allowed_sources("exports", "", "users/{user_id}-files")
-    assert allowed.source_of("exports/users/ada-files/x.zip", "ada").source == "supabase://exports/users/ada-files/x.zip"
+    assert (
+        allowed.source_of("exports/users/ada-files/x.zip", "ada").source == "supabase://exports/users/ada-files/x.zip"
+    )
     for path in ("exports/ada/x.zip", "exports/users/ada/x.zip", "exports/users/ada-files2/x.zip"):
         with pytest.raises(SourceForbidden):
             allowed.source_of(path, "ada")
