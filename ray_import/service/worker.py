@@ -29,6 +29,8 @@ LOOK_FOR_DEAD_SECONDS = 5.0
 STOP_WITHIN_SECONDS = 20.0
 """After it was asked to stop, a worker whose main thread cannot be interrupted hands its job back and ends at once.
 Render kills after 30 s."""
+HAND_BACK_WITHIN_SECONDS = 4.0
+"""Then."""
 INTERRUPT_AGAIN_SECONDS = 1.0
 
 Connect = Callable[[float], ServiceJobs]
@@ -153,12 +155,17 @@ class Worker:
                 self._signals.asked.wait(POLL_SECONDS)
 
     def _release_the_dead(self) -> None:
-        """Jobs of workers that have died on this machine need not wait for the end of their lease."""
+        """Jobs of workers that have died on this machine need not wait for the end of their lease; nor one that this
+        worker has claimed without knowing it, since the answer was lost."""
         now = time.monotonic()
         if now - self._looked_for_dead_at < LOOK_FOR_DEAD_SECONDS:
             return
         self._looked_for_dead_at = now
-        for holder in {held.holder for held in self._queue.claim(lambda jobs: jobs.held()) or ()}:
+        held = self._queue.claim(lambda jobs: jobs.held()) or []
+        for one in held:
+            if one.holder == self.holder:
+                self._queue.claim(methodcaller("hand_back", one.job_id, self.holder, counts_attempt=False))
+        for holder in {one.holder for one in held}:
             if holder != self.holder and is_dead(holder):
                 released = self._queue.claim(methodcaller("release", holder))
                 log.warning("worker_died jobs_released=%d", released or 0)
@@ -224,9 +231,14 @@ class Worker:
             self._signals.interrupt()
             if self._is_over.wait(INTERRUPT_AGAIN_SECONDS):
                 return
+        thread = threading.Thread(target=self._hand_back_held, name="hand-back", daemon=True)
+        thread.start()
+        thread.join(HAND_BACK_WITHIN_SECONDS)
+        log.warning("worker_stopped_hard job=%s", self._held or "none")
+        os._exit(0)
+
+    def _hand_back_held(self) -> None:
         job_id = self._held
         if job_id is not None:
             with suppress(Exception), closing(self._open()) as jobs:  # the lease runs out, too
                 jobs.hand_back(job_id, self.holder, counts_attempt=False)
-        log.warning("worker_stopped_hard job=%s", job_id or "none")
-        os._exit(0)
