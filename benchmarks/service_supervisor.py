@@ -22,7 +22,7 @@ Aim = Literal["any", "work", "serve"]
 AIMS: tuple[Aim, ...] = get_args(Aim)
 AIM_SHARES = (0.2, 0.5, 0.3)
 """Of the kills: whatever is met, a worker with a job, a server that a client is asking."""
-WORKING_SECONDS = (0.02, 0.1, 0.3, 0.6)
+WORKING_SECONDS = (0.02, 0.1, 0.3, 1.0)
 """After a worker was seen with a job, it is hit within one of these."""
 ACCEPTING_SECONDS = 0.03
 """The same of a request."""
