@@ -1,11 +1,13 @@
 """The application of one web process. It is made in the process that serves it."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 
 from ray_import import __version__
@@ -22,6 +24,11 @@ from ray_import.sink.port import Destination
 
 _DESCRIPTION = "Queues imports of ChatGPT exports. Workers execute them: see `ray-import work`."
 
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
+}  # fmt: skip
+"""FastAPI's own would record queries and the input of requests that are not valid."""
+
 
 def make_app() -> FastAPI:
     """The application with the settings of the environment. Raises ConfigError."""
@@ -37,6 +44,8 @@ def app_of(settings: ServiceSettings, destination: Destination) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         service.stores.start()
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: a full collection of it would stop all requests for a while
         yield
         service.stores.stop()
 
@@ -47,6 +56,7 @@ def app_of(settings: ServiceSettings, destination: Destination) -> FastAPI:
         docs_url=None,  # its scripts are another server's
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
         lifespan=lifespan,
         middleware=[
             Middleware(AccessLog),

@@ -114,13 +114,21 @@ def _problem(found: Mapping[str, Any]) -> tuple[str, str]:
     return field, _PROBLEMS.get(found["type"], "is not valid")
 
 
-async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - for the types
     if error.status_code == 400:  # FastAPI's, of a body that it cannot parse
         return _answer(invalid([("body", _PROBLEMS["json_invalid"])]))
     words = {404: "There is no such address.", 405: "This method is not allowed here."}
     body = {"error": words.get(error.status_code, "The request is refused.")}
-    return JSONResponse(body, error.status_code, error.headers)
+    headers = _allow_header(request, error.headers or {}) if error.status_code == 405 else error.headers
+    return JSONResponse(body, error.status_code, headers)
+
+
+def _allow_header(request: Request, headers: Mapping[str, str]) -> dict[str, str]:
+    """All methods of the path; the framework names those of one of its routes alone."""
+    path = getattr(request.scope.get("route"), "path", "")
+    documented = {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
+    return {"Allow": ", ".join(sorted(documented | set(headers.get("Allow", "").split(", ")) - {""}))}
 
 
 async def _away(_request: Request, error: Exception) -> JSONResponse:

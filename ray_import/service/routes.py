@@ -52,7 +52,7 @@ class Service:
     readiness: LastLook = field(default_factory=LastLook)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # a plain function would be called in a thread
     return cast("Service", request.app.state.service)
 
 

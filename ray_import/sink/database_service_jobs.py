@@ -39,6 +39,10 @@ _TIMES = ("created_at", "started_at", "updated_at", "finished_at")
 class DatabaseServiceJobs(DatabaseCalls):
     """See `ServiceJobs`."""
 
+    _open_claim: tuple[tuple[str, str | None], str] | None = None
+    """Of whom, and the id that its calls have until one gives a job: the server may still carry out a call that was
+    given up here, and the job that it takes is that of the next call."""
+
     def accept(self, job: NewJob, *, jobs_per_hour: int) -> Accepted | Refused:
         """See `ServiceJobs.accept`."""
         refuse_unstorable(job)
@@ -55,15 +59,14 @@ class DatabaseServiceJobs(DatabaseCalls):
 
     def claim(self, holder: str, job_id: str | None = None) -> ServiceJob | None:
         """See `ServiceJobs.claim`."""
-        return _job_of(
-            self._call(
-                "service_claim",
-                p_holder=holder,
-                p_job_id=job_id,
-                p_call=uuid4().hex,
-                p_lease_seconds=LEASE_SECONDS,
-            )
-        )
+        claim = (holder, job_id)
+        if self._open_claim is None or self._open_claim[0] != claim:
+            self._open_claim = claim, uuid4().hex
+        call = self._open_claim[1]
+        row = self._call("service_claim", p_holder=holder, p_job_id=job_id, p_call=call, p_lease_seconds=LEASE_SECONDS)
+        if row is not None:
+            self._open_claim = None
+        return _job_of(row)
 
     def hand_over(self, job_id: str, holder: str, new_holder: str) -> bool:
         """See `ServiceJobs.hand_over`."""

@@ -2,45 +2,36 @@
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from ray_import.chunks.rows import iso_time
 from ray_import.sink.port import LEASE_SECONDS
 from ray_import.sink.profile_rows import storable
 from ray_import.sink.service_job_rows import (
     ENDED_WITHIN_SECONDS,
     JOB_COLUMNS,
-    MOST_DELETED,
-    RATE_WINDOW_SECONDS,
-    RETENTION_DAYS,
     STATES,
     WORKER_FORGOTTEN_SECONDS,
-    refuse_unstorable,
 )
 from ray_import.sink.service_jobs import (
     WORKER_SEEN_SECONDS,
-    Accepted,
     HeldJob,
     JobEnd,
     JobStage,
     JobState,
     LeaseState,
-    NewJob,
     QueueStats,
-    Refused,
     ServiceJob,
 )
-from ray_import.sink.sqlite_file import BUSY_TIMEOUT_SECONDS, SqliteConnection
+from ray_import.sink.sqlite_file import BUSY_TIMEOUT_SECONDS
+from ray_import.sink.sqlite_service_accept import ACTIVE, SqliteAcceptance, iso, seconds_since
 
 _SELECT = f"SELECT {', '.join(JOB_COLUMNS)} FROM service_jobs"  # noqa: S608 - names of columns
-_ACTIVE = "state IN ('queued', 'running')"
 _HELD = "id = :id AND holder = :holder AND state = 'running'"
 _DUE = (
-    f"SELECT id FROM service_jobs WHERE {_ACTIVE} AND (:id IS NULL OR id = :id)"  # noqa: S608
+    f"SELECT id FROM service_jobs INDEXED BY service_jobs_queue WHERE {ACTIVE} AND (:id IS NULL OR id = :id)"  # noqa: S608
     " AND (state = 'queued' AND due_at <= :now OR state = 'running' AND updated_at < :silent_since)"
     " ORDER BY created_at, rowid LIMIT 1"
 )
@@ -52,7 +43,7 @@ _QUEUE_OR_CANCEL = (
 )
 
 
-class SqliteServiceJobs(SqliteConnection):
+class SqliteServiceJobs(SqliteAcceptance):
     """See `ServiceJobs`. Any thread may use it, one at a time."""
 
     def __init__(self, path: Path, *, patience_seconds: float | None = None) -> None:
@@ -61,82 +52,11 @@ class SqliteServiceJobs(SqliteConnection):
         super().__init__(path, busy_timeout_seconds=patience, any_thread=True)
         self._db.execute("PRAGMA synchronous = FULL")  # what was accepted survives a loss of power
 
-    def accept(self, job: NewJob, *, jobs_per_hour: int) -> Accepted | Refused:
-        """See `ServiceJobs.accept`."""
-        refuse_unstorable(job)
-        with self._translated(), self._transaction():
-            now = time.time()
-            answer = self._earlier(job) or self._active(job, now) or self._rate_limited(job, jobs_per_hour, now)
-            if answer is not None:
-                return answer
-            self._insert(job, _iso(now))
-            self._delete_old(now)
-        return Accepted(job_id=job.id, is_new=True)
-
-    def _earlier(self, job: NewJob) -> Accepted | Refused | None:
-        """The answer to a request that has come before."""
-        if self._db.execute(
-            "SELECT 1 FROM service_jobs WHERE id = ? AND user_id = ?", (job.id, job.user_id)
-        ).fetchone():
-            return Accepted(job_id=job.id, is_new=True)
-        found = self._db.execute(
-            "SELECT id, request_hash FROM service_jobs"
-            " WHERE user_id = ? AND idempotency_key = ? AND idempotency_key <> ''",
-            (job.user_id, job.idempotency_key),
-        ).fetchone()
-        if found is None:
-            return None
-        id_, request_hash = found
-        if request_hash != job.request_hash:
-            return Refused(reason="key_reused", job_id=id_)
-        return Accepted(job_id=id_, is_new=False)
-
-    def _active(self, job: NewJob, now: float) -> Refused | None:
-        found = self._db.execute(
-            f"SELECT id, created_at FROM service_jobs WHERE user_id = ?1 AND {_ACTIVE}"  # noqa: S608
-            " UNION ALL SELECT id, started_at FROM import_jobs"
-            " WHERE user_id = ?1 AND status = 'running' AND updated_at >= ?2",
-            (job.user_id, _iso(now - LEASE_SECONDS)),
-        ).fetchone()
-        return found and Refused(reason="active", job_id=found[0], age_seconds=_seconds_since(found[1], now))
-
-    def _rate_limited(self, job: NewJob, jobs_per_hour: int, now: float) -> Refused | None:
-        """The oldest of the last `jobs_per_hour` jobs has to leave the window first."""
-        if jobs_per_hour <= 0:
-            return Refused(reason="rate_limited", retry_after_seconds=RATE_WINDOW_SECONDS)
-        found = self._db.execute(
-            "SELECT created_at FROM service_jobs WHERE user_id = ? AND created_at > ?"
-            " ORDER BY created_at DESC LIMIT 1 OFFSET ?",
-            (job.user_id, _iso(now - RATE_WINDOW_SECONDS), jobs_per_hour - 1),
-        ).fetchone()
-        if found is None:
-            return None
-        left_seconds = RATE_WINDOW_SECONDS - _seconds_since(found[0], now)
-        return Refused(reason="rate_limited", retry_after_seconds=max(0.0, left_seconds))
-
-    def _insert(self, job: NewJob, now: str) -> None:
-        self._db.execute(
-            "INSERT INTO service_jobs (id, user_id, state, stage, source, source_label, file_type, idempotency_key,"
-            " request_hash, attempts, cancel_requested, counts, due_at, created_at, updated_at)"
-            " VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, '{}', ?9, ?9, ?9)",
-            (
-                job.id, job.user_id, job.stage, job.source, job.source_label, job.file_type, job.idempotency_key,
-                job.request_hash, now,
-            ),
-        )  # fmt: skip
-
-    def _delete_old(self, now: float) -> None:
-        self._db.execute(
-            "DELETE FROM service_jobs WHERE rowid IN (SELECT rowid FROM service_jobs WHERE finished_at < ?"
-            " ORDER BY finished_at LIMIT ?)",
-            (_iso(now - RETENTION_DAYS * 86_400), MOST_DELETED),
-        )
-
     def claim(self, holder: str, job_id: str | None = None) -> ServiceJob | None:
         """See `ServiceJobs.claim`."""
         with self._translated():
             now = time.time()
-            values = {"id": job_id, "now": _iso(now), "silent_since": _iso(now - LEASE_SECONDS), "holder": holder}
+            values = {"id": job_id, "now": iso(now), "silent_since": iso(now - LEASE_SECONDS), "holder": holder}
             if self._db.execute(_DUE, values).fetchone() is None:  # as it is mostly: without the file's lock
                 return None
             with self._transaction():
@@ -168,7 +88,7 @@ class SqliteServiceJobs(SqliteConnection):
     def beat(self, holder: str, job_id: str | None) -> LeaseState:
         """See `ServiceJobs.beat`."""
         now = time.time()
-        values = {"id": job_id, "holder": holder, "now": _iso(now)}
+        values = {"id": job_id, "holder": holder, "now": iso(now)}
         with self._translated(), self._transaction():
             self._see_worker(holder, now)
             if job_id is None:
@@ -182,11 +102,11 @@ class SqliteServiceJobs(SqliteConnection):
         return "cancelled" if found[0][0] else "held"
 
     def _see_worker(self, holder: str, now: float) -> None:
-        seen = self._db.execute("UPDATE service_workers SET seen_at = ? WHERE holder = ?", (_iso(now), holder))
+        seen = self._db.execute("UPDATE service_workers SET seen_at = ? WHERE holder = ?", (iso(now), holder))
         if seen.rowcount == 0:
-            forgotten = (_iso(now - WORKER_FORGOTTEN_SECONDS),)
+            forgotten = (iso(now - WORKER_FORGOTTEN_SECONDS),)
             self._db.execute("DELETE FROM service_workers WHERE seen_at < ?", forgotten)
-            self._db.execute("INSERT INTO service_workers (holder, seen_at) VALUES (?, ?)", (holder, _iso(now)))
+            self._db.execute("INSERT INTO service_workers (holder, seen_at) VALUES (?, ?)", (holder, iso(now)))
 
     def reach_stage(self, job_id: str, holder: str, stage: JobStage, counts: dict[str, Any]) -> bool:
         """See `ServiceJobs.reach_stage`."""
@@ -236,7 +156,7 @@ class SqliteServiceJobs(SqliteConnection):
             f" WHERE {_HELD}",
             id=job_id,
             holder=holder,
-            due_at=_iso(time.time() + delay_seconds),
+            due_at=iso(time.time() + delay_seconds),
             uncounted=int(not counts_attempt),
             error=storable(error),
             error_type=storable(error_type),
@@ -244,7 +164,7 @@ class SqliteServiceJobs(SqliteConnection):
 
     def release(self, holder: str) -> int:
         """See `ServiceJobs.release`."""
-        now = _iso(time.time())
+        now = iso(time.time())
         with self._translated(), self._transaction():
             self._db.execute("DELETE FROM service_workers WHERE holder = ?", (holder,))
             return self._db.execute(
@@ -260,14 +180,14 @@ class SqliteServiceJobs(SqliteConnection):
                 "SELECT id, holder, updated_at FROM service_jobs WHERE state = 'running' ORDER BY created_at, rowid"
             ).fetchall()
         return [
-            HeldJob(job_id=id_, holder=holder, silent_seconds=_seconds_since(updated_at, now))
+            HeldJob(job_id=id_, holder=holder, silent_seconds=seconds_since(updated_at, now))
             for id_, holder, updated_at in found
         ]
 
     def cancel(self, job_id: str, user_id: str) -> ServiceJob | None:
         """See `ServiceJobs.cancel`."""
         now = time.time()
-        values = {"id": job_id, "user": user_id, "now": _iso(now), "silent_since": _iso(now - LEASE_SECONDS)}
+        values = {"id": job_id, "user": user_id, "now": iso(now), "silent_since": iso(now - LEASE_SECONDS)}
         with self._translated(), self._transaction():
             self._db.execute(
                 f"UPDATE service_jobs SET {_CANCELLED}, cancel_requested = 1 WHERE id = :id AND user_id = :user"  # noqa: S608
@@ -299,16 +219,16 @@ class SqliteServiceJobs(SqliteConnection):
         with self._translated(), self._transaction("DEFERRED"):
             queued, running, oldest = self._db.execute(
                 "SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),"  # noqa: S608
-                f" min(created_at) FILTER (WHERE state = 'queued') FROM service_jobs WHERE {_ACTIVE}"
+                f" min(created_at) FILTER (WHERE state = 'queued') FROM service_jobs WHERE {ACTIVE}"
             ).fetchone()
             (workers,) = self._db.execute(
-                "SELECT count(*) FROM service_workers WHERE seen_at >= ?", (_iso(now - WORKER_SEEN_SECONDS),)
+                "SELECT count(*) FROM service_workers WHERE seen_at >= ?", (iso(now - WORKER_SEEN_SECONDS),)
             ).fetchone()
             ended = self._db.execute(
                 "SELECT state, count(*) FROM service_jobs WHERE finished_at >= ? GROUP BY state",
-                (_iso(now - ENDED_WITHIN_SECONDS),),
+                (iso(now - ENDED_WITHIN_SECONDS),),
             ).fetchall()
-        oldest_seconds = 0.0 if oldest is None else _seconds_since(oldest, now)
+        oldest_seconds = 0.0 if oldest is None else seconds_since(oldest, now)
         return QueueStats(
             queued=queued, running=running, oldest_queued_seconds=oldest_seconds, workers=workers, ended=dict(ended)
         )
@@ -326,7 +246,7 @@ class SqliteServiceJobs(SqliteConnection):
 
     def _change(self, statement: str, **values: Any) -> bool:
         with self._translated():
-            return self._db.execute(statement, {**values, "now": _iso(time.time())}).rowcount == 1
+            return self._db.execute(statement, {**values, "now": iso(time.time())}).rowcount == 1
 
     def _exists(self, condition: str, *values: Any) -> bool:
         with self._translated():
@@ -355,11 +275,3 @@ def _job_of(row: tuple[Any, ...]) -> ServiceJob:
 
 def _json(value: dict[str, Any]) -> str:
     return orjson.dumps(storable(value)).decode()
-
-
-def _iso(seconds: float) -> str:
-    return iso_time(seconds) or ""
-
-
-def _seconds_since(time_: str, now: float) -> float:
-    return max(0.0, now - datetime.fromisoformat(time_).timestamp())

@@ -5,13 +5,14 @@ Light to import: each spawned process does so.
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from unittest.mock import patch
 from uuid import UUID
 
 import orjson
@@ -21,14 +22,17 @@ from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import, 
 from ray_import.credentials import SupabaseAccess
 from ray_import.records import Reject
 from ray_import.sink.database import DatabaseSink
-from ray_import.sink.database_service_jobs import DatabaseServiceJobs
 from ray_import.sink.port import Sink
 from ray_import.sink.postgres import PostgresDatabase
+from ray_import.sink.servers import postgres_at, supabase_project
 from ray_import.sink.service_jobs import ServiceJobs
 from ray_import.sink.sqlite import SqliteSink
 from ray_import.sink.sqlite_service_jobs import SqliteServiceJobs
 from ray_import.sink.supabase import SupabaseDatabase
 from tests.gateway.postgres import Database
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
 
 SETTINGS = "settings-1"
 STARTED_AT = 1_790_000_000.0
@@ -171,8 +175,11 @@ class DestinationUnderTest(Protocol):
     def silence_profile(self, run_id: str, seconds: float) -> None:
         """The same with a run of a profile."""
 
-    def open_jobs(self) -> ServiceJobs:
+    def open_jobs(self, patience_seconds: float | None = None) -> ServiceJobs:
         """Connects to the service's queue."""
+
+    def locked_queue(self) -> AbstractContextManager[None]:
+        """Nobody else reads or writes jobs of the service meanwhile."""
 
     def age_service_job(self, job_id: str, column: str, seconds: float) -> None:
         """Makes a time of a job of the service that much older."""
@@ -242,9 +249,16 @@ class SqliteFile:
         """See `DestinationUnderTest.silence_profile`."""
         self._silence("profile_runs", run_id, seconds)
 
-    def open_jobs(self) -> ServiceJobs:
+    def open_jobs(self, patience_seconds: float | None = None) -> ServiceJobs:
         """See `DestinationUnderTest.open_jobs`."""
-        return SqliteServiceJobs(self.path)
+        return SqliteServiceJobs(self.path, patience_seconds=patience_seconds)
+
+    @contextmanager
+    def locked_queue(self) -> Iterator[None]:
+        """See `DestinationUnderTest.locked_queue`."""
+        with self.connected() as db:
+            db.execute("BEGIN IMMEDIATE")
+            yield
 
     def age_service_job(self, job_id: str, column: str, seconds: float) -> None:
         """See `DestinationUnderTest.age_service_job`."""
@@ -314,9 +328,17 @@ class PostgresTables:
         """See `DestinationUnderTest.silence_profile`."""
         self._silence("profile_runs", run_id, seconds)
 
-    def open_jobs(self) -> ServiceJobs:
+    def open_jobs(self, patience_seconds: float | None = None) -> ServiceJobs:
         """See `DestinationUnderTest.open_jobs`."""
-        return DatabaseServiceJobs(PostgresDatabase(self.database.dsn))
+        return postgres_at(self.database.dsn).open_jobs(patience_seconds=patience_seconds)
+
+    @contextmanager
+    def locked_queue(self) -> Iterator[None]:
+        """See `DestinationUnderTest.locked_queue`."""
+        with self.database.connected(autocommit=False) as db:
+            db.execute("LOCK TABLE service_jobs, service_workers")
+            yield
+            db.rollback()
 
     def age_service_job(self, job_id: str, column: str, seconds: float) -> None:
         """See `DestinationUnderTest.age_service_job`."""
@@ -348,9 +370,11 @@ class SupabaseTables(PostgresTables):
         """See `DestinationUnderTest.open`."""
         return DatabaseSink(SupabaseDatabase(SupabaseAccess(self.url, self.key)))
 
-    def open_jobs(self) -> ServiceJobs:
+    def open_jobs(self, patience_seconds: float | None = None) -> ServiceJobs:
         """See `DestinationUnderTest.open_jobs`."""
-        return DatabaseServiceJobs(SupabaseDatabase(SupabaseAccess(self.url, self.key)))
+        environment = {"SUPABASE_URL": self.url, "SUPABASE_SERVICE_KEY": self.key.get_secret_value()}
+        with patch.dict("os.environ", environment):
+            return supabase_project().open_jobs(patience_seconds=patience_seconds)
 
 
 Fetch = Callable[[str], list[tuple[Any, ...]]]
@@ -438,6 +462,17 @@ def write_at_the_same_time(destination: DestinationUnderTest, owner: Import, num
 def write_and_tell(destination: DestinationUnderTest, owner: Import, numbers: range, told: Connection) -> None:
     """A process that says how far it is."""
     write_batches(destination, owner, numbers, told.send)
+
+
+def claim_all(destination: DestinationUnderTest, holder: str, together: Barrier, told: "Queue[list[str]]") -> None:
+    """A process that claims jobs of the service until there are none, and tells which."""
+    with closing(destination.open_jobs()) as jobs:
+        together.wait(60)
+        claimed = []
+        while job := jobs.claim(holder):
+            claimed.append(job.id)
+            jobs.beat(holder, job.id)
+    told.put(claimed)
 
 
 def rewrite(destination: DestinationUnderTest, owner: Import, versions: int, told: Connection) -> None:

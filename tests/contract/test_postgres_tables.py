@@ -13,12 +13,14 @@ from ray_import.chunks.rows import ChunkRow, MessageRow
 from ray_import.errors import ConfigError, SinkError
 from ray_import.sink.database import DatabaseSink
 from ray_import.sink.database_rows import chunk_object, message_object
+from ray_import.sink.database_service_jobs import DatabaseServiceJobs
 from ray_import.sink.migrations import LATEST_POSTGRES, migrations
 from ray_import.sink.port import Pruned, Replaced, RunOf, RunUser, Sink
 from ray_import.sink.postgres import PostgresDatabase
 from ray_import.sink.postgres_address import split_password
 from ray_import.sink.profiles import Forgotten
 from ray_import.sink.servers import PostgresDestination
+from ray_import.sink.service_jobs import Accepted, NewJob
 from tests.contract.destinations import (
     SETTINGS,
     PostgresTables,
@@ -343,6 +345,13 @@ def test_the_importers_role_can_import_and_nothing_else(supabase: Database) -> N
         sink.drop_units("u1", ["unit-1"])
         assert sink.forget_profile("u1") == Forgotten(runs=1, requests=1, units=0, facts=0, versions=1)
         sink.beat("host/1")
+    with closing(DatabaseServiceJobs(PostgresDatabase(supabase.dsn_as("ray_importer")))) as jobs:
+        new = NewJob(id="job-1", user_id="u2", stage="import", source="x")
+        assert jobs.accept(new, jobs_per_hour=1) == Accepted(job_id="job-1", is_new=True)
+        assert jobs.claim("host/1") is not None
+        assert jobs.beat("host/1", "job-1") == "held"
+        assert jobs.finish("job-1", "host/1", "complete", {})
+        assert [job.state for job in jobs.list_jobs()] == ["complete"]
         assert sink.interrupted_run(OF_USERS) == "run-1"
         sink.complete_run("run-1", "host/1")
         sink.let_go("host/1")

@@ -101,9 +101,13 @@ begin
         on conflict do nothing;
         exit when found;  -- else a request that came at the same time was faster: it is seen now
     end loop;
-    delete from public.service_jobs where id in (
-        select id from public.service_jobs where finished_at < v_now - make_interval(days => p_retention_days)
-        order by finished_at limit p_most_deleted for update skip locked);
+    begin
+        delete from public.service_jobs where id in (
+            select id from public.service_jobs where finished_at < v_now - make_interval(days => p_retention_days)
+            order by finished_at limit p_most_deleted for update skip locked);
+    exception when integrity_constraint_violation then
+        null;  -- a foreign key of the user's keeps them
+    end;
     return jsonb_build_object('job_id', v_id, 'is_new', true);
 end $$;
 
