@@ -28,7 +28,6 @@ class Environment(BaseSettings):
     aws_region: str = ""
     aws_bearer_token_bedrock: SecretStr = SecretStr("")
     alert_webhook: SecretStr = SecretStr("")
-    ray_import_hosts: str = ""
     alert_stalled_minutes: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     ray_import_secret: SecretStr = SecretStr("")
     ray_import_buckets: str = ""
