@@ -33,7 +33,7 @@ from benchmarks.user_exports import COMPARED
 from ray_import.profile.settings import IN_FLIGHT
 from tests.model_api.server import ModelApi, model_api_process
 
-LATENCY_SECONDS = 0.05
+LATENCY_SECONDS = 0.2
 ARRIVAL_SECONDS = 0.4
 """Between two requests of the clients, on average."""
 HUNG_AFTER_SECONDS = 900.0
