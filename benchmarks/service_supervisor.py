@@ -14,7 +14,7 @@ import psutil
 from benchmarks.service_site import Fetch, Process, ServiceDatabase, Site, wait_until_up
 
 LOOK_EVERY_SECONDS = 0.02
-KILL_EVERY_SECONDS = (0.5, 3.0)
+KILL_EVERY_SECONDS = (0.3, 2.0)
 AWAY_SECONDS = (0.0, 0.5)
 """How long a place stays empty."""
 SIGTERM_SHARE = 0.3
