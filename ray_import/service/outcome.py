@@ -122,7 +122,7 @@ def progress_counts(progress: Progress) -> Counts:
 
 def profile_counts(report: ProfileReport) -> Counts:
     """The numbers of a run of the profile step."""
-    facts = {status: report.facts[status] for status in ("active", "superseded", "retracted") if status in report.facts}
+    facts = {status: report.facts[status] for status in ("active", "duplicate", "superseded") if status in report.facts}
     return {
         **report.total.as_dict(),
         "facts": facts,

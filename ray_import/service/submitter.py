@@ -134,8 +134,9 @@ class Submitter:
         log.info("job_submitted job=%s attempt=%d", job.id, job.attempts)
 
     def _settle(self, job: ServiceJob, outcome: Outcome) -> None:
-        self.settler.settle(job, outcome, 0.0)
-        self._forget(job, "handed_back" if isinstance(outcome, HandBack) else outcome.end)
+        is_written = self.settler.settle(job, outcome, 0.0)
+        end = "handed_back" if isinstance(outcome, HandBack) else outcome.end
+        self._forget(job, end if is_written else "taken")
 
     def _forget(self, job: ServiceJob, end: str) -> None:
         self._held.pop(job.id, None)

@@ -1,5 +1,7 @@
 """A worker: takes jobs from the queue, one at a time, and executes them in the main thread."""
 
+import ctypes
+import gc
 import logging
 import os
 import threading
@@ -115,6 +117,7 @@ class Worker:
             try:
                 with self._heartbeat:
                     job = self._queue.claim(lambda jobs: self._taken(jobs, job_id, given_by))
+                    self._has_reached_queue = True
                     if job is not None:
                         self._work_on(job)
             finally:
@@ -184,6 +187,7 @@ class Worker:
         finally:
             self._held = None
             self._heartbeat.drop()
+            _give_memory_back()
 
     def _outcome(self, job: ServiceJob, lease: HeldLease) -> Outcome | None:
         """None where the lease is lost."""
@@ -242,3 +246,10 @@ class Worker:
         if job_id is not None:
             with suppress(Exception), closing(self._open()) as jobs:  # the lease runs out, too
                 jobs.hand_back(job_id, self.holder, counts_attempt=False)
+
+
+def _give_memory_back() -> None:
+    """What a job leaves in cycles, and what glibc keeps of freed memory, would grow from job to job."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another libc
+        ctypes.CDLL(None).malloc_trim(0)

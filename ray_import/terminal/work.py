@@ -12,7 +12,7 @@ from ray_import.terminal.profile import MaxCostOption, ModelOption
 from ray_import.terminal.streams import print_json
 
 NotifyOption = Annotated[
-    Notify, typer.Option("--notify", help="Which ends are told to ALERT_WEBHOOK: failures, or always all.")
+    Notify, typer.Option("--notify", help="Which ends to report to ALERT_WEBHOOK: failures only, or all.")
 ]
 JobOption = Annotated[str | None, typer.Option("--job", metavar="ID", help="Execute this job alone, and end.")]
 LeaseOption = Annotated[
