@@ -11,6 +11,8 @@ from ray_import.service.settings import ServeOptions
 
 GRACEFUL_SECONDS = 15
 """For requests that are being answered at SIGTERM; all answers come within a few seconds."""
+MOST_HEAD_BYTES = 16 * 1024
+"""The request line and the headers together."""
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -39,6 +41,8 @@ def main() -> None:
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         log_config=LOGGING,
         access_log=False,  # it has the query
+        http="h11",  # httptools bounds neither the address nor the headers: a stranger could fill the memory
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         server_header=False,
         proxy_headers=False,
         ws="none",

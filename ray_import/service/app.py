@@ -82,7 +82,7 @@ def _document(app: FastAPI, settings: ServiceSettings) -> dict[str, Any]:
     schemes = {"secret": {"type": "http", "scheme": "bearer"}, "basic": {"type": "http", "scheme": "basic"}}
     document.setdefault("components", {})["securitySchemes"] = schemes
     for path, operations in document["paths"].items():
-        allowed: list[dict[str, list[str]]] = [{"secret": []}, *([{"basic": []}] if path in BASIC_PATHS else [])]
+        allowed = ("secret", "basic") if path in BASIC_PATHS else ("secret",)
         for operation in operations.values():
-            operation["security"] = [] if path in PUBLIC_PATHS else allowed
+            operation["security"] = [] if path in PUBLIC_PATHS else [{name: []} for name in allowed]
     return document

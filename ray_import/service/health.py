@@ -52,13 +52,13 @@ async def metrics(service: ServiceDependency) -> PlainTextResponse:
 def as_metrics(stats: QueueStats) -> str:
     """The text format of Prometheus; no label is a user's."""
     gauges = [
-        ("ray_import_jobs_queued", "Jobs that wait for a worker.", stats.queued),
-        ("ray_import_jobs_running", "Jobs that a worker executes.", stats.running),
-        ("ray_import_oldest_queued_seconds", "Age of the oldest job that waits.", stats.oldest_queued_seconds),
+        ("ray_import_service_jobs_queued", "Jobs that wait for a worker.", stats.queued),
+        ("ray_import_service_jobs_running", "Jobs that a worker executes.", stats.running),
+        ("ray_import_service_oldest_queued_seconds", "Age of the oldest job that waits.", stats.oldest_queued_seconds),
         ("ray_import_service_workers", "Workers seen within the last minute.", stats.workers),
     ]
     lines = [f"# HELP {name} {words}\n# TYPE {name} gauge\n{name} {value:.10g}" for name, words, value in gauges]
-    name = "ray_import_jobs_ended"
+    name = "ray_import_service_jobs_ended"
     lines.append(f"# HELP {name} Jobs that ended within the last day, by state.\n# TYPE {name} gauge")
     lines += [f'{name}{{state="{state}"}} {stats.ended.get(state, 0)}' for state in STATES_ENDED]
     return "\n".join(lines) + "\n"
@@ -66,10 +66,11 @@ def as_metrics(stats: QueueStats) -> str:
 
 async def _missing(service: Service) -> list[str]:
     seen = service.readiness
-    if time.monotonic() - seen.at > READY_WITHIN_SECONDS:
-        seen.missing = await _looked_for(service)
-        seen.at = time.monotonic()
-    return seen.missing
+    async with seen.lock:
+        if time.monotonic() - seen.at > READY_WITHIN_SECONDS:
+            seen.missing = await _looked_for(service)
+            seen.at = time.monotonic()
+        return seen.missing
 
 
 async def _looked_for(service: Service) -> list[str]:

@@ -21,11 +21,13 @@ MOST_CELL_CHARACTERS = 200
 MOST_COUNTS = 4
 """Numbers of a job's counts that are shown, per group."""
 
-_STYLE = (
-    "body{font:15px system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse;width:100%}"
-    "th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top;overflow-wrap:anywhere}"
-    ".failed{color:#a00}.running{color:#06c}.partial{color:#a60}"
+_RULES = (
+    "body{font:15px system-ui,sans-serif;margin:2rem;color:#222}",
+    "table{border-collapse:collapse;width:100%}",
+    "th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top;overflow-wrap:anywhere}",
+    ".failed{color:#a00}.running{color:#06c}.partial{color:#a60}",
 )
+_STYLE = "".join(_RULES)
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 HEADERS = {
     "Content-Security-Policy": (
@@ -54,13 +56,15 @@ def _stats_and_jobs(jobs: ServiceJobs) -> tuple[QueueStats, list[ServiceJob]]:
 
 
 def _document(body: str) -> str:
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
-        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
-        f"<title>ray-import: jobs</title><style>{_STYLE}</style></head>"
-        f"<body><h1>Jobs</h1>{body}</body></html>"
+    head = (
+        '<meta charset="utf-8">',
+        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">',
+        '<meta name="viewport" content="width=device-width">',
+        '<link rel="icon" href="data:,">',
+        "<title>ray-import: jobs</title>",
+        f"<style>{_STYLE}</style>",
     )
+    return f'<!doctype html><html lang="en"><head>{"".join(head)}</head><body><h1>Jobs</h1>{body}</body></html>'
 
 
 def _summary(stats: QueueStats) -> str:

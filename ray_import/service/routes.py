@@ -1,5 +1,6 @@
 """The routes that a back end calls: they add jobs to the queue, show them, and cancel them."""
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -41,6 +42,7 @@ class LastLook:
 
     at: float = -math.inf
     missing: list[str] = field(default_factory=list)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,14 +98,14 @@ def _secret(found: Environment, *, insecure: bool) -> SecretStr | None:
     if not secret:
         raise ConfigError(
             "RAY_IMPORT_SECRET is not set.",
-            "Set it in the environment or in a file .env, for example to the output of: openssl rand -hex 32",
+            "Set it in the environment or in a file .env: the output of openssl rand -hex 32 will do.",
         )
     if not (secret.isascii() and secret.isprintable() and " " not in secret):
         raise ConfigError("RAY_IMPORT_SECRET contains invalid characters.", "Use ASCII letters and digits.")
     if len(secret) < LEAST_SECRET_CHARACTERS:
         raise ConfigError(
             f"RAY_IMPORT_SECRET is too short: the minimum is {LEAST_SECRET_CHARACTERS} characters.",
-            "Use the output of: openssl rand -hex 32",
+            "Use the output of openssl rand -hex 32.",
         )
     return SecretStr(secret)
 

@@ -128,7 +128,7 @@ def allowed_sources(buckets: str, hosts: str, pattern: str) -> AllowedSources:
     if pattern.count(_PLACEHOLDER) != 1 or not _is_plain(rest) or set("{}%?#") & set(rest):
         raise ConfigError(
             "The value of RAY_IMPORT_PATH_PATTERN is not valid.",
-            "Set it to the folder of a user's exports, with {user_id} in it: exports/{user_id}/",
+            "Set it to the folder of a user's exports, with {user_id} in it, such as exports/{user_id}/.",
         )
     return AllowedSources(
         buckets=frozenset(names), hosts=frozenset(map(_host_and_port, _listed(hosts))), pattern=pattern

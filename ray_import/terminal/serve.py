@@ -66,7 +66,7 @@ def serve(
         if missing:
             raise ConfigError(
                 f"The service needs packages that are not installed: {' and '.join(missing)}.",
-                "Install them with: pip install 'ray-import[serve]'",
+                "Install them with pip install 'ray-import[serve]'.",
             )
         # Only now: these need pydantic's settings, and the packages above.
         from ray_import.service import settings as s  # noqa: PLC0415

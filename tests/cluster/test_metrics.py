@@ -15,6 +15,8 @@ import pytest
 from benchmarks.user_exports import Users, query_in, write_users
 from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals, Total
 from ray_import.records import BatchResult, Counts
+from ray_import.service.health import as_metrics
+from ray_import.sink.service_jobs import QueueStats
 from tests.cluster.ray_head import free_ports
 from tests.cluster.reimports import Reimported, reimport
 from tests.cluster.several_nodes import QUICKLY, several_nodes
@@ -64,7 +66,7 @@ def queries() -> list[str]:
     return [target["expr"] for panel in panels for target in panel["targets"]]
 
 
-def asked(beginning: str = "ray_import_") -> set[str]:
+def asked(beginning: str = "ray_import_(?!service_)") -> set[str]:
     """The metrics in all queries whose names begin so."""
     return {name for query in queries() for name in re.findall(rf"{beginning}\w+", query)}
 
@@ -95,9 +97,18 @@ def scrape(port: int, beginning: str = "ray_import_") -> str:
 
 def test_every_query_adds_up_over_drivers() -> None:
     """Each driver has series of its own, and those of one that has ended stay."""
-    assert [query for query in queries() if not re.match(r"(histogram_quantile\([\d.]+, )?sum\b", query)] == []
+    of_runs = [query for query in queries() if "ray_import_service_" not in query]
+    assert [query for query in of_runs if not re.match(r"(histogram_quantile\([\d.]+, )?sum\b", query)] == []
     assert (len(asked()), len(asked("ray_profile_"))) == (10, 8)
-    assert asked("ray_") == asked() | asked("ray_profile_")
+    assert asked("ray_") == asked() | asked("ray_profile_") | asked("ray_import_service_")
+
+
+def test_query_of_the_service_adds_nothing_up_when_several_web_processes_are_scraped() -> None:
+    """Each of them exports the same: what the database says."""
+    of_service = [query for query in queries() if "ray_import_service_" in query]
+    assert [query for query in of_service if not query.startswith("max")] == []
+    exported = as_metrics(QueueStats(queued=0, running=0, oldest_queued_seconds=0.0, workers=0))
+    assert asked("ray_import_service_") == set(re.findall(r"^(\w+)[ {]", exported, re.MULTILINE))
 
 
 def test_the_documentation_has_all_metrics_and_no_others() -> None:

@@ -81,10 +81,12 @@ class Served:
 
 
 @contextmanager
-def serving(to: str, folder: Path, *options: str, **settings: str) -> Iterator[Served]:
+def serving(
+    to: str, folder: Path, *options: str, at: tuple[str, ...] = ("--port", "0"), **settings: str
+) -> Iterator[Served]:
     """Serves until the block ends, at a free port; `settings` are variables of its environment."""
     log_path = folder / "service.log"
-    command = [sys.executable, "-m", "ray_import", "serve", "--to", to, "--port", "0", *options]
+    command = [sys.executable, "-m", "ray_import", "serve", "--to", to, *at, *options]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment(**settings)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,8 +172,8 @@ def seconds_of(call: Callable[[], httpx.Response]) -> tuple[float, httpx.Respons
 def check_outage(served: Served) -> None:
     """503 in time, for as many requests as come; the process is healthy meanwhile."""
     with ThreadPoolExecutor(24) as pool:
-        waiting = [pool.submit(seconds_of, lambda n=n: served.submit(f"away-{n}")) for n in range(20)]
-        pages = [pool.submit(seconds_of, lambda path=path: served.get(path)) for path in ("/", "/metrics")]
+        waiting = [pool.submit(seconds_of, partial(served.submit, f"away-{number}")) for number in range(20)]
+        pages = [pool.submit(seconds_of, partial(served.get, path)) for path in ("/", "/metrics")]
         while not all(future.done() for future in waiting):
             seconds, answer = seconds_of(lambda: served.get("/health"))
             assert (answer.status_code, seconds < HEALTHY_WITHIN_SECONDS) == (200, True)

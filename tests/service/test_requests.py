@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -49,8 +50,10 @@ def head(path: str = "/import-full", *lines: str) -> bytes:
 def test_service_queues_a_job_when_a_request_is_valid(
     service: Served, jobs: ServiceJobs, user: str, route: str, stage: str
 ) -> None:
-    body = {"user_id": user, "storage_path": f"exports/{user}/a.zip", "file_type": "zip", "other": MARK}
-    answer = service.post(route, **body, conversation_count=3, message_count=2**40)
+    path = f"exports/{user}/a.zip"
+    answer = service.post(
+        route, user_id=user, storage_path=path, file_type="zip", other=MARK, conversation_count=3, message_count=2**40
+    )
     found = answer.json()
     assert answer.status_code == 202
     assert (found["status"], found["user_id"]) == ("accepted", user)
@@ -136,25 +139,31 @@ def test_service_answers_422_without_the_input_when_a_field_is_not_valid(
     assert MARK not in answer.text + service.log()
 
 
+NO_OBJECTS = [
+    b"", b"{", f'{{"user_id": "{MARK}'.encode(), b"null", b"7", f'"{MARK}"'.encode(), f'["{MARK}"]'.encode(),
+    b"[" * 60_000, b'{"a":' * 10_000, b"\xff\xfe\x00", f'{{"user_id": "{MARK}\xff"}}'.encode("latin-1"),
+    b'{"user_id": "\\udfff", "storage_path": "exports/a/b"}', b"user_id=ann&storage_path=exports/ann/a",
+    b'{"user_id": "ann\\u0000", "storage_path": "exports/ann/a"}', b'{"user_id": ' + b"9" * 50_000 + b"}",
+]  # fmt: skip
+NO_IMPORTS = [
+    b'"storage_path": "exports/ann/\\ud800"',
+    b'"storage_path": "exports/ann/a", "conversation_count": ' + b"9" * 50_000,
+    b'"storage_path": "exports/ann/a", "message_count": NaN',
+    b'"storage_path": "exports/ann/a", "message_count": 1e999',
+    b'"storage_path": "exports/ann/a", "message_count": -Infinity',
+    b'"storage_path": "exports/ann/a", "file_type": "\\ud800"',
+]
+
+
 @pytest.mark.parametrize(
-    "body",
+    ("route", "body"),
     [
-        b"", b"{", f'{{"user_id": "{MARK}'.encode(), b"null", b"7", f'"{MARK}"'.encode(), f'["{MARK}"]'.encode(),
-        b"[" * 60_000,        b'{"a":' * 10_000, b"\xff\xfe\x00",
-        f'{{"user_id": "{MARK}\xff", "storage_path": "exports/a/b"}}'.encode("latin-1"),
-        b'{"user_id": "ann", "storage_path": "exports/ann/\\ud800"}',
-        b'{"user_id": "\\udfff", "storage_path": "exports/a/b"}',
-        b'{"user_id": "ann", "storage_path": "exports/ann/a", "conversation_count": ' + b"9" * 50_000 + b"}",
-        b'{"user_id": "ann", "storage_path": "exports/ann/a", "message_count": NaN}',
-        b'{"user_id": "ann", "storage_path": "exports/ann/a", "message_count": 1e999}',
-        b'{"user_id": "ann\\u0000", "storage_path": "exports/ann/a"}', b"user_id=ann&storage_path=exports/ann/a",
+        *((route, body) for route in ROUTES for body in NO_OBJECTS),
+        *((route, b'{"user_id": "ann", ' + rest + b"}") for route in ROUTES[:2] for rest in NO_IMPORTS),
     ],
-    ids=lambda body: repr(body[:30]),
-)  # fmt: skip
-@pytest.mark.parametrize("route", ["/import-full", "/retry-full-pass"])
+    ids=lambda value: repr(value[:40]),
+)
 def test_service_answers_422_when_the_body_is_not_what_it_takes(service: Served, route: str, body: bytes) -> None:
-    if route == "/retry-full-pass" and b"exports/ann/a" in body and b"ann\\u" not in body:
-        pytest.skip("what is not valid there is a field that this route ignores")
     answer = service.client.post(route, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert set(answer.json()) == {"error", "fields"}
@@ -175,7 +184,8 @@ def test_service_answers_422_when_the_content_type_is_not_json(service: Served, 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "ä", "a\tb"])
 def test_service_answers_422_when_the_idempotency_key_is_not_valid(service: Served, user: str, key: str) -> None:
-    answer = service.client.post("/retry-full-pass", json={"user_id": user}, headers={"Idempotency-Key": key.encode()})
+    headers = [(b"Idempotency-Key", key.encode())]
+    answer = service.client.post("/retry-full-pass", json={"user_id": user}, headers=headers)
     assert (answer.status_code, answer.json()["fields"][0]["field"]) == (422, "Idempotency-Key")
 
 
@@ -296,6 +306,20 @@ def test_service_answers_4xx_when_the_framing_of_the_body_is_odd(service: Served
     assert service.get("/health").status_code == 200
 
 
+@pytest.mark.parametrize("begins", [b"GET /health HTTP/1.1\r\nX: ", b"GET /", b"", head("/import-full", "X: ")[:-4]])
+def test_service_answers_400_when_the_head_of_a_request_does_not_end(service: Served, begins: bytes) -> None:
+    """It is not kept in memory, without the secret neither."""
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection, suppress(ConnectionError):
+        connection.sendall(begins)
+        for _ in range(400):
+            connection.sendall(b"a" * 10_000)
+        raise AssertionError("4 MB of a head were taken")
+    (process,) = service.web_processes()
+    assert process.memory_info().rss < 200 * 2**20
+    assert service.get("/health").status_code == 200
+
+
 # --- jobs ------------------------------------------------------------------------------------------
 
 
@@ -371,12 +395,12 @@ def test_metrics_show_the_queue_in_numbers_when_there_are_jobs(service: Served, 
     stats = jobs.stats()
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     values = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-    assert float(values["ray_import_jobs_queued"]) == stats.queued >= 1
-    assert float(values["ray_import_jobs_running"]) == stats.running >= 1
+    assert float(values["ray_import_service_jobs_queued"]) == stats.queued >= 1
+    assert float(values["ray_import_service_jobs_running"]) == stats.running >= 1
     assert float(values["ray_import_service_workers"]) == stats.workers >= 1
-    assert 0 <= float(values["ray_import_oldest_queued_seconds"]) < 600
+    assert 0 <= float(values["ray_import_service_oldest_queued_seconds"]) < 600
     for state in ("complete", "partial", "failed", "cancelled"):
-        assert float(values[f'ray_import_jobs_ended{{state="{state}"}}']) == stats.ended.get(state, 0)
+        assert float(values[f'ray_import_service_jobs_ended{{state="{state}"}}']) == stats.ended.get(state, 0)
     assert user not in answer.text
 
 

@@ -44,8 +44,7 @@ def test_service_answers_401_when_the_secret_is_missing(stranger: httpx.Client, 
     ],
 )  # fmt: skip
 def test_service_answers_401_when_the_secret_is_wrong(stranger: httpx.Client, value: str) -> None:
-    header = {"Authorization": value.encode()}
-    assert stranger.get("/jobs?user_id=u", headers=header).status_code == 401
+    assert stranger.get("/jobs?user_id=u", headers=[(b"Authorization", value.encode())]).status_code == 401
 
 
 def test_service_answers_401_when_the_secret_is_in_the_url_or_sent_twice(stranger: httpx.Client) -> None:
@@ -130,6 +129,19 @@ def test_serve_ends_with_2_when_the_port_is_taken_or_not_valid(tmp_path: Path, s
 def test_serve_ends_with_2_when_port_of_the_environment_is_not_valid(tmp_path: Path, value: str) -> None:
     code, said = started_without_port(tmp_path, PORT=value)
     assert (code, "The value of PORT is not valid." in said) == (2, True)
+
+
+def test_service_listens_at_all_addresses_when_a_platform_sets_the_port(tmp_path: Path) -> None:
+    """And at loopback where an option says so; `--port` wins over PORT."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving("sqlite:///jobs.db", tmp_path, PORT=str(port), at=()) as served:
+        assert served.url == f"http://0.0.0.0:{port}"
+        assert served.get("/health").status_code == 200
+    (tmp_path / "other").mkdir()
+    with serving("sqlite:///jobs.db", tmp_path / "other", "--host", "127.0.0.1", PORT=str(port)) as served:
+        assert served.url.startswith("http://127.0.0.1:")
+        assert served.url != f"http://127.0.0.1:{port}"
 
 
 def test_serve_ends_with_2_when_fastapi_is_not_installed(tmp_path: Path) -> None:
