@@ -120,6 +120,13 @@ class Process:
         """The end of what it said."""
         return self.log.read_text(errors="replace")[-2_000:]
 
+    def stacks(self) -> str:
+        """Where its threads are: it ends by telling that."""
+        self.popen.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(5)
+        return self.last_words()
+
     def end(self) -> int | None:
         """SIGTERM, and after ENDS_WITHIN_SECONDS SIGKILL: then None, else the exit code."""
         self.popen.terminate()
@@ -263,6 +270,7 @@ def site(made: Databases, environment: Mapping[str, str] | None = None) -> Itera
             "RAY_IMPORT_BUCKETS": BUCKET,
             "XDG_STATE_HOME": str(folder / "state"),
             "PYTHONPATH": str(ROOT),
+            "PYTHONFAULTHANDLER": "1",
         }
         found = Site(folder, database, clean | settings | dict(environment or {}))
         stack.callback(found.end)

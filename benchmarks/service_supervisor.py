@@ -121,7 +121,8 @@ class Supervisor:
         if code is None:
             overdue = place.asked_to_end_at is not None and now - place.asked_to_end_at > self._ends_within
             if overdue and not place.killed:
-                self.kills.wrong.append(f"{place.name} has not ended {self._ends_within:g} s after SIGTERM")
+                stacks = place.process.stacks()
+                self.kills.wrong.append(f"{place.name} has not ended {self._ends_within:g} s after SIGTERM: {stacks}")
                 place.killed = True
                 place.process.kill(with_children=True)
             return
