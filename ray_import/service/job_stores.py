@@ -20,7 +20,8 @@ from ray_import.sink.service_jobs import ServiceJobs
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 4
-"""Per web process."""
+"""Per web process. To a SQLite file it is one: its writers wait for each other by sleeping, and the unlucky one is
+overtaken until its patience ends."""
 PATIENCE_SECONDS = 1.5
 """How long a call is retried."""
 DEADLINE_SECONDS = 2.0
@@ -39,11 +40,13 @@ class JobStores:
         self,
         destination: Destination,
         *,
-        connections: int = CONNECTIONS,
+        connections: int | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self._destination = destination
+        if connections is None:
+            connections = 1 if destination.on_this_machine else CONNECTIONS
         self._connections = connections
         self._deadline_seconds = deadline_seconds
         self._most_waiting = most_waiting
