@@ -22,10 +22,10 @@ from ray_import.credentials import Environment
 from ray_import.errors import CostReached, ModelBusy, ModelError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.extraction.visibility import NOT_CHAT
 from ray_import.profile.direct import reason_of
-from ray_import.profile.facts_step import SENT_AGAIN
 from ray_import.profile.front_end import FrontEndState, front_end_values
 from ray_import.profile.prices import LONG_PROMPT_TOKENS, PRICES, PRICES_DATE
 from ray_import.profile.replies import _REASONS
+from ray_import.profile.requests import SENT_AGAIN
 from ray_import.profile.settings import DEFAULT_MODEL
 from ray_import.records import Counts
 from ray_import.sink import database, database_calls, postgres, supabase

@@ -95,7 +95,7 @@ async def import_full(body: ImportRequest, service: ServiceDependency, key: Key 
         source_label=source.label,
         file_type=body.file_type or "",
         idempotency_key=key or "",
-        request_hash=_hash("import", body.user_id, source.source, body.file_type or ""),
+        request_hash=_hash("import", body.user_id, source.label, body.file_type or ""),  # a URL may be signed anew
     )
     return await _accept(service, job)
 

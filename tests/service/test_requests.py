@@ -241,6 +241,16 @@ def test_service_gives_the_same_job_when_an_idempotency_key_comes_again(service:
     assert len(service.get("/jobs", params={"user_id": user}).json()["jobs"]) == 1
 
 
+def test_service_gives_the_same_job_when_a_repeated_request_has_a_url_that_was_signed_anew(
+    service: Served, user: str
+) -> None:
+    key = {"Idempotency-Key": f"k-{user}"}
+    urls = [f"https://files.example.com:8443/{user}/a.zip?token={token}" for token in ("first", "second")]
+    first, second = (service.post(headers=key, user_id=user, storage_path=url) for url in urls)
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["job_id"] == second.json()["job_id"]
+
+
 def test_service_answers_429_when_a_user_has_had_too_many_jobs(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("limited")
     with serving("sqlite:///jobs.db", folder, RAY_IMPORT_JOBS_PER_HOUR="2") as served:
