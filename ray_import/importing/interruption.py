@@ -14,7 +14,8 @@ _AGAIN_AFTER_SECONDS = 0.01
 class Interruption:
     """Ctrl-C, SIGTERM (`ray job stop`, a shutdown) and SIGHUP as one KeyboardInterrupt, and no second one.
 
-    While the import is ended cleanly, and Ray goes down, nothing interrupts that. Python handles signals in the main
+    While the import is ended cleanly, and Ray goes down, nothing interrupts that. Signals that the thread blocks are
+    left to whoever waits for them: to ignore one discards it where it is pending. Python handles signals in the main
     thread only: in any other one this does nothing, and whoever runs the main thread decides.
     """
 
@@ -25,7 +26,8 @@ class Interruption:
         self._comes_again = False
         if not self._listens:
             return self
-        self._before = [signal.getsignal(number) for number in self._SIGNALS]
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._before = {number: signal.getsignal(number) for number in self._SIGNALS if number not in blocked}
         self._alarm_before = signal.signal(signal.SIGALRM, self._alarm)
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         self.listen()
@@ -37,7 +39,7 @@ class Interruption:
             self.ignore()
             sys.unraisablehook = self._hook_before
             signal.signal(signal.SIGALRM, self._alarm_before)
-            for number, handler in zip(self._SIGNALS, self._before, strict=True):
+            for number, handler in self._before.items():
                 signal.signal(number, handler)
         if kind is KeyboardInterrupt or (isinstance(raised, SystemExit) and raised.code == signal.SIGTERM):
             raise Interrupted("Interrupted before the import began.") from None
@@ -46,7 +48,7 @@ class Interruption:
         """To be called again once Ray is up: `ray.init` sets a handler of its own."""
         if not self._listens:
             return
-        for number, handler in zip(self._SIGNALS, self._before, strict=True):
+        for number, handler in self._before.items():
             if handler is not signal.SIG_IGN:  # nohup, or the background of a script
                 signal.signal(number, self._interrupt)
 
@@ -57,7 +59,7 @@ class Interruption:
         if self._comes_again:  # the timer may be another's
             signal.setitimer(signal.ITIMER_REAL, 0)
             self._comes_again = False
-        for number in self._SIGNALS:
+        for number in self._before:
             signal.signal(number, signal.SIG_IGN)
 
     def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
