@@ -1,7 +1,7 @@
 """The Caller over real HTTP: tries again, limits, costs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,16 +13,10 @@ from ray_import.profile.calling import Caller, wait_seconds
 from ray_import.profile.cost import CostLimit
 from ray_import.profile.model import Prompt, Reply
 from ray_import.profile.prices import worst_cost_usd
-from tests.model_api.server import ModelApi, model_api
-from tests.model_api.test_claude import PROMPT, claude_of
+from tests.model_api.asking import PROMPT, claude_of
+from tests.model_api.server import ModelApi
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-def api() -> Iterator[ModelApi]:
-    with model_api() as made:
-        yield made
 
 
 class Sleeps:

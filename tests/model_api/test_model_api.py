@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.model_api.planted import Planted, order
-from tests.model_api.server import ModelApi, model_api, model_api_process
+from tests.model_api.server import ModelApi, model_api_process
 
 MODEL = "claude-haiku-5-5"
 TEA = Planted("preference", "tea", "oolong")
@@ -54,12 +54,6 @@ PROMPT = f"""<m7>
 [3] user 2024-05-02:
 {HOME.quote}
 </m7>"""
-
-
-@pytest.fixture
-def api() -> Iterator[ModelApi]:
-    with model_api() as made:
-        yield made
 
 
 def client_of(api: ModelApi, **options: Any) -> anthropic.Anthropic:
