@@ -2,7 +2,8 @@
 
     ImporterError                exit code 3
     ├─ ConfigError               exit code 2: an option, a setting or a path that cannot be
-    │  └─ NothingToProfile       the user has no stored messages that a profile could be made of
+    │  ├─ NothingToProfile       the user has no stored messages that a profile could be made of
+    │  └─ WorkerNotConfigured    this process lacks a setting: no job is to blame
     ├─ SourceError               the export cannot be read
     │  ├─ NotAnExport            it is something else: another product's export, a web page, nothing
     │  ├─ UnsupportedFormat      its encoding, or the method that packs it, is one that is not read
@@ -59,6 +60,10 @@ class ConfigError(ImporterError):
 
 
 class NothingToProfile(ConfigError):
+    pass
+
+
+class WorkerNotConfigured(ConfigError):
     pass
 
 

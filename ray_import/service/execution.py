@@ -11,6 +11,7 @@ from ray_import.importing.summary import Summary
 from ray_import.profile.progress import ProfileProgress, ProfileReporter
 from ray_import.profile.report import ProfileReport
 from ray_import.service.outcome import (
+    INCOMPLETE,
     NO_KEY,
     NOTHING_TO_PROFILE,
     ROW_NOT_UPDATED,
@@ -89,8 +90,8 @@ class Execution:
 
     def _make_profile(self) -> None:
         if self._steps.make_profile is None:
-            is_import = bool(self._job.source)
-            self._finish("complete") if is_import else self._finish("failed", NO_KEY, "ConfigError")
+            self._steps.show_failure(self._job.user_id, NO_KEY)  # a worker with a key has shown that it comes
+            self._finish("partial" if self._job.source else "failed", NO_KEY, "ConfigError")
             return
         try:
             report = self._steps.make_profile(self._job.user_id, _ProfileProgress(self._attempt, self.counts))
@@ -107,7 +108,9 @@ class Execution:
 
     def _finish(self, end: JobEnd, error: str | None = None, error_type: str | None = None) -> None:
         """Ends the job: it is not complete if its import is not, or if there is an error."""
-        if end == "complete" and (error or self.counts.get("partial_import")):
+        if end == "complete" and self.counts.get("partial_import"):
+            error = error or INCOMPLETE
+        if end == "complete" and error:
             end = "partial"
         self.outcome = Finish(end=end, counts=self.counts, error=error, error_type=error_type)
 

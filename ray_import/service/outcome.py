@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray_import.bulk.outcome import in_short
-from ray_import.errors import ImporterError, ImportRunning, may_pass
+from ray_import.errors import ImporterError, ImportRunning, WorkerNotConfigured, may_pass
 from ray_import.importing.progress import Progress, percent
 from ray_import.importing.summary import Summary
 from ray_import.profile.progress import ProfileProgress
@@ -16,13 +16,14 @@ MAX_ATTEMPTS = 5
 FIRST_DELAY_SECONDS = 10.0
 """Before the second attempt; each further delay is three times as long. All of them together are about 7 minutes."""
 LONGEST_DELAY_SECONDS = 3600.0
-IMPORT_RUNNING_DELAY_SECONDS = 15.0
-"""While another import of the user runs. Waiting for it is no attempt."""
+UNCOUNTED_DELAY_SECONDS = 15.0
+"""While another import of the user runs, or the worker's environment lacks something. Waiting for it is no attempt."""
 
 NOTHING_TO_PROFILE = "The messages hold nothing that a profile could be made of."
 NO_KEY = "There is no key of Claude: set ANTHROPIC_API_KEY where ray-import work runs."
 CANCELLED = "The import was cancelled."
 WORN_OUT = f"The job was begun {MAX_ATTEMPTS} times, and its process ended each time."
+INCOMPLETE = "The import is incomplete: its counts, and ray-import rejects, say what is missing."
 ROW_NOT_UPDATED = "The front end's row could not be updated."
 
 Counts = dict[str, Any]
@@ -55,8 +56,8 @@ Outcome = Finish | HandBack
 def outcome_of_error(error: ImporterError, attempts: int, counts: Counts) -> Outcome:
     """Another attempt where the error may pass and attempts are left, else a failure."""
     message, name = in_short(error.message), type(error).__name__
-    if isinstance(error, ImportRunning):
-        delay = _jittered(IMPORT_RUNNING_DELAY_SECONDS)
+    if isinstance(error, ImportRunning | WorkerNotConfigured):
+        delay = _jittered(UNCOUNTED_DELAY_SECONDS)
         return HandBack(delay_seconds=delay, counts_attempt=False, error=message, error_type=name)
     if may_pass(error) and attempts < MAX_ATTEMPTS:
         asked = float(getattr(error, "retry_after_seconds", 0.0))

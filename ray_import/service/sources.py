@@ -71,6 +71,8 @@ class AllowedSources:
         bucket, _, path = named.partition("/")
         if not bucket or not path:
             raise SourceInvalid("storage_path must be bucket/path, supabase://bucket/path or an https URL")
+        if set("?#") & set(path):  # of a signed URL: the path would show its token
+            raise SourceInvalid("storage_path must be the path of an object, without a query")
         self._check_bucket(bucket)
         self._check_folder(path, user_id)
         source = f"supabase://{bucket}/{path}"

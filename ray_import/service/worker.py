@@ -102,8 +102,8 @@ class Worker:
             threading.Thread(target=self._stop_in_time, name="stop", daemon=True).start()
             try:
                 with self._heartbeat:
-                    log.info("worker_started holder_pid=%d", os.getpid())
                     self._queue.claim(lambda jobs: jobs.beat(self.holder, None))
+                    log.info("worker_started holder_pid=%d", os.getpid())
                     self._has_reached_queue = True
                     self._take_jobs()
             finally:

@@ -188,7 +188,7 @@ def allowed_host(text: str) -> AllowedHost:
     host = url.raw_host.decode("ascii").lower().rstrip(".")
     found = re.search(r":([0-9]{1,5})\Z", bare)  # httpx keeps no port 443
     port = int(found[1]) if found else None
-    if not host or "*" in host or url.raw_path != b"/" or url.userinfo or url.fragment:
+    if not host or set("*%") & set(host) or url.raw_path != b"/" or url.userinfo or url.fragment:
         raise ValueError("no host")
     if port is not None and not 0 < port < 65536:
         raise ValueError("no port")

@@ -56,6 +56,8 @@ def make_profile(
     destination = checked_destination(to, None)
     with closing(destination.open(create=False)) as sink:
         check_messages(sink, user_id)  # whose import is missing need not look for a key first
+        if settings.profile_table is not None:
+            sink.profile_takes(settings.profile_table, user_id, [])
         return _made(destination, sink, settings, make, reporter)
 
 

@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
-from ray_import.errors import ConfigError
+from ray_import.errors import ConfigError, SinkBusy, SinkError
 from ray_import.sink.destination import parse_destination
+from ray_import.sink.port import Destination
+from ray_import.sink.sqlstates import is_not_migrated
 from ray_import.terminal import options as o
 from ray_import.terminal.streams import stderr
 
+QUEUE_PATIENCE_SECONDS = 1.5
 LOOPBACK, ALL_ADDRESSES = "127.0.0.1", "0.0.0.0"  # noqa: S104 - where a platform sets PORT
 
 
@@ -86,7 +89,9 @@ def serve(
                 f"--insecure is not allowed with --host {host}.", "Set RAY_IMPORT_SECRET, or use --host 127.0.0.1."
             )
         settings = s.service_settings(insecure=insecure)
-        parse_destination(to).hand_down_password(to_children=True)
+        destination = parse_destination(to)
+        _check_queue(destination)
+        destination.hand_down_password(to_children=True)
         if not settings.sources.buckets and not settings.sources.hosts:
             stderr.print(
                 "warning: RAY_IMPORT_BUCKETS and RAY_IMPORT_HOSTS are not set: no export is accepted.", soft_wrap=True
@@ -103,6 +108,17 @@ def serve(
         ).export()
         chosen = next(number for number in (port, of_platform, s.DEFAULT_PORT) if number is not None)
         _become_web_process(_listener(host, chosen, backlog))
+
+
+def _check_queue(destination: Destination) -> None:
+    """Raises SinkError where the queue will never open. One that is away, or is to be migrated, makes /ready say so."""
+    try:
+        destination.open_jobs(patience_seconds=QUEUE_PATIENCE_SECONDS).close()
+    except SinkBusy:
+        pass
+    except SinkError as error:
+        if not is_not_migrated(error):
+            raise
 
 
 def _listener(host: str, port: int, backlog: int) -> socket.socket:

@@ -3,14 +3,15 @@
 import logging
 import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
 from ray_import.cluster.environment import inside_job, joins_cluster
-from ray_import.credentials import claude_access, environment, is_bedrock_model, is_web_address
-from ray_import.errors import ConfigError
+from ray_import.credentials import claude_access, environment, is_bedrock_model, is_web_address, supabase_access
+from ray_import.errors import ConfigError, SinkBusy, WorkerNotConfigured
 from ray_import.importing.lease import this_process
+from ray_import.importing.profile import check_profiles
 from ray_import.importing.progress import Reporter
 from ray_import.importing.summary import Summary
 from ray_import.profile.progress import ProfileReporter
@@ -29,6 +30,9 @@ from ray_import.sink.service_jobs import ServiceJob, ServiceJobs
 from ray_import.source.names import shown
 from ray_import.terminal import options as o
 from ray_import.terminal.run import checked_destination, import_exports
+
+SOME_USER = "00000000-0000-0000-0000-000000000000"
+"""An id that any column of user ids takes."""
 
 EXIT_CODES = {"complete": 0, "cancelled": 0, "partial": 1}
 """Of --job, by the state of the job; 3 for all others."""
@@ -66,15 +70,25 @@ def work_options(to: str, profile: ProfileSettings, notify: Notify) -> WorkOptio
     webhook = found.alert_webhook.get_secret_value().strip()
     if webhook and not is_web_address(webhook):
         raise ConfigError("ALERT_WEBHOOK is not a valid address.", "Use the form https://hooks.example.com/….")
+    destination = checked_destination(to, None)
+    _check_table(destination, profile.profile_table)
     hosts = [host.strip() for host in found.ray_import_hosts.split(",") if host.strip()]
     return WorkOptions(
         to=to,
-        destination=checked_destination(to, None),
+        destination=destination,
         profile=profile,
         alerts=Alerts(webhook, notify),
         rules=SourceRules(files_under=(), public_only=True, allowed_hosts=o.allowed_hosts(hosts, "RAY_IMPORT_HOSTS:")),
         has_key=_has_key(profile.model),
     )
+
+
+def _check_table(destination: Destination, table: str | None) -> None:
+    """Raises ConfigError where the front end's table cannot be used: each job would fail. A database that is away is
+    waited for later."""
+    if table is not None:
+        with suppress(SinkBusy), closing(destination.open()) as sink:
+            check_profiles(sink, ImportOptions(profile_table=table), SOME_USER)
 
 
 def _has_key(model: str) -> bool:
@@ -155,6 +169,11 @@ def submitted(options: WorkOptions, most: int, *, once: bool) -> Counter[str]:
 def _import_export(options: WorkOptions, job: ServiceJob, reporter: Reporter) -> Summary:
     table = options.profile.profile_table
     on_ray = joins_cluster() or inside_job()  # never on a Ray of its own: where none is, memory is scarce
+    if job.source.startswith("supabase://"):
+        try:
+            supabase_access()
+        except ConfigError as error:
+            raise WorkerNotConfigured(error.message, error.hint) from None
     _end_what_is_left(options)
     return import_exports(
         [job.source],

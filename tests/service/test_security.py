@@ -117,6 +117,11 @@ def test_serve_ends_with_2_when_a_setting_is_not_safe_or_not_valid(
     assert len(said.strip().splitlines()) <= 2
 
 
+def test_serve_ends_with_3_when_its_queue_can_never_open(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, "--to", f"sqlite:///{tmp_path}/no/such/folder/jobs.db")
+    assert (code, len(said.strip().splitlines()) <= 2) == (3, True), said
+
+
 def test_serve_ends_with_2_when_the_port_is_taken_or_not_valid(tmp_path: Path, service: Served) -> None:
     port = service.url.rpartition(":")[2]
     code, said = refused(tmp_path, "--port", port)

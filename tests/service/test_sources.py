@@ -103,6 +103,8 @@ def test_source_of_forbids_a_source_when_it_is_not_on_the_lists(path: str) -> No
         "exports/ada/x\n.zip",
         "exports/ada/\ud800.zip",
         "exports/ada/\u202egnp.zip",
+        "exports/ada/x.zip?token=t",
+        "supabase://exports/ada/x.zip#f",
     ],
 )
 def test_source_of_refuses_a_path_when_it_is_no_source(path: str) -> None:

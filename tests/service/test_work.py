@@ -283,6 +283,7 @@ def test_job_alone_is_executed_when_it_is_named(tmp_path: Path, to: str, server:
         ([], {"RAY_IMPORT_HOSTS": "a b"}, "RAY_IMPORT_HOSTS"),
         ([], {"ANTHROPIC_API_KEY": "not a key"}, "ANTHROPIC_API_KEY"),
         (["--submit", "1"], {}, "RAY_API_SERVER_ADDRESS"),
+        (["--profile-table", "user_profiles"], {}, "--profile-table"),
     ],
 )
 def test_work_is_refused_when_an_option_or_a_setting_is_wrong(
@@ -293,6 +294,22 @@ def test_work_is_refused_when_an_option_or_a_setting_is_wrong(
         assert worker.ended()[0] == 2
         assert word in worker.log
         assert "Traceback" not in worker.log
+
+
+def test_work_is_refused_when_the_front_ends_table_is_missing(tmp_path: Path, migrated_database: "Database") -> None:
+    with site(tmp_path, migrated_database.dsn) as place:
+        worker = place.started("--profile-table", "nosuch")
+        assert worker.ended()[0] == 2
+        assert "nosuch" in worker.log
+
+
+def test_job_waits_without_an_attempt_when_the_worker_has_no_key_of_storage(tmp_path: Path, sqlite_to: str) -> None:
+    with site(tmp_path, sqlite_to, SUPABASE_URL="", SUPABASE_SERVICE_KEY="") as place:
+        job_id = place.accept("ada", "supabase://exports/ada/a.zip")
+        assert place.started("--once").ended()[0] == 0
+        job = place.job(job_id)
+        assert (job.state, job.attempts, job.error_type) == ("queued", 0, "WorkerNotConfigured")
+        assert "SUPABASE_URL" in (job.error or "")
 
 
 def test_work_ends_with_a_clear_word_when_the_tables_are_missing(tmp_path: Path, database: "Database") -> None:
