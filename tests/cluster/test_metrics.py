@@ -60,13 +60,17 @@ def values_in(text: str, name: str, label: str = "SessionName") -> dict[str, flo
     return found
 
 
+OF_RUNS = "ray_import_(?!service_)"
+"""Beginning of the metrics that a run exports. The web processes of the service export their own."""
+
+
 def queries() -> list[str]:
     """What all panels ask for."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel["targets"]]
 
 
-def asked(beginning: str = "ray_import_(?!service_)") -> set[str]:
+def asked(beginning: str = OF_RUNS) -> set[str]:
     """The metrics in all queries whose names begin so."""
     return {name for query in queries() for name in re.findall(rf"{beginning}\w+", query)}
 
@@ -85,7 +89,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         yield Scraped(users, database, run, scrape(port), hook.messages())
 
 
-def scrape(port: int, beginning: str = "ray_import_") -> str:
+def scrape(port: int, beginning: str = OF_RUNS) -> str:
     """What is exported once all that the dashboard asks for is there, or after a while."""
     until = time.monotonic() + EXPORTED_WITHIN_SECONDS
     while True:
