@@ -23,7 +23,7 @@ NOTHING_TO_PROFILE = "The messages hold nothing that a profile could be made of.
 NO_KEY = "There is no key of Claude: set ANTHROPIC_API_KEY where ray-import work runs."
 CANCELLED = "The import was cancelled."
 WORN_OUT = f"The job was begun {MAX_ATTEMPTS} times, and its process ended each time."
-INCOMPLETE = "The import is incomplete: its counts, and ray-import rejects, say what is missing."
+INCOMPLETE = "The import is incomplete: its counts and ray-import rejects show what is missing."
 ROW_NOT_UPDATED = "The front end's row could not be updated."
 
 Counts = dict[str, Any]
