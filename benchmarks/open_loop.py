@@ -2,7 +2,7 @@
 
 In an open loop each request has its moment, whatever became of those before, and its latency counts from that moment:
 what waits in the generator because the server is slow is not hidden (coordinated omission). How late the generator was
-by itself (its own loop had no time) is told apart.
+by itself (its own loop had no time) is reported separately.
 """
 
 import asyncio

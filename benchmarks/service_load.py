@@ -2,8 +2,8 @@
 
 `ray-import serve --workers 2`, first under an open loop of 100 requests a second for 60 s, then under a closed loop of
 50 clients for 30 s. Each request is a new user's, and adds a row; nobody works on the jobs. Afterwards each 202 must
-have its row. The generator runs on the same machine and takes a part of its CPUs: how late it was by itself is told
-apart. Exits with 1 where a row is missing or a request was refused or lost.
+have its row. The generator runs on the same machine and takes a part of its CPUs: how late it was by itself is
+reported separately. Exits with 1 where a row is missing or a request was refused or lost.
 """
 
 import argparse

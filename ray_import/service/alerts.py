@@ -22,13 +22,13 @@ class EndedJob:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """Posts to `url`, if it is not empty. With `failures` only what has failed for good is told."""
+    """Posts to `url`, if it is not empty. With `failures`, posts only jobs that have failed for good."""
 
     url: str = field(repr=False)
     notify: Notify = "failures"
 
     def wants(self, end: JobEnd) -> bool:
-        """Whether such an end is told."""
+        """Whether a job with this end is posted."""
         return bool(self.url) and (end == "failed" or self.notify == "always")
 
     def post(self, ended: EndedJob, stats: QueueStats | None) -> None:

@@ -90,21 +90,23 @@ class Execution:
 
     def _make_profile(self) -> None:
         if self._steps.make_profile is None:
-            self._steps.show_failure(self._job.user_id, NO_KEY)  # a worker with a key has shown that it comes
-            self._finish("partial" if self._job.source else "failed", NO_KEY, "ConfigError")
+            self._end_without_profile(NO_KEY, "ConfigError")
             return
         try:
             report = self._steps.make_profile(self._job.user_id, _ProfileProgress(self._attempt, self.counts))
         except NothingToProfile as error:
-            is_import = bool(self._job.source)
-            self._steps.show_failure(self._job.user_id, NOTHING_TO_PROFILE)
-            self._finish("partial" if is_import else "failed", NOTHING_TO_PROFILE, type(error).__name__)
+            self._end_without_profile(NOTHING_TO_PROFILE, type(error).__name__)
             return
         self.counts |= {"profile": profile_counts(report)}
         if report.error is not None:
             self.outcome = outcome_of_error(report.error, self._job.attempts, self.counts)
             return
         self._finish("complete" if report.status == "complete" else "partial")
+
+    def _end_without_profile(self, why: str, error_type: str) -> None:
+        """No page waits for a profile that does not come. What was imported stays."""
+        self._steps.show_failure(self._job.user_id, why)
+        self._finish("partial" if self._job.source else "failed", why, error_type)
 
     def _finish(self, end: JobEnd, error: str | None = None, error_type: str | None = None) -> None:
         """Ends the job: it is not complete if its import is not, or if there is an error."""

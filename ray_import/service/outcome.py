@@ -10,7 +10,7 @@ from ray_import.importing.progress import Progress, percent
 from ray_import.importing.summary import Summary
 from ray_import.profile.progress import ProfileProgress
 from ray_import.profile.report import ProfileReport
-from ray_import.sink.service_jobs import JobEnd
+from ray_import.sink.service_jobs import JobEnd, ServiceJob
 
 MAX_ATTEMPTS = 5
 FIRST_DELAY_SECONDS = 10.0
@@ -80,6 +80,13 @@ def cancelled(counts: Counts) -> Finish:
 def worn_out(counts: Counts) -> Finish:
     """All attempts have ended with the death of their process."""
     return Finish(end="failed", counts=counts, error=WORN_OUT, error_type="WorkerDied")
+
+
+def end_before_begin(job: ServiceJob) -> Finish | None:
+    """The end of a claimed job that is not to be begun: it is cancelled, or has no attempt left."""
+    if job.cancel_requested:
+        return cancelled(job.counts)
+    return worn_out(job.counts) if job.attempts > MAX_ATTEMPTS else None
 
 
 def delay_before(attempt: int) -> float:

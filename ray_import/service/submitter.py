@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from ray_import.errors import ClusterError, ImporterError
 from ray_import.importing.lease import is_dead, this_process
-from ray_import.service.outcome import MAX_ATTEMPTS, HandBack, Outcome, cancelled, outcome_of_error, worn_out
+from ray_import.service.outcome import HandBack, Outcome, cancelled, end_before_begin, outcome_of_error
 from ray_import.service.patient_queue import LONGEST_WAIT_SECONDS, PatientQueue
 from ray_import.service.settling import Settler
 from ray_import.service.signals import StopSignals
@@ -114,10 +114,9 @@ class Submitter:
             return True
         if job is None:
             return False
-        if job.cancel_requested:
-            self._settle(job, cancelled(job.counts))
-        elif job.attempts > MAX_ATTEMPTS:
-            self._settle(job, worn_out(job.counts))
+        end = end_before_begin(job)
+        if end is not None:
+            self._settle(job, end)
         else:
             self._submit(job)
         return True

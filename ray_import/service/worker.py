@@ -17,7 +17,7 @@ from ray_import.importing.lease import is_dead, this_process
 from ray_import.service.alerts import Alerts
 from ray_import.service.execution import Execution, Steps
 from ray_import.service.lease import HeldLease, LeaseHeartbeat
-from ray_import.service.outcome import MAX_ATTEMPTS, Counts, HandBack, Outcome, cancelled, worn_out
+from ray_import.service.outcome import Counts, HandBack, Outcome, cancelled, end_before_begin
 from ray_import.service.patient_queue import CALL_PATIENCE_SECONDS, LONGEST_WAIT_SECONDS, PatientQueue
 from ray_import.service.settling import Settler
 from ray_import.service.signals import StopSignals
@@ -191,10 +191,9 @@ class Worker:
 
     def _outcome(self, job: ServiceJob, lease: HeldLease) -> Outcome | None:
         """None where the lease is lost."""
-        if job.cancel_requested:
-            return cancelled(job.counts)
-        if job.attempts > MAX_ATTEMPTS:
-            return worn_out(job.counts)
+        end = end_before_begin(job)
+        if end is not None:
+            return end
         execution = Execution(job, self.steps, _Attempt(self, lease))
         try:
             with self._signals.interruptible():
