@@ -160,9 +160,10 @@ def test_a_signal_ends_an_import_that_waits_for_the_head(tmp_path: Path, stop: s
     with black_hole() as listening:
         environment = dict(os.environ) | {"RAY_ADDRESS": f"127.0.0.1:{port_of(listening)}"}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            listening.accept()  # now it waits for an answer
-            process.send_signal(stop)
-            _, said = process.communicate(timeout=ENDS_WITHIN_SECONDS)
+            connection, _ = listening.accept()  # now it waits for an answer
+            with connection:  # closed, it would be an answer
+                process.send_signal(stop)
+                _, said = process.communicate(timeout=ENDS_WITHIN_SECONDS)
     assert process.returncode == 3
     assert b"was interrupted" in said
     assert b"Traceback" not in said

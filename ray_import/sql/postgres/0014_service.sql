@@ -57,50 +57,48 @@ declare
     v_hash text;
     v_since timestamptz;
 begin
-    loop
-        v_now := clock_timestamp();
-        select user_id into v_found from public.service_jobs where id = v_id;
-        if v_found = v_user then
-            return jsonb_build_object('job_id', v_id, 'is_new', true);
-        elsif v_found is not null then
-            raise unique_violation;
-        end if;
-        select id, request_hash into v_found, v_hash from public.service_jobs
-        where user_id = v_user and idempotency_key = v_key and idempotency_key <> '';
-        if found and v_hash = p_job ->> 'request_hash' then
-            return jsonb_build_object('job_id', v_found, 'is_new', false);
-        elsif found then
-            return jsonb_build_object('reason', 'key_reused', 'job_id', v_found);
-        end if;
-        select id, created_at into v_found, v_since from public.service_jobs
-        where user_id = v_user and state in ('queued', 'running');
-        if not found then
-            select id, started_at into v_found, v_since from public.import_jobs
-            where user_id = v_user and status = 'running'
-                and updated_at >= v_now - make_interval(secs => p_lease_seconds);
-        end if;
-        if found then
-            return jsonb_build_object('reason', 'active', 'job_id', v_found,
-                'age_seconds', greatest(0, extract(epoch from v_now - v_since)));
-        end if;
-        -- The oldest of the last p_jobs_per_hour jobs has to leave the window first.
-        v_since := v_now;
-        if p_jobs_per_hour > 0 then
-            select created_at into v_since from public.service_jobs
-            where user_id = v_user and created_at > v_now - make_interval(secs => p_window_seconds)
-            order by created_at desc offset p_jobs_per_hour - 1 limit 1;
-        end if;
-        if v_since is not null then
-            return jsonb_build_object('reason', 'rate_limited',
-                'retry_after_seconds', greatest(0, p_window_seconds - extract(epoch from v_now - v_since)));
-        end if;
-        insert into public.service_jobs (id, user_id, state, stage, source, source_label, file_type, idempotency_key,
-            request_hash, due_at, created_at, updated_at)
-        values (v_id, v_user, 'queued', p_job ->> 'stage', p_job ->> 'source', p_job ->> 'source_label',
-            p_job ->> 'file_type', v_key, p_job ->> 'request_hash', v_now, v_now, v_now)
-        on conflict do nothing;
-        exit when found;  -- else a request that came at the same time was faster: it is seen now
-    end loop;
+    -- One request of a user at a time: each sees the job that the one before it has added.
+    perform pg_advisory_xact_lock(hashtextextended('ray_import_service_accept ' || v_user, 0));
+    v_now := clock_timestamp();
+    select user_id into v_found from public.service_jobs where id = v_id;
+    if v_found = v_user then
+        return jsonb_build_object('job_id', v_id, 'is_new', true);
+    elsif v_found is not null then
+        raise unique_violation;
+    end if;
+    select id, request_hash into v_found, v_hash from public.service_jobs
+    where user_id = v_user and idempotency_key = v_key and idempotency_key <> '';
+    if found and v_hash = p_job ->> 'request_hash' then
+        return jsonb_build_object('job_id', v_found, 'is_new', false);
+    elsif found then
+        return jsonb_build_object('reason', 'key_reused', 'job_id', v_found);
+    end if;
+    select id, created_at into v_found, v_since from public.service_jobs
+    where user_id = v_user and state in ('queued', 'running');
+    if not found then
+        select id, started_at into v_found, v_since from public.import_jobs
+        where user_id = v_user and status = 'running'
+            and updated_at >= v_now - make_interval(secs => p_lease_seconds);
+    end if;
+    if found then
+        return jsonb_build_object('reason', 'active', 'job_id', v_found,
+            'age_seconds', greatest(0, extract(epoch from v_now - v_since)));
+    end if;
+    -- The oldest of the last p_jobs_per_hour jobs has to leave the window first.
+    v_since := v_now;
+    if p_jobs_per_hour > 0 then
+        select created_at into v_since from public.service_jobs
+        where user_id = v_user and created_at > v_now - make_interval(secs => p_window_seconds)
+        order by created_at desc offset p_jobs_per_hour - 1 limit 1;
+    end if;
+    if v_since is not null then
+        return jsonb_build_object('reason', 'rate_limited',
+            'retry_after_seconds', greatest(0, p_window_seconds - extract(epoch from v_now - v_since)));
+    end if;
+    insert into public.service_jobs (id, user_id, state, stage, source, source_label, file_type, idempotency_key,
+        request_hash, due_at, created_at, updated_at)
+    values (v_id, v_user, 'queued', p_job ->> 'stage', p_job ->> 'source', p_job ->> 'source_label',
+        p_job ->> 'file_type', v_key, p_job ->> 'request_hash', v_now, v_now, v_now);
     begin
         delete from public.service_jobs where id in (
             select id from public.service_jobs where finished_at < v_now - make_interval(days => p_retention_days)
