@@ -21,11 +21,11 @@ from rich.table import Table
 
 from benchmarks.long_conversations import node
 from ray_import.chunks.rows import Import
-from ray_import.importing.sources import open_sources
-from ray_import.importing.work import Work, import_batch
+from ray_import.destinations.sqlite.sink import SqliteSink
+from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Frame
 from ray_import.settings import ImportSettings
-from ray_import.sink.sqlite import SqliteSink
 
 SENTENCE = "So it was said, and after a while nobody wondered about it any more. "
 LONG_MESSAGE_BYTES = 1_000_000

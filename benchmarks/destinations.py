@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from benchmarks.gateway_child import stand_in
-from ray_import.sink.postgres import PostgresDatabase
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from tests.gateway.postgres import Database, new_database, postgres_server, supabase_roles
 
 Kind = Literal["sqlite", "postgres", "supabase"]

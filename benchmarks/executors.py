@@ -23,9 +23,9 @@ from benchmarks.generate import write_export, write_zip
 from benchmarks.machine import in_a_line
 from benchmarks.metering import Meter, Usage
 from benchmarks.process_tree import ProcessTree
-from ray_import.cluster.cpus import available_cpus
-from ray_import.importing.sources import open_sources
+from ray_import.cluster.environment import available_cpus
 from ray_import.inline.estimate import COSTS, MEGABYTE, Costs, crossover_bytes
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
 
 SMALL_MB = 1.0

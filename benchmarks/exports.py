@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 
 from benchmarks.generate import write_export, write_exports, write_zip
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
 
 DAMAGE_EVERY = 20

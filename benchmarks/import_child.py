@@ -15,17 +15,17 @@ from threading import Event, Thread
 
 from benchmarks.object_store import read_disk_bytes
 from benchmarks.phases import USER, pause
-from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session, ray_session
-from ray_import.importing.progress import NoReporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary
-from ray_import.importing.work import Work
+from ray_import.destinations.base import Destination
+from ray_import.destinations.registry import parse_destination
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.one_user import import_user
+from ray_import.pipeline.progress import NoReporter
+from ray_import.pipeline.report import Summary
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ImportSettings
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.port import Destination
 
 DISK_INTERVAL_S = 0.5
 

@@ -14,9 +14,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from ray_import.chatgpt.extract import extract
+from ray_import.chatgpt.text import clean_answer
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.extraction.extract import extract
-from ray_import.extraction.text import clean_answer
 from ray_import.records import Conversation
 from ray_import.settings import ChunkSettings
 

@@ -20,7 +20,7 @@ import orjson
 from benchmarks import machine
 from benchmarks.process_tree import pss_bytes
 from benchmarks.user_exports import Users, done_in, write_users
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
 
 LOOK_EVERY_S = 0.1

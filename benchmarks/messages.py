@@ -22,11 +22,11 @@ _IMPORT = """
 import gc, json, sys, time
 from pathlib import Path
 from ray_import.chunks.rows import Import
-from ray_import.importing.batching import batches_of
-from ray_import.importing.sources import open_sources
-from ray_import.importing.work import Work, import_batch
+from ray_import.pipeline.batching import batches_of
+from ray_import.pipeline.sources import open_sources
+from ray_import.pipeline.batch import Work, import_batch
 from ray_import.settings import ImportSettings
-from ray_import.sink.sqlite import SqliteSink
+from ray_import.destinations.sqlite.sink import SqliteSink
 
 export, database, messages = sys.argv[1:]
 settings = ImportSettings() if messages == "before" else ImportSettings(messages=messages == "with")

@@ -29,13 +29,13 @@ from benchmarks import machine
 from benchmarks.profile_data import chats_of, planted_facts, stored_facts, words_of
 from benchmarks.profile_steps import USER, Figures, figures_of_user
 from ray_import.credentials import claude_access
-from ray_import.profile.calling import Caller
+from ray_import.destinations.sqlite.sink import SqliteSink
+from ray_import.profile.direct_calls import Caller
 from ray_import.profile.facts_prompt import FACTS_SCHEMA
 from ray_import.profile.merging import Decision, Relation, merged
 from ray_import.profile.model import Prompt
 from ray_import.profile.plan import plan_units
 from ray_import.profile.settings import DEFAULT_MODEL, IN_FLIGHT
-from ray_import.sink.sqlite import SqliteSink
 from tests.model_api.planted import planted_in
 from tests.model_api.server import ModelApi, model_api_process
 from tests.profile.bench import Profiled

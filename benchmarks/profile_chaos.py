@@ -23,9 +23,9 @@ from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.profile_data import chats_of, words_of
+from ray_import.cli.profile_run import make_profiles
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.profile.settings import IN_FLIGHT, ProfileSettings
-from ray_import.sink.sqlite import SqliteSink
-from ray_import.terminal.profile_run import make_profiles
 from tests.model_api.ledger import LedgerCopy
 from tests.model_api.server import ModelApi, model_api_process
 from tests.profile.chats import store

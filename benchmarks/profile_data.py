@@ -4,8 +4,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ray_import.profile.categories import CATEGORIES
-from ray_import.sink.profiles import Fact
+from ray_import.destinations.profiles import Fact
+from ray_import.profile.settings import CATEGORIES
 from tests.model_api.planted import Planted
 from tests.profile.chats import Chat
 

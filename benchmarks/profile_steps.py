@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
-from ray_import.profile import facts_step, merge_step
-from ray_import.profile.cost import CostLimit
+from ray_import.destinations.sqlite.sink import SqliteSink
+from ray_import.profile import facts_step, merge_questions
+from ray_import.profile.cost import CostLimit, cost_usd
 from ray_import.profile.lease import Heartbeats, Holder
 from ray_import.profile.model import Model, Prompt, Reply, Usage
-from ray_import.profile.prices import cost_usd
 from ray_import.profile.run import Calls, run_profile
 from ray_import.profile.settings import IN_FLIGHT, ProfileSettings
-from ray_import.sink.sqlite import SqliteSink
 from tests.model_api.dials import Dials
 from tests.model_api.oracle import answer_to
 
@@ -79,7 +78,7 @@ def measured_steps() -> Iterator[Stopwatch]:
         for module, name, step in (
             (facts_step, "plan_units", "plan"),
             (facts_step, "checked_facts", "check"),
-            (merge_step, "merged", "merge"),
+            (merge_questions, "merged", "merge"),
         ):
             stack.enter_context(patch.object(module, name, watch.timed(step, getattr(module, name))))
         stack.enter_context(patch.object(facts_step.FactsStep, "questions", watch.timed_iterator("pack", questions)))

@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import BinaryIO, cast
 
-from ray_import.importing.batching import batches_of
-from ray_import.importing.sources import Sources, open_sources
+from ray_import.pipeline.batching import batches_of
+from ray_import.pipeline.sources import Sources, open_sources
 from ray_import.settings import ImportSettings
 from ray_import.source.export import Member
 from ray_import.source.streams import Opener

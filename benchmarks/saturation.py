@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from ray_import.bulk.loop import JOB_ROW_EVERY_SECONDS, TELLING_SHARE
+from ray_import.cluster.run import ACTIVE_PER_WORKER
 from ray_import.cluster.session import BUDGET_SHARE
-from ray_import.cluster.users_run import ACTIVE_PER_WORKER
+from ray_import.pipeline.engine import JOB_ROW_EVERY_SECONDS, TELLING_SHARE
 from ray_import.settings import FlowLimits
 
 BATCH_MB = FlowLimits().batch_bytes / 1e6

@@ -23,7 +23,7 @@ import httpx
 import psycopg
 
 from benchmarks.gateway_child import stand_in
-from ray_import.sink.destination import parse_destination
+from ray_import.destinations.registry import parse_destination
 from tests.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
 
 Kind = Literal["sqlite", "postgres"]

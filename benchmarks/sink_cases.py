@@ -13,13 +13,13 @@ import psycopg
 from benchmarks.gateway_child import stand_in
 from benchmarks.process_tree import ProcessTree
 from ray_import.chunks.rows import ChunkRow, MessageRow
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.database_calls import PartLimits
-from ray_import.sink.database_rows import chunk_object, message_object
-from ray_import.sink.port import Sink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.sqlite import SqliteSink
-from ray_import.sink.supabase import MOST_BYTES, MOST_ROWS, SupabaseDatabase
+from ray_import.destinations.base import Sink
+from ray_import.destinations.postgres.calls import PartLimits
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.rows import chunk_object, message_object
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.postgres.supabase import MOST_BYTES, MOST_ROWS, SupabaseDatabase
+from ray_import.destinations.sqlite.sink import SqliteSink
 from tests.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
 
 TEMPLATE = "bench_template"

@@ -23,14 +23,14 @@ from benchmarks import machine
 from benchmarks.generate import write_export
 from benchmarks.process_tree import ProcessTree
 from benchmarks.sink_cases import Cases, Opened
+from ray_import.chatgpt.extract import content_hash, extract
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, rows_of
-from ray_import.extraction.extract import content_hash, extract
-from ray_import.importing.batching import batches_of
-from ray_import.importing.sources import open_sources
+from ray_import.destinations.base import Sink
+from ray_import.pipeline.batching import batches_of
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Conversation
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import Sink
 
 USER = "bench"
 SETTINGS = ImportSettings()

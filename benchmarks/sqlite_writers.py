@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import
-from ray_import.sink.sqlite import SqliteSink
+from ray_import.destinations.sqlite.sink import SqliteSink
 
 CHUNK_BYTES = 6000
 CONVERSATIONS_PER_BATCH = 30

@@ -16,16 +16,16 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from ray_import.chatgpt.decode import decode
+from ray_import.chatgpt.extract import content_hash, extract
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import Import, rows_of
-from ray_import.extraction.decode import decode
-from ray_import.extraction.extract import content_hash, extract
-from ray_import.importing.batching import batches_of
-from ray_import.importing.sources import open_sources
-from ray_import.importing.work import Work, import_batch
+from ray_import.destinations.sqlite.sink import SqliteSink
+from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batching import batches_of
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Batch, Conversation
 from ray_import.settings import ImportSettings
-from ray_import.sink.sqlite import SqliteSink
 
 OF = Import("benchmark", "somebody", 1_790_000_000.0)
 SETTINGS = ImportSettings()

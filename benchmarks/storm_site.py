@@ -16,7 +16,7 @@ from unittest.mock import patch
 import psutil
 
 from benchmarks.user_exports import Users, rows_left, users_of, write_users
-from ray_import.sink.postgres import PostgresDatabase
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from tests.cluster.reimports import processes
 from tests.cluster.several_nodes import add, lose, several_nodes
 from tests.contract.object_server import Fault as ObjectFault

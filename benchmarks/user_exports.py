@@ -13,13 +13,13 @@ from typing import Any
 from benchmarks.exports import with_nan
 from benchmarks.generate import _write
 from benchmarks.synthetic.conversations import Account
-from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
-from ray_import.importing.progress import NoReporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.work import Work
+from ray_import.destinations.base import Destination
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.one_user import import_user
+from ray_import.pipeline.progress import NoReporter
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ImportSettings, ReadLimits
-from ray_import.sink.port import Destination
 from tests.in_process import InProcessWorkers
 
 STARTED_AT = 1_760_000_000.0

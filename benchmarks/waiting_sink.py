@@ -17,23 +17,23 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.user_exports import Users, write_users
-from ray_import.bulk.imports import Imports
-from ray_import.bulk.loop import Run
-from ray_import.bulk.ports import Done
-from ray_import.bulk.users import UserSource
 from ray_import.cluster.environment import prepare_environment
-from ray_import.importing.progress import AllOf
-from ray_import.importing.work import Work
+from ray_import.destinations.base import RunUser
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.bulk_run import Imports
+from ray_import.pipeline.engine import Run
+from ray_import.pipeline.executor import Done
+from ray_import.pipeline.progress import AllOf
+from ray_import.pipeline.users import UserSource
 from ray_import.records import Batch
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.port import RunUser
 
 prepare_environment()  # before anything imports Ray
 
 from ray_import.cluster.pool import WorkerPool  # noqa: E402
-from ray_import.cluster.reading import WORKER_CPUS, RayReaders  # noqa: E402
+from ray_import.cluster.readers import WORKER_CPUS, RayReaders  # noqa: E402
+from ray_import.cluster.run import ACTIVE_PER_WORKER  # noqa: E402
 from ray_import.cluster.session import Session, ray_session  # noqa: E402
-from ray_import.cluster.users_run import ACTIVE_PER_WORKER  # noqa: E402
 from tests.cluster.dials import DialledDestination, Dials  # noqa: E402
 
 WINDOW = (0.2, 0.9)

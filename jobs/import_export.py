@@ -6,7 +6,7 @@
 The job runs in a copy of the working directory: name what has to outlive it by absolute paths.
 """
 
-from ray_import.terminal.app import main
+from ray_import.cli.app import main
 
 if __name__ == "__main__":
     main("run")

@@ -6,7 +6,7 @@
 The job needs ANTHROPIC_API_KEY in its environment. A job that is submitted again resumes where the last one stopped.
 """
 
-from ray_import.terminal.app import main
+from ray_import.cli.app import main
 
 if __name__ == "__main__":
     main("profiles")

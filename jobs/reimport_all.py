@@ -8,7 +8,7 @@ A job that is submitted again resumes where the last one stopped. Name files by 
 of the working directory.
 """
 
-from ray_import.terminal.app import main
+from ray_import.cli.app import main
 
 if __name__ == "__main__":
     main("reimport")

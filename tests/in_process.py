@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ray_import.bulk.ports import Done
+from ray_import.destinations.base import Sink
 from ray_import.errors import ImporterError
-from ray_import.importing.work import Work, import_batch
+from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.executor import Done
 from ray_import.records import Batch
-from ray_import.sink.port import Sink
 
 
 class InProcessWorkers:

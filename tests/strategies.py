@@ -9,7 +9,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ray_import.extraction.graph import Node
+from ray_import.chatgpt.graph import Node
 from ray_import.records import Conversation, Message
 from ray_import.settings import ChunkSettings
 

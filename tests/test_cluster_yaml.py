@@ -10,9 +10,9 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 
-from ray_import.cluster.reading import AHEAD_OBJECTS
+from ray_import.cluster.readers import AHEAD_OBJECTS
+from ray_import.cluster.run import ACTIVE_PER_WORKER
 from ray_import.cluster.session import BUDGET_SHARE
-from ray_import.cluster.users_run import ACTIVE_PER_WORKER
 from ray_import.settings import FlowLimits
 
 ROOT = Path(__file__).resolve().parent.parent

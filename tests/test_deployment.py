@@ -21,8 +21,8 @@ import yaml
 from dotenv import dotenv_values
 from uvicorn.main import main as uvicorn_command
 
+from ray_import.cli.app import app
 from ray_import.credentials import Environment
-from ray_import.terminal.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

@@ -13,28 +13,28 @@ import pytest
 import typer.core
 import typer.main
 
-from ray_import.bulk import plan
-from ray_import.bulk.alert import ANSWER_WITHIN_SECONDS, Event
-from ray_import.bulk.bucket import PASSED_OVER
-from ray_import.bulk.loop import JOB_ROW_EVERY_SECONDS
-from ray_import.bulk.plan import PlannedState
+from ray_import.chatgpt.visibility import NOT_CHAT
+from ray_import.cli.app import app
 from ray_import.credentials import Environment
+from ray_import.destinations.base import LEASE_SECONDS
+from ray_import.destinations.heartbeat import BEAT_EVERY_SECONDS
+from ray_import.destinations.postgres import calls, psycopg, sink, supabase
+from ray_import.destinations.postgres.sqlstates import sink_error
+from ray_import.destinations.profiles import ProfileVersion
 from ray_import.errors import CostReached, ModelBusy, ModelError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
-from ray_import.extraction.visibility import NOT_CHAT
-from ray_import.profile.direct import reason_of
+from ray_import.pipeline import plan
+from ray_import.pipeline.alerts import ANSWER_WITHIN_SECONDS, Event
+from ray_import.pipeline.bucket import PASSED_OVER
+from ray_import.pipeline.engine import JOB_ROW_EVERY_SECONDS
+from ray_import.pipeline.plan import PlannedState
+from ray_import.profile.cost import LONG_PROMPT_TOKENS, PRICES, PRICES_DATE
+from ray_import.profile.direct_calls import reason_of
 from ray_import.profile.front_end import FrontEndState, front_end_values
-from ray_import.profile.prices import LONG_PROMPT_TOKENS, PRICES, PRICES_DATE
 from ray_import.profile.replies import _REASONS
 from ray_import.profile.requests import SENT_AGAIN
 from ray_import.profile.settings import DEFAULT_MODEL
 from ray_import.records import Counts
-from ray_import.sink import database, database_calls, postgres, supabase
-from ray_import.sink.heartbeat import BEAT_EVERY_SECONDS
-from ray_import.sink.port import LEASE_SECONDS
-from ray_import.sink.profiles import ProfileVersion
-from ray_import.sink.sqlstates import sink_error
-from ray_import.source import listing
-from ray_import.terminal.app import app
+from ray_import.source import storage
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extraction.md").read_text()
@@ -94,7 +94,7 @@ def given_to(names: set[str], *rooms: str) -> set[str]:
 def left_out_reasons() -> set[str]:
     """What the rules return as a reason, or set as one."""
     found = set()
-    for node in nodes_of("extraction/visibility.py"):
+    for node in nodes_of("chatgpt/visibility.py"):
         if isinstance(node, ast.FunctionDef) and node.name == "why_left_out":
             found |= {text_of(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Return)}
     for node in nodes_of("extraction"):
@@ -190,7 +190,7 @@ ERRORS = sorted({error for page in DESTINATIONS.values() for error in errors_of(
 
 
 def test_every_code_that_is_told_apart_is_in_a_table_of_errors_and_no_other() -> None:
-    known = {text_of(node) for node in nodes_of("sink/sqlstates.py")}
+    known = {text_of(node) for node in nodes_of("destinations/postgres/sqlstates.py")}
     assert {code for code, _ in ERRORS} == {text for text in known if re.fullmatch(CODE, text)}
     assert len(ERRORS) > 25
 
@@ -207,18 +207,18 @@ def test_what_a_table_says_of_a_code_becomes_of_it(code: str, outcome: str) -> N
         ("supabase", f"up to {supabase.MOST_ROWS} rows or {supabase.MOST_BYTES // 2**20} MB"),
         ("supabase", f"down to {supabase.LEAST_ROWS} rows and {supabase.LEAST_BYTES // 2**10} KB"),
         ("supabase", f"no answer for {supabase.TIMEOUT.read:.0f} s"),
-        ("supabase", f"exponential backoff and jitter, after waits of up to {database_calls.LONGEST_WAIT_SECONDS} s"),
-        ("supabase", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the project is opened and nothing answers"),
-        ("supabase", f"for {database_calls.OUTAGE_PATIENCE_SECONDS} s when it is opened and a gateway"),
-        ("supabase", f"for {database_calls.PATIENCE_SECONDS} s at each later step"),
-        ("supabase", f"up to {database.MOST_REJECT_BYTES // 2**20} MB; of larger ones the first and last "
-                     f"{database.REJECT_SAMPLE_BYTES // 2**10} KB"),
+        ("supabase", f"exponential backoff and jitter, after waits of up to {calls.LONGEST_WAIT_SECONDS} s"),
+        ("supabase", f"for {calls.OPENING_PATIENCE_SECONDS} s when the project is opened and nothing answers"),
+        ("supabase", f"for {calls.OUTAGE_PATIENCE_SECONDS} s when it is opened and a gateway"),
+        ("supabase", f"for {calls.PATIENCE_SECONDS} s at each later step"),
+        ("supabase", f"up to {sink.MOST_REJECT_BYTES // 2**20} MB; of larger ones the first and last "
+                     f"{sink.REJECT_SAMPLE_BYTES // 2**10} KB"),
         ("supabase", f"a heartbeat every {BEAT_EVERY_SECONDS:.0f} s"),
         ("supabase", f"taken over after {LEASE_SECONDS} s without a heartbeat"),
         ("supabase", f"up to date, every {JOB_ROW_EVERY_SECONDS:.0f} s"),
-        ("postgres", f"up to {postgres.MOST_ROWS:,} rows or {postgres.MOST_BYTES // 2**20} MB"),
-        ("postgres", f"for {database_calls.OPENING_PATIENCE_SECONDS} s when the destination is opened and for "
-                     f"{database_calls.PATIENCE_SECONDS} s at each step"),
+        ("postgres", f"up to {psycopg.MOST_ROWS:,} rows or {psycopg.MOST_BYTES // 2**20} MB"),
+        ("postgres", f"for {calls.OPENING_PATIENCE_SECONDS} s when the destination is opened and for "
+                     f"{calls.PATIENCE_SECONDS} s at each step"),
     ],
 )  # fmt: skip
 def test_the_numbers_are_those_of_the_program(page: str, words: str) -> None:
@@ -227,9 +227,12 @@ def test_the_numbers_are_those_of_the_program(page: str, words: str) -> None:
 
 def test_the_columns_of_a_profile_are_in_the_document() -> None:
     told = set(re.findall(r"`(\w+)`", DESTINATIONS["supabase"].partition("## `--profile-table")[2].partition("## ")[0]))
-    given = {node.arg for node in nodes_of("importing/profile.py") if isinstance(node, ast.keyword) and node.arg}
+    given = {node.arg for node in nodes_of("pipeline/profile_table.py") if isinstance(node, ast.keyword) and node.arg}
     named = {
-        text_of(key) for node in nodes_of("importing/profile.py") if isinstance(node, ast.Dict) for key in node.keys
+        text_of(key)
+        for node in nodes_of("pipeline/profile_table.py")
+        if isinstance(node, ast.Dict)
+        for key in node.keys
     }
     assert (given | named) - {"", "frozen", "slots"} <= told
 
@@ -328,8 +331,8 @@ def test_why_files_are_passed_over_and_what_becomes_of_users_is_in_the_document(
     assert [why for why in PASSED_OVER if f"`{why}`" not in of_listing] == []
     assert [state for state in get_args(PlannedState) if f"| `{state}` |" not in of_listing] == []
     told = " ".join(of_listing.split())
-    assert listing.REQUESTS_AT_A_TIME == 8
-    assert f"Eight requests are in flight, of pages of up to {listing.PAGE_ENTRIES:,} entries" in told
+    assert storage.REQUESTS_AT_A_TIME == 8
+    assert f"Eight requests are in flight, of pages of up to {storage.PAGE_ENTRIES:,} entries" in told
     assert (plan.CPU_SECONDS_PER_MB, plan.UNPACKED_RATIO, plan.SECONDS_PER_USER) == (0.02, 4, 0.03)
     assert f"{plan.CPU_SECONDS_PER_MB:g} CPU seconds per MB of JSON" in told
     assert f"and {plan.SECONDS_PER_USER:g} s per user" in told

@@ -14,7 +14,7 @@ import pytest
 import typer.core
 import typer.main
 
-from ray_import.terminal.app import app
+from ray_import.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

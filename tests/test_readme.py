@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from ray_import.cli.app import app
+from ray_import.destinations.registry import parse_destination
 from ray_import.settings import ChunkSettings, FlowLimits, ReadLimits
-from ray_import.sink.destination import parse_destination
-from ray_import.terminal.app import app
-from tests.unit.importing.runs import Database
+from tests.unit.pipeline.runs import Database
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from benchmarks.phases import USER, pause
 from ray_import.chunks.rows import Import
-from ray_import.importing.batching import batches_of
-from ray_import.importing.work import Work, import_batch
+from ray_import.destinations.sqlite.sink import SqliteSink
+from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batching import batches_of
 from ray_import.records import RawConversation
 from ray_import.settings import ImportSettings
-from ray_import.sink.sqlite import SqliteSink
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from benchmarks.import_child import ImportRun
 from benchmarks.peers.job import Job, Phases, take_part
 from ray_import.cluster.session import ray_session
-from ray_import.sink.destination import parse_destination
+from ray_import.destinations.registry import parse_destination
 
 
 def import_export(job: Job) -> Phases:

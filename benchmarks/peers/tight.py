@@ -1,7 +1,7 @@
 """One tight process: our own reader and workers' code, without Ray."""
 
 from benchmarks.peers.job import Job, Phases, Rules, take_part
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
 
 

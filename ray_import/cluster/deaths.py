@@ -11,7 +11,7 @@ from ray._private.state import state
 from ray.core.generated.common_pb2 import WorkerExitType
 from ray.core.generated.gcs_pb2 import WorkerTableData
 
-from ray_import.importing.dispatch import Death
+from ray_import.pipeline.scheduler import Death
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,11 @@ RayError
 └─ RaySystemError            the import ends
 """
 
+import logging
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import ray
 import ray.exceptions as of_ray
 
 from ray_import.errors import ClusterError, ImporterError, PayloadLost
@@ -71,3 +76,36 @@ def _of_payload(error: BaseException) -> PayloadLost | None:
 def payload_lost() -> PayloadLost:
     """What is raised for a batch whose payload went with a machine."""
     return PayloadLost("A machine of the cluster was lost while it was reading this export.", "Run it again.")
+
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+async def answered(work: Awaitable[T]) -> T | ImporterError:
+    """In an actor: what comes of `work`, or the error that ended it. Of a foreign one only its type is kept, since its
+    text may hold keys and a user's words."""
+    try:
+        return await work
+    except ImporterError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach Ray
+        log.error("profile_fault error=%s", type(error).__name__)  # noqa: TRY400 - nor its text the log
+        return ClusterError(
+            f"A process of the cluster failed with {type(error).__name__}.",
+            "This is a fault in ray-import: report it with what was done.",
+        )
+
+
+async def told(ref: Any, lost: ImporterError) -> Any:
+    """Where an actor was asked: what it has answered. Raises its error, and `lost` where it is gone."""
+    try:
+        answer = await ref
+    except LOST:
+        raise lost from None
+    except ray.exceptions.RayError as error:
+        raise to_ours(error) from None
+    if isinstance(answer, ImporterError):
+        raise answer
+    return answer

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from ray_import.cluster.environment import JOB_CONFIG
-from ray_import.importing.progress import Progress, percent
+from ray_import.pipeline.progress import Progress, percent
 
 WRITE_EVERY_SECONDS = 5.0
 ANSWER_WITHIN_SECONDS = 2

@@ -1,5 +1,6 @@
 """A pool of Ray actors that work on batches, of one import or of many, with the bytes in flight bounded."""
 
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,21 +8,56 @@ from typing import Any
 
 import ray
 
-from ray_import.bulk.ports import Done
-from ray_import.cluster.failures import LOST, to_ours
-from ray_import.cluster.lane import SELDOM_RECYCLED, Recycling, actor_factory
-from ray_import.cluster.lanes import Lanes
+from ray_import.cluster.failures import LOST, payload_lost, to_ours
 from ray_import.cluster.metrics import PoolTotals
-from ray_import.cluster.patience import FOR_WHAT_IS_THERE, Patience
-from ray_import.cluster.payloads import put_payload
 from ray_import.cluster.session import Session
-from ray_import.cluster.splitting import in_halves, rejected
+from ray_import.cluster.worker_slot import SELDOM_RECYCLED, Recycling, actor_factory
+from ray_import.cluster.worker_slots import FOR_WHAT_IS_THERE, Lanes, Patience
+from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError, PayloadLost, SinkBusy
-from ray_import.importing.dispatch import Dispatch, Fate, QueuedBatch, Verdict
-from ray_import.importing.work import Work
+from ray_import.pipeline.batch import Work, reject_whole
+from ray_import.pipeline.batching import split_batch
+from ray_import.pipeline.executor import Done
+from ray_import.pipeline.scheduler import Dispatch, Fate, QueuedBatch, Verdict
 from ray_import.records import Batch, BatchResult
 from ray_import.settings import FlowLimits
-from ray_import.sink.port import Destination, Sink
+
+
+def put_payload(payload: bytes) -> Any:
+    """Puts it there as a buffer, which a worker reads where it lies: bytes Ray would copy to the worker's heap.
+
+    Raises ClusterError.
+    """
+    try:
+        return ray.put(pickle.PickleBuffer(payload))
+    except ray.exceptions.RayError as error:
+        raise to_ours(error) from None
+
+
+def in_halves(queued: QueuedBatch) -> list[QueuedBatch]:
+    """The halves as suspects, both payloads in the object store. Raises ClusterError."""
+    halves = [replace(half, payload=put_payload(half.payload)) for half in split_batch(_here(queued.batch))]
+    return [
+        QueuedBatch(half, queued.work, suspect=True, limit_share=queued.share_of_part(len(half.frames)), sent=1)
+        for half in halves
+    ]
+
+
+def rejected(queued: QueuedBatch, sink: Sink) -> BatchResult:
+    """Rejects what is in the batch. Raises ClusterError and SinkError."""
+    batch = _here(queued.batch)
+    if queued.slow:
+        return reject_whole(batch.payload, batch.frames, "too_slow", queued.work, sink)
+    return reject_whole(batch.payload, batch.frames, "kills_worker", queued.work, sink)
+
+
+def _here(batch: Batch) -> Batch:
+    """The batch with its payload in this process. Raises PayloadLost."""
+    try:
+        return replace(batch, payload=bytes(ray.get(batch.payload)))
+    except ray.exceptions.RayError:
+        raise payload_lost() from None
+
 
 MAX_BUSY_TRIES = 3
 

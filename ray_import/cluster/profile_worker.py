@@ -3,16 +3,16 @@
 from functools import cached_property
 from typing import Any
 
-from ray_import.cluster.remote_calls import remote_calls
-from ray_import.cluster.values import answered
+from ray_import.cluster.claude_calls import remote_calls
+from ray_import.cluster.failures import answered
+from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError
-from ray_import.importing.lease import is_dead, this_process
+from ray_import.pipeline.lease import is_dead, this_process
 from ray_import.profile.lease import Heartbeats, Holder
-from ray_import.profile.many import report_of
+from ray_import.profile.many_users import report_of
 from ray_import.profile.progress import ProfileProgress
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.port import Destination, Sink
 
 
 class ProfileWorker:

@@ -1,18 +1,137 @@
 """Joining the cluster that is there, or starting one for this import alone."""
 
+import logging
 import os
+import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private.node import Node
 
-from ray_import.cluster.cpus import available_cpus
-from ray_import.cluster.environment import joins_cluster
+from ray_import.cluster.environment import available_cpus, joins_cluster
 from ray_import.cluster.joining import join
-from ray_import.cluster.starting import MIN_OBJECT_STORE_BYTES, start
+from ray_import.errors import ClusterError
+
+MIN_OBJECT_STORE_BYTES = 75 * 1024 * 1024
+"""Ray's least. The batches in flight need a few MB of it; what is free is no use to anyone."""
+
+FREE_OBJECTS_EVERY_MS = 20
+"""Ray frees finished batches once a second by default: at 100 MB/s, 100 MB of memory for nothing."""
+
+STARTS = 3
+"""Tries of 30 s each on a machine on which more processes want a CPU than there are CPUs."""
+
+MIN_FREE_BYTES = 16 * 1024 * 1024
+"""For Ray's logs and files in its temporary folder."""
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Ray has its object store
+
+_TIMED_OUT = (
+    "Ray did not start within its 30 s.",
+    "Is this machine very busy, or its limit of processes too low (ulimit -u)? See {folder}/session_latest/logs.",
+)
+_SOCKET_PATH = (
+    "Ray's temporary folder has too long a path for a socket (107 bytes with what Ray adds): {folder}",
+    "Set RAY_TMPDIR to a short one, for example RAY_TMPDIR=/tmp.",
+)
+WORDS_OF_RAY = (
+    ("AF_UNIX path length cannot exceed", _SOCKET_PATH),
+    ("timed out during startup", _TIMED_OUT),
+    ("Timed out waiting for file", _TIMED_OUT),
+)
+"""Words of Ray's exceptions, each with the message and the hint that are shown for them."""
+
+
+def start(cpus: int, object_store_bytes: int) -> None:
+    """Starts a Ray with `cpus` CPUs, which is gone when this process ends. Raises ClusterError with the cause.
+
+    On a busy machine it is tried STARTS times: a raylet ends itself when its agents, which are Python processes, need
+    more than 15 s to start, and Ray has no setting for that.
+    """
+    folder = Path(get_default_ray_temp_dir())
+    check_folder(folder)
+    if sys.platform == "linux":
+        check_shared_memory(SHARED_MEMORY)
+    for tries_left in reversed(range(STARTS)):
+        try:
+            _init(cpus, object_store_bytes)
+        except Exception as error:  # Ray raises a plain Exception where its start takes too long
+            ours = start_error(error, folder)
+            if not (tries_left and ours.message == _TIMED_OUT[0] and _is_busy()):
+                raise ours from error
+            _end_processes(error)
+        else:
+            return
+
+
+def _init(cpus: int, object_store_bytes: int) -> None:
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        object_store_memory=max(MIN_OBJECT_STORE_BYTES, object_store_bytes),
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        _system_config={
+            "free_objects_period_milliseconds": FREE_OBJECTS_EVERY_MS,
+            "task_events_report_interval_ms": 0,  # 3 kB a call for a dashboard that is not there
+        },
+    )
+
+
+def _is_busy() -> bool:
+    """Whether more processes want a CPU than there are CPUs: another start has a chance then."""
+    return os.getloadavg()[0] > available_cpus()
+
+
+def _end_processes(error: Exception) -> None:
+    """Ends what a failed start has started already. Ray keeps no reference to it but in the frames of its exception."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node = frame.f_locals.get("self")
+        if isinstance(node, Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ClusterError where `folder`, Ray's temporary one, or its nearest parent there is, has no room for Ray."""
+    there = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110 - no error
+    if not os.access(there, os.W_OK | os.X_OK):
+        what = "cannot be written"
+    elif shutil.disk_usage(there).free < MIN_FREE_BYTES:
+        what = "is full"
+    else:
+        return
+    raise ClusterError(
+        f"Ray's temporary folder {what}: {folder}",
+        f"Set RAY_TMPDIR to a writable folder with a short path and {MIN_FREE_BYTES // 2**20} MB free or more.",
+    )
+
+
+def check_shared_memory(folder: Path) -> None:
+    """Raises ClusterError where Ray cannot make its object store. A full one is none: Ray then uses its folder."""
+    if not os.access(folder, os.W_OK):
+        raise ClusterError(
+            f"{folder} cannot be written, and Ray has its object store there.",
+            "In a container, mount a tmpfs there: docker run --shm-size=1g.",
+        )
+
+
+def start_error(error: Exception, folder: Path) -> ClusterError:
+    """The error of ours for what `ray.init` raised."""
+    for words, (message, hint) in WORDS_OF_RAY:
+        if words in str(error):
+            return ClusterError(message.format(folder=folder), hint.format(folder=folder))
+    return ClusterError(
+        f"Ray could not be started ({type(error).__name__}).", "Run the same command with --debug for Ray's own words."
+    )
+
 
 BUDGET_SHARE = 0.3
 """Of the smallest object store, so much may be batches in flight. Spilling begins at 0.8."""

@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from ray_import.cluster.deaths import WorkerProcess
-from ray_import.importing.time_limit import ended_after
-from ray_import.importing.work import Work, import_batch
+from ray_import.destinations.base import Destination, Sink
+from ray_import.pipeline.batch import Work, ended_after, import_batch
 from ray_import.records import BatchResult, Frame
-from ray_import.sink.port import Destination, Sink
 
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 
@@ -46,7 +45,7 @@ class ImportWorker:
     def import_batch(
         self, payload: Any, frames: Sequence[Frame], replay: bool, work: Work, limit_seconds: float
     ) -> tuple[BatchResult, int] | None:
-        """See `ray_import.importing.work.import_batch`; the payload lies in the object store, and is not kept.
+        """See `ray_import.pipeline.batch.import_batch`; the payload lies in the object store, and is not kept.
 
         Gives the result, and how many bytes of memory the process has held at the most. None where it has not said that
         it is ready: Ray has started it in the place of one that had nothing to do, and that nobody has missed.

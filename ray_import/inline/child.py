@@ -11,11 +11,10 @@ import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError
-from ray_import.importing.time_limit import ended_after
-from ray_import.importing.work import Work, import_batch
+from ray_import.pipeline.batch import Work, ended_after, import_batch
 from ray_import.records import BatchResult, Frame
-from ray_import.sink.port import Destination, Sink
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,23 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
-from ray_import.bulk.ports import Done
+from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError, SinkBusy
-from ray_import.importing.work import Work, import_batch
-from ray_import.inline.marks import Marks, items_of, key_of
-from ray_import.inline.suspects import Suspects
+from ray_import.inline.crash_marks import Marks, items_of, key_of
+from ray_import.inline.isolation import Suspects
+from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.bulk_run import OpenedRun
+from ray_import.pipeline.engine import Run
+from ray_import.pipeline.executor import Done
+from ray_import.pipeline.progress import AllOf, Reporter
+from ray_import.pipeline.reading import LocalReaders
+from ray_import.pipeline.report import RunReport
 from ray_import.records import Batch, BatchResult
 from ray_import.settings import FlowLimits
-from ray_import.sink.port import Destination, Sink
 
 MAX_BUSY_TRIES = 3
 HUNG_AFTER_SECONDS = 5.0
@@ -114,3 +120,26 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def import_users(
+    opened: OpenedRun, marks: Path | None, reporters: tuple[Reporter, ...], tell: Callable[[str], None]
+) -> RunReport:
+    """Imports all users that have not ended, one after the other. `marks` is the folder of `marks_folder`."""
+    settings = opened.settings
+    workers = InlineWorkers(opened.destination, opened.sink, settings.flow, Marks(marks), tell)
+    with closing(workers):
+        began = time.monotonic()
+        run = Run(
+            opened.users,
+            opened.imports(LocalReaders(settings)),
+            workers,
+            opened.save,
+            AllOf(reporters),
+            1,
+            silent_after_seconds=settings.read.pace.silent_after_seconds,
+            known_bytes=opened.known_bytes(),
+        )
+        run.to_the_end()
+        seconds = time.monotonic() - began
+    return opened.report(run.users, run.bytes_read, seconds, workers.workers)

@@ -10,16 +10,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
+from ray_import.destinations.profiles import StoredRequest
 from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUnknown, ModelRejected
-from ray_import.profile.calling import MOST_REJECTED, all_rejected, wait_seconds
-from ray_import.profile.direct import reason_of
+from ray_import.profile.cost import worst_cost_usd
+from ray_import.profile.direct_calls import MOST_REJECTED, all_rejected, reason_of, wait_seconds
 from ray_import.profile.model import BatchModel, Usage
 from ray_import.profile.patience import patiently
-from ray_import.profile.prices import worst_cost_usd
 from ray_import.profile.replies import reply_without_text
 from ray_import.profile.requests import Question, RequestLog, Step
 from ray_import.profile.settings import BATCH_REQUESTS, CLOCK_SKEW_SECONDS, ProfileSettings
-from ray_import.sink.profiles import StoredRequest
 
 
 class BatchLimit(Protocol):

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from ray_import.chunks.rows import MessageRow
+from ray_import.destinations.profiles import ProfileConversation
 from ray_import.profile.fencing import HEADER_BYTES, header_bytes, line_bytes
-from ray_import.profile.tokens import bytes_of_tokens, tokens_of_bytes
+from ray_import.profile.settings import bytes_of_tokens, tokens_of_bytes
 from ray_import.profile.units import PROMPT_VERSION, UNIT_TOKENS, Line, Unit
-from ray_import.sink.profiles import ProfileConversation
 
 UNIT_BYTES = bytes_of_tokens(UNIT_TOKENS) - HEADER_BYTES
 """What the lines of a unit may take. The title is not in it: a new title cuts a conversation as before."""

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ray_import.destinations.profiles import ProfileStore
 from ray_import.profile.facts_prompt import FACTS_SCHEMA, overhead_tokens
 from ray_import.profile.facts_step import prompts_of
 from ray_import.profile.model import Model, Prompt, Usage
 from ray_import.profile.packing import packed
 from ray_import.profile.patience import patiently
 from ray_import.profile.plan import UnitPlan, plan_units
-from ray_import.profile.quick import QUICK_TOKENS
+from ray_import.profile.quick_pass import QUICK_TOKENS
 from ray_import.profile.sections import SECTIONS_SCHEMA, SECTIONS_TOKENS
 from ray_import.profile.settings import IN_FLIGHT, MERGE_TOKENS, ProfileSettings
-from ray_import.sink.profiles import ProfileStore
 
 OUTPUT_SHARE = 0.08
 """Of the input, what facts take as an answer, thinking included."""

@@ -7,11 +7,10 @@ from typing import Any
 
 import orjson
 
-from ray_import.profile.categories import CATEGORIES
 from ray_import.profile.fencing import fenced
 from ray_import.profile.model import Prompt
 from ray_import.profile.packing import Pack
-from ray_import.profile.tokens import tokens_of
+from ray_import.profile.settings import CATEGORIES, tokens_of
 
 FACTS_OUTPUT_TOKENS = 8_000
 """The most that an answer may take, thinking included. Facts usually take 8 % of what was read."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+from ray_import.destinations.profiles import ProfileStore, RequestKind, StoredRequest, StoredUnit, UnitState
 from ray_import.profile.checking import checked_facts
 from ray_import.profile.facts_prompt import facts_prompt
 from ray_import.profile.fencing import new_mark
@@ -14,7 +15,6 @@ from ray_import.profile.replacing import Replacing
 from ray_import.profile.requests import SENT_AGAIN, Question, RequestLog
 from ray_import.profile.settings import MAX_EXPIRED
 from ray_import.profile.units import Line, Unit
-from ray_import.sink.profiles import ProfileStore, RequestKind, StoredRequest, StoredUnit, UnitState
 
 SLICE_TOKENS = 300_000
 """So much text, about 1 MB, or one conversation, is in memory before it is packed."""

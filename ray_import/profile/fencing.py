@@ -19,7 +19,7 @@ import secrets
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from ray_import.profile.tokens import utf8_length
+from ray_import.profile.settings import utf8_length
 from ray_import.profile.units import Line
 
 QUOTED_CHARACTERS = 300

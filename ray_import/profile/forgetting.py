@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ray_import.destinations.profiles import Forgotten, ProfileStore, StoredRequest
 from ray_import.profile.batches import known_batches, lost_batch
 from ray_import.profile.model import Model
 from ray_import.profile.patience import patiently
 from ray_import.profile.settings import LOST_BATCH_SECONDS
-from ray_import.sink.profiles import Forgotten, ProfileStore, StoredRequest
 
 CANCEL_SECONDS = 60.0
 """How long a batch that was cancelled may take to end: only then it can be deleted."""

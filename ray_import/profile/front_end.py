@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import orjson
 
+from ray_import.destinations.profiles import Fact, ProfileStore, ProfileVersion
 from ray_import.errors import ConfigError
 from ray_import.profile.memory import memory_md
 from ray_import.profile.requests import now
 from ray_import.profile.sections import IDENTITY, LISTS, SECTIONS, TEXTS, UNKNOWN
-from ray_import.sink.profiles import Fact, ProfileStore, ProfileVersion
 
 FrontEndState = Literal["processing", "quick_ready", "complete", "failed", "forgotten"]
 

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ray_import.destinations.base import LEASE_SECONDS, Running, Sink
+from ray_import.destinations.heartbeat import BEAT_EVERY_SECONDS, BeatingThread
+from ray_import.destinations.profiles import ProfileStore
 from ray_import.errors import ImportRunning, LeaseLost
-from ray_import.sink.heartbeat import BEAT_EVERY_SECONDS, BeatingThread
-from ray_import.sink.port import LEASE_SECONDS, Running, Sink
-from ray_import.sink.profiles import ProfileStore
 
 log = logging.getLogger(__name__)
 

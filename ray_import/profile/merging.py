@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from ray_import.profile.groups import Groups
-from ray_import.profile.similarity import alike, normalised, resemblance
-from ray_import.sink.profiles import Fact
+from ray_import.destinations.profiles import Fact
+from ray_import.profile.similarity import Groups, alike, normalised, resemblance
 
 Relation = Literal["same", "contradicts", "different"]
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ray_import.errors import ModelBusy
-from ray_import.profile.calling import wait_seconds
+from ray_import.profile.direct_calls import wait_seconds
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ray_import.chunks.rows import MessageRow
+from ray_import.destinations.profiles import ProfileConversation, ProfileStore, StoredUnit
 from ray_import.profile.cutting import Titled, cut, has_words, hold_all, unit_tag, units_by_id
-from ray_import.profile.tokens import tokens_of
+from ray_import.profile.settings import tokens_of
 from ray_import.profile.units import Unit
-from ray_import.sink.profiles import ProfileConversation, ProfileStore, StoredUnit
 
 MAX_ATTEMPTS = 3
 """A unit whose requests have failed so often is not sent again."""

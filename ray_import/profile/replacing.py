@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from ray_import.destinations.profiles import Fact
 from ray_import.profile.plan import Replacement
 from ray_import.profile.requests import RequestLog
 from ray_import.profile.units import Unit
-from ray_import.sink.profiles import Fact
 
 _HELD = "held"
 """In the result of a request: facts of its answer that wait."""

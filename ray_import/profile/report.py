@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ray_import.destinations.profiles import RequestKind, StoredRequest
 from ray_import.errors import ImporterError
-from ray_import.sink.profiles import RequestKind, StoredRequest
 
 Status = Literal["complete", "partial", "failed"]
 NEVER_SENT = frozenset({"max_cost", "not_sent"})

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from ray_import.destinations.profiles import Fact, ProfileStore, RequestKind, StoredRequest, StoredUnit
 from ray_import.profile.model import Prompt, Reply, Usage
 from ray_import.profile.report import ProfileReport
-from ray_import.sink.profiles import Fact, ProfileStore, RequestKind, StoredRequest, StoredUnit
 
 SENT_AGAIN = frozenset({"expired", "canceled", "no_result", "batch_gone", "not_sent", "unknown_outcome"})
 """Reasons that say nothing of what was asked: it was not read, or its answer was lost."""

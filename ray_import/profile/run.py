@@ -3,29 +3,67 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 
+from ray_import.destinations.profiles import ProfileStore, RequestKind, StoredRequest
 from ray_import.errors import CostReached, ImporterError, ModelError, NothingToProfile, SinkError, may_pass
-from ray_import.profile.batches import BatchLimit, BatchSender
-from ray_import.profile.direct import Asker, DirectSender, Sender
+from ray_import.profile.batches import BatchLimit, BatchSender, known_batches
+from ray_import.profile.direct_calls import Asker, DirectSender, Sender
 from ray_import.profile.facts_step import FactsStep
 from ray_import.profile.front_end import FrontEndState, front_end_values, publish
 from ray_import.profile.lease import Heartbeats, Holder, begin
-from ray_import.profile.merge_step import MergeStep
+from ray_import.profile.merge_questions import MergeStep
 from ray_import.profile.model import BatchModel, Usage
 from ray_import.profile.packing import PACK_TOKENS
 from ray_import.profile.progress import ProfileProgress, ProfileReporter, SilentReporter
-from ray_import.profile.quick_step import QuickStep
+from ray_import.profile.quick_pass import QuickStep
 from ray_import.profile.report import ProfileReport
-from ray_import.profile.requests import RequestLog, now
-from ray_import.profile.resume import end_direct_calls, left_behind, read_batches
-from ray_import.profile.sections_step import SectionsStep
+from ray_import.profile.requests import RequestLog, Step, now
+from ray_import.profile.sections import SectionsStep
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.profiles import ProfileStore
 
 log = logging.getLogger(__name__)
+
+
+def left_behind(requests: RequestLog) -> list[StoredRequest]:
+    """The requests of dead runs that are not at their end."""
+    found = requests.store.requests(requests.user_id, ("sending", "in_batch"))
+    return [request for request in found if request.run_id != requests.report.run_id]
+
+
+def end_direct_calls(requests: RequestLog, left: list[StoredRequest]) -> list[StoredRequest]:
+    """Ends the direct calls among them as `unknown_outcome`: nobody can learn their answers. Returns the others."""
+    batched = []
+    for request in left:
+        if request.group_id or request.batch_id:
+            batched.append(request)
+        else:
+            requests.unknown_outcome(request)
+    return batched
+
+
+async def read_batches(
+    requests: RequestLog, batched: list[StoredRequest], sender: BatchSender, steps: Mapping[RequestKind, Step]
+) -> None:
+    """Waits for the batches of dead runs, and stores their answers. Those whose id was lost are looked for."""
+    known = known_batches(requests.store.requests(requests.user_id))
+    groups: dict[tuple[str, str, RequestKind], list[StoredRequest]] = defaultdict(list)
+    for request in batched:
+        known_id = request.batch_id or known.get(request.group_id, "")
+        groups[known_id, request.group_id, request.kind].append(request)
+    for (known_id, _, kind), group in groups.items():
+        step = steps[kind]
+        if known_id:
+            batch_id, found = known_id, sender.adopt(group, known_id)
+        else:
+            batch_id, found = await sender.find_lost(step, group)
+        if batch_id:
+            log.info("profile_batch_resumed batch=%s requests=%d", batch_id, len(found))
+            requests.report.resumed_batches += 1
+            await sender.collect(step, {batch_id: found})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What a person may choose of a profile, checked once at the border, and the limits that nobody chooses."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from ray_import.errors import ConfigError
 
@@ -52,3 +53,30 @@ class ProfileSettings:
             raise ConfigError(f"--max-cost {self.max_cost_usd:g} is not valid: it must be above 0.")
         if not self.model.strip() or not self.model.isascii() or not self.model.isprintable():
             raise ConfigError("--model is not the name of a model.", f"Use a name such as {DEFAULT_MODEL}.")
+
+
+Category = Literal[
+    "preference", "project", "date", "belief", "decision", "person", "work", "interest", "communication"
+]  # fmt: skip
+
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+
+
+def tokens_of_bytes(size_bytes: int) -> int:
+    """The estimate for a text of this many UTF-8 bytes."""
+    return -(-size_bytes * 10 // 31)
+
+
+def bytes_of_tokens(tokens: int) -> int:
+    """The largest text, in UTF-8 bytes, that takes no more than `tokens`."""
+    return tokens * 31 // 10
+
+
+def utf8_length(text: str) -> int:
+    """The length in UTF-8 bytes. Half a surrogate pair counts as one byte: it is shown as another character."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
+
+
+def tokens_of(text: str) -> int:
+    """The estimate for `text`."""
+    return tokens_of_bytes(utf8_length(text))

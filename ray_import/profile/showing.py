@@ -6,11 +6,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from ray_import.destinations.profiles import Fact, ProfileVersion
 from ray_import.profile.fencing import one_line
 from ray_import.profile.memory import markdown_text
-from ray_import.profile.merge_prompt import day_of
+from ray_import.profile.merge_questions import day_of
 from ray_import.profile.sections import LISTS, MOST_CHARACTERS, SECTIONS, TEXTS
-from ray_import.sink.profiles import Fact, ProfileVersion
 
 QUOTE_CHARACTERS = 300
 

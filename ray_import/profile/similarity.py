@@ -11,7 +11,7 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import eq
 
@@ -112,3 +112,22 @@ def _digests(texts: Sequence[str]) -> Iterator["array[int]"]:
     for start in range(0, len(texts), _BATCH):
         triples = [_triples(text) for text in texts[start : start + _BATCH]]
         yield from (array("I", digest) for digest in RMinHash.digests_from_token_sets(triples, BANDS * ROWS, _SEED))
+
+
+class Groups:
+    """Each id is a group of its own at first. A group's name is its smallest id, in whatever order it was joined."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._parents = {key: key for key in ids}
+
+    def of(self, key: str) -> str:
+        """The name of the group that the id is in. Raises KeyError for an unknown id."""
+        parents = self._parents
+        while (parent := parents[key]) != key:
+            parents[key] = key = parents[parent]
+        return key
+
+    def join(self, one: str, other: str) -> None:
+        """Makes one group of two."""
+        first, second = sorted((self.of(one), self.of(other)))
+        self._parents[second] = first

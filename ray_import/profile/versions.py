@@ -4,11 +4,11 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ray_import.destinations.profiles import Fact, ProfileVersion, StoredRequest
 from ray_import.profile.memory import memory_md
 from ray_import.profile.merging import facts_hash
 from ray_import.profile.requests import RequestLog, now
 from ray_import.profile.units import PROMPT_VERSION
-from ray_import.sink.profiles import Fact, ProfileVersion, StoredRequest
 
 
 def save_version(

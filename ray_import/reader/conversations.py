@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+from ray_import.chatgpt.files import wrapper_keys
 from ray_import.reader.items import Items
 from ray_import.reader.locate import Shape, locate
 from ray_import.reader.window import Window
 from ray_import.records import Problem, RawConversation, trailing_data
 from ray_import.settings import ReadLimits
 from ray_import.source.export import Member
-from ray_import.source.names import wrapper_keys
 from ray_import.source.reasons import in_words
 from ray_import.source.streams import DAMAGE
 

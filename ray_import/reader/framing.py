@@ -12,7 +12,7 @@ from typing import Any
 import ijson
 import msgspec
 
-from ray_import.extraction.decode import without_lone_surrogates
+from ray_import.chatgpt.decode import without_lone_surrogates
 
 _SCAN = msgspec.json.Decoder(msgspec.Raw)
 _CONVERSATION = msgspec.json.Decoder(msgspec.defstruct("_Conversation", [("mapping", dict[str, msgspec.Raw])]))

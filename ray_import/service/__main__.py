@@ -7,7 +7,7 @@ import sys
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from ray_import.service.settings import ServeOptions
+from ray_import.service.web.settings import ServeOptions
 
 GRACEFUL_SECONDS = 15
 """For requests that are being answered at SIGTERM; all answers come within a few seconds."""
@@ -30,7 +30,7 @@ def main() -> None:
     options = ServeOptions.of_environment()
     listener = socket.socket(fileno=int(sys.argv[1]))
     config = uvicorn.Config(
-        "ray_import.service.app:make_app",
+        "ray_import.service.web.app:make_app",
         factory=True,
         workers=options.workers,
         timeout_keep_alive=options.timeout_keep_alive,

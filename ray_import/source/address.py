@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from ray_import.chatgpt.files import base_name, shown
 from ray_import.errors import ConfigError
 from ray_import.settings import AllowedHost, SourceRules
-from ray_import.source.names import base_name, shown
 
 ANY_SOURCE = SourceRules()
 

@@ -9,15 +9,42 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
+from ray_import.chatgpt.files import is_conversations, matters, shown
 from ray_import.errors import SourceError, UnsafeArchive, UnsupportedFormat
 from ray_import.records import Problem
-from ray_import.source.bounded import Bounded
-from ray_import.source.budget import MAX_RATIO, Budget
-from ray_import.source.copies import zip_in_zip
-from ray_import.source.names import is_conversations, matters, shown
 from ray_import.source.streams import DAMAGE, Opener, entry_of_zip, exhausted, file, slice_of
+from ray_import.source.temporary_copies import zip_in_zip
+from ray_import.source.unpack_budget import MAX_RATIO, Budget
+
+
+class Bounded:
+    """Reads `most_bytes` of `stream` in all, then raises UnsafeArchive with `name`, which names what is read.
+
+    `count` is how many bytes were read; it may be set back.
+    """
+
+    def __init__(self, stream: BinaryIO, most_bytes: int, name: str) -> None:
+        self.count = 0
+        self._stream = stream
+        self._most_bytes = most_bytes
+        self._name = name
+        self.seek = stream.seek
+        self.tell = stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        """Like a stream's. What is asked for is refused before it is held."""
+        left = self._most_bytes - self.count
+        data = self._stream.read(left + 1 if size < 0 else size) if size <= left else b""
+        self.count += len(data)
+        if size > left or len(data) > left:
+            raise UnsafeArchive(
+                f"{self._name} is larger than {self._most_bytes:,} bytes: no export has so many files.",
+                "If you trust it, unpack it and import the folder.",
+            )
+        return data
+
 
 RATIO_MATTERS_FROM_BYTES = 32 * 1024 * 1024
 """Text deflates 4 to 30 times, small repetitive files more; a bomb, 1,000 times and to gigabytes."""

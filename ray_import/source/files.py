@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from ray_import.chatgpt.files import shown
 from ray_import.errors import ConfigError, SourceNotAllowed
 from ray_import.settings import SourceRules
-from ray_import.source.names import shown
 from ray_import.source.streams import Opener, file, opening
 
 OpenFile = Callable[[Path], Opener]

@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ray_import.chatgpt import files
+from ray_import.chatgpt.files import MANIFEST, base_name, is_archive, is_conversations, shard_name, shown, wrapper_keys
 from ray_import.errors import (
     NotAnExport,
     ResourcesExhausted,
@@ -16,18 +18,14 @@ from ray_import.errors import (
     UnsupportedFormat,
 )
 from ray_import.records import Problem
-from ray_import.source import manifest
 from ray_import.source.archives import Entry, entries_of_folder, entries_of_tar, entries_of_zip, most_unpacked
-from ray_import.source.aside import Aside, Candidate
-from ray_import.source.beginnings import LOOK_BYTES, as_utf_8, holds_conversations, is_empty, wide_encoding
-from ray_import.source.budget import Budget
-from ray_import.source.copies import Copy
-from ray_import.source.export import Member
-from ray_import.source.failures import damaged, nothing_found, what_it_is_instead
-from ray_import.source.names import MANIFEST, base_name, is_archive, is_conversations, shard_name, shown, wrapper_keys
-from ray_import.source.reasons import in_words
+from ray_import.source.export import Aside, Candidate, Member
+from ray_import.source.reasons import damaged, in_words, nothing_found, what_it_is_instead
 from ray_import.source.salvage import salvaged_entries
+from ray_import.source.sniff import LOOK_BYTES, as_utf_8, holds_conversations, is_empty, wide_encoding
 from ray_import.source.streams import DAMAGE, HEAD_BYTES, Opener, file, gunzipped, head_of
+from ray_import.source.temporary_copies import Copy
+from ray_import.source.unpack_budget import Budget
 
 MAX_DEPTH = 4
 """A gzip of a ZIP of a ZIP of a gzip; what nests deeper is made to nest."""
@@ -145,7 +143,7 @@ class Finder:
             candidate = Candidate(entry, f"{prefix}{shown(entry.name)}", depth, self._copies)
             self._aside.put(candidate, beside_conversations=bool(found))
             if base_name(entry.name) == MANIFEST:
-                self._budget.unpack(min(entry.size, manifest.MAX_BYTES), name)
+                self._budget.unpack(min(entry.size, files.MAX_BYTES), name)
                 self._list_shards(entry.opener)
         if not found and not inner:
             raise nothing_found(name, [entry.name for entry in entries])
@@ -161,10 +159,10 @@ class Finder:
         """A manifest that cannot be read is of no use, and costs nothing else."""
         with suppress(*DAMAGE), ExitStack() as stack:
             stream = listing_opener(stack)
-            listing = stream.read(manifest.MAX_BYTES)
+            listing = stream.read(files.MAX_BYTES)
             stream.read(1)  # fails where the checksum is wrong
-            for shard in manifest.listed_shards(listing):
-                if len(self.listed) < manifest.MAX_LISTED:
+            for shard in files.listed_shards(listing):
+                if len(self.listed) < files.MAX_LISTED:
                     self.listed.add(shard)
 
     def _look_aside(self) -> None:

@@ -16,13 +16,12 @@ import httpx
 from ray_import import __version__
 from ray_import.errors import SourceError, SourceRefused
 from ray_import.source.address import DEFAULT_PORTS, HttpAddress
-from ray_import.source.dialing import NETWORK, Network
-from ray_import.source.guard import guarded, refuse_inner
+from ray_import.source.network import NETWORK, Network, watch
 from ray_import.source.patience import Patience
 from ray_import.source.refusals import Refusal, changed, error_of, refusal, unavailable
+from ray_import.source.ssrf_guard import guarded, refuse_inner
 from ray_import.source.streams import exhausted, opening
 from ray_import.source.waiting import Waiting
-from ray_import.source.watched import watch
 
 MAX_REDIRECTS = 5
 MAX_REFUSAL_BYTES = 16 * 1024

@@ -5,19 +5,150 @@ long as what was read in one go so far, and from 2 MB on it is all that is left:
 of the object. So hardly more is fetched than is read, and a long reading is few requests.
 """
 
+import tempfile
 import weakref
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
-from ray_import.errors import SourceRefused
+from ray_import.errors import SourceError, SourceRefused, SourceUnavailable
 from ray_import.settings import ReadLimits
 from ray_import.source.address import HttpAddress
-from ray_import.source.downloaded import downloaded
-from ray_import.source.forward import Forward
 from ray_import.source.http import Answer, Client
 from ray_import.source.patience import Patience
 from ray_import.source.refusals import changed, unavailable
-from ray_import.source.streams import Opener, window
+from ray_import.source.streams import Opener, ReadAt, opening, read_at_of, window
+
+
+class Forward:
+    """The bytes `[at, end)`. A connection that breaks is followed by one that begins at the byte where it broke."""
+
+    def __init__(
+        self, ask: Callable[[int, int], Answer], patience: Patience, start: int, end: int, answer: Answer | None = None
+    ) -> None:
+        """`ask` gives an answer for a range that is not asked for yet; `answer` is one for this range."""
+        self._ask = ask
+        self._patience = patience
+        self._answer = answer
+        self._ready = b""
+        self.at = start
+        self.end = end
+
+    def read(self, length: int) -> bytes:
+        """Exactly so many bytes, which have to be there. Raises SourceRefused and its kinds; nothing is lost by it."""
+        parts = []
+        while length > 0:
+            piece, self._ready = self._ready or self._next(), b""
+            parts.append(piece[:length])
+            self._ready = piece[length:]
+            length -= len(parts[-1])
+            self.at += len(parts[-1])
+        if self.at == self.end and self._answer is not None:
+            next(self._answer.pieces, b"")  # sees the end: the connection can be used again
+            self.close()
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
+
+    def _next(self) -> bytes:
+        """At least a byte. After a break the first attempt is made at once: it is the only one, nearly always."""
+        if self._answer is not None:
+            try:
+                return self._piece()
+            except SourceUnavailable:
+                pass
+        return self._patience.persist(self._piece)
+
+    def _piece(self) -> bytes:
+        if self._answer is None:
+            self._answer = self._ask(self.at, self.end)
+        try:
+            piece = next(self._answer.pieces, b"")
+        except SourceRefused:
+            self.close()
+            raise
+        if not piece:  # a server may send less than it is asked for, but not nothing
+            self.close()
+            return self._piece()
+        return piece
+
+
+def downloaded(client: Client, first: Answer, most_bytes: int) -> tuple[ReadAt, int]:
+    """The whole object, and its length; the file is gone with the ReadAt, and with the process however that ends.
+
+    `first` is an answer that is open already, of which a part is not used: all bytes come in one answer. A connection
+    that breaks begins again. Raises SourceRefused and its kinds, ResourcesExhausted, SourceError where there is no room
+    for it or it has more than `most_bytes`.
+    """
+    label, why = client.address.label, _why(first)
+    waiting: list[Answer] = [first] if not first.is_part else []
+    if first.is_part:
+        first.close()
+
+    def attempt() -> int:
+        answer = waiting.pop() if waiting else client.get()
+        try:
+            return _copied(answer, file, f"{label} {why}", most_bytes)
+        finally:
+            answer.close()
+
+    with ExitStack() as failed:
+        with room_for(f"{label} {why}", first.size):
+            file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
+        size = client.patience.persist(attempt)
+        failed.pop_all()
+    return read_at_of(file), size
+
+
+def _why(first: Answer) -> str:
+    """Why ranges are of no use."""
+    if first.is_part and first.size is not None:
+        return "is sent without an ETag or a date that identifies its version"
+    return "is sent without support for ranges"
+
+
+def _copied(answer: Answer, file: BinaryIO, what: str, most_bytes: int) -> int:
+    """Writes all of `answer` to `file`, over what an attempt before has left there."""
+    _refuse_more_than(most_bytes, answer.size or 0, what)
+    file.seek(0)
+    file.truncate()
+    size = 0
+    for piece in answer.pieces:
+        size += len(piece)
+        _refuse_more_than(most_bytes, size, what)
+        rest = memoryview(piece)
+        while rest:
+            with room_for(what, answer.size):
+                rest = rest[file.write(rest) :]
+    return size
+
+
+def _refuse_more_than(most_bytes: int, size: int, what: str) -> None:
+    if size > most_bytes:
+        raise SourceError(
+            f"{what}, and is larger than the download limit of {most_bytes:,} bytes.",
+            "Raise --max-download-bytes (the download goes to TMPDIR), or download it and import the file.",
+        )
+
+
+@contextmanager
+def room_for(what: str, size: int | None) -> Iterator[None]:
+    """Raises SourceError where an OSError says that a temporary file for `what` cannot be made or written."""
+    try:
+        with opening():
+            yield
+    except OSError as error:
+        needs = f"{size:,} bytes" if size else "room"
+        raise SourceError(
+            f"{what}: reading it needs {needs} in TMPDIR ({error.strerror}).",
+            "Set TMPDIR to a folder with more room, or download it and import the file.",
+        ) from None
+
 
 BLOCK_BYTES = 64 * 1024
 JUMP_BYTES = 2 * BLOCK_BYTES
@@ -143,3 +274,33 @@ class _Remote:
             answer.close()
             raise unavailable(self._client.address, "the server sent another range than the requested one")
         return answer
+
+
+PIECE_BYTES = 1024 * 1024
+
+
+def piped(path: Path, label: str, most_bytes: int) -> tuple[Opener, int]:
+    """All that comes through the pipe at `path` until its writer ends, and the size of that.
+
+    The temporary file is gone with the Opener, and with the process however that ends. Raises SourceError where there
+    is no room for it, or more than `most_bytes` come.
+    """
+    what = f"{label} is a pipe"
+    size = 0
+    with path.open("rb", buffering=0) as pipe, ExitStack() as failed:
+        with room_for(what, None):
+            file = failed.enter_context(tempfile.TemporaryFile(buffering=0))
+        while piece := pipe.read(PIECE_BYTES):
+            size += len(piece)
+            if size > most_bytes:
+                raise SourceError(
+                    f"{what}, and more than the limit of {most_bytes:,} bytes came through it.",
+                    "Raise --max-download-bytes (pipes are copied to TMPDIR), or write it to a file and import that.",
+                )
+            rest = memoryview(piece)
+            while rest:
+                with room_for(what, None):
+                    rest = rest[file.write(rest) :]
+        failed.pop_all()
+    read_at = read_at_of(file)
+    return lambda stack: window(stack, read_at, size), size

@@ -14,11 +14,11 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import BinaryIO
 
+from ray_import.chatgpt.files import matters, shown
 from ray_import.source.archives import Entry, most_unpacked, why_refused
-from ray_import.source.budget import Budget
-from ray_import.source.copies import Copy
-from ray_import.source.names import matters, shown
 from ray_import.source.streams import Opener, slice_of, unpacked
+from ray_import.source.temporary_copies import Copy
+from ray_import.source.unpack_budget import Budget
 
 PACKED_BYTES = 4096
 PIECE_BYTES = 64 * 1024

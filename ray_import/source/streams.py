@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ray_import.errors import ResourcesExhausted
-from ray_import.source.budget import Upto, uncounted
 from ray_import.source.inflate import GZIP, Pieces, Unpacked, inflated, of_entry
+from ray_import.source.unpack_budget import Upto, uncounted
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -5,8 +5,8 @@ import orjson
 import pytest
 
 from benchmarks.exports import Variant, prepare, with_bad_utf8, with_nan, without_quote
-from ray_import.importing.inspection import inspect_sources
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.inspection import inspect_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ImportSettings
 
 SETTINGS = ImportSettings()

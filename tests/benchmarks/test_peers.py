@@ -10,7 +10,7 @@ from benchmarks.compare import OURS, PEERS
 from benchmarks.exports import Variant, prepare
 from benchmarks.measured_peer import PeerRun, digest_of_rows, measure_peer
 from benchmarks.peers.byte_ranges import RANGE_BYTES, conversations, ranges
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -12,8 +12,8 @@ from benchmarks.service_chaos import Left, _ended_once, differences
 from benchmarks.service_clients import Answers, Wanted
 from benchmarks.service_exports import conversation_of, put_exports
 from benchmarks.service_site import ServiceDatabase, databases
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.service_jobs import NewJob, ServiceJobs
+from ray_import.destinations.registry import parse_destination
+from ray_import.destinations.service_jobs import NewJob, ServiceJobs
 from tests.profile.chats import Chat
 
 ADA = Wanted("ada", "export.zip")

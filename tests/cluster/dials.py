@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.destinations.base import Replaced, Sink
+from ray_import.destinations.registry import SqliteDestination
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError, SinkBusy
 from ray_import.records import Reject
-from ray_import.sink.destination import SqliteDestination
-from ray_import.sink.port import Replaced, Sink
-from ray_import.sink.sqlite import SqliteSink
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,10 @@ prepare_environment()  # before anything imports Ray
 import ray  # noqa: E402
 
 from ray_import.cluster.deaths import WorkerProcess, cause_of_death  # noqa: E402
-from ray_import.cluster.lane import SELDOM_RECYCLED  # noqa: E402
-from ray_import.cluster.lanes import Lanes  # noqa: E402
-from ray_import.cluster.patience import Patience  # noqa: E402
+from ray_import.cluster.worker_slot import SELDOM_RECYCLED  # noqa: E402
+from ray_import.cluster.worker_slots import Lanes, Patience  # noqa: E402
 from ray_import.errors import ClusterError  # noqa: E402
-from ray_import.importing.dispatch import Dispatch  # noqa: E402
+from ray_import.pipeline.scheduler import Dispatch  # noqa: E402
 from tests.cluster.several_nodes import QUICKLY, add, lose, several_nodes  # noqa: E402
 
 ALWAYS_TOO_FULL = {"memory_usage_threshold": 0.0001, "memory_monitor_refresh_ms": 3000}

@@ -9,17 +9,17 @@ from typing import Any
 
 import ray
 
-from ray_import.bulk.one_user import OwnWorkers, import_user
 from ray_import.chunks.rows import Import
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
-from ray_import.importing.progress import NoReporter, Reporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary
-from ray_import.importing.work import Work
+from ray_import.destinations.base import Destination, Sink
+from ray_import.destinations.registry import SqliteDestination
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.one_user import OwnWorkers, import_user
+from ray_import.pipeline.progress import NoReporter, Reporter
+from ray_import.pipeline.report import Summary
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.destination import SqliteDestination
-from ray_import.sink.port import Destination, Sink
 from tests.cluster import dials
 from tests.in_process import InProcessWorkers
 

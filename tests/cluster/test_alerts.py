@@ -14,7 +14,7 @@ from benchmarks.user_exports import query_in, users_of
 from ray_import.cluster.session import Session
 from tests.cluster.reimports import ended, of_this_ray, started, wait_until
 from tests.contract.object_server import Fault, ObjectServer, object_server
-from tests.unit.bulk.webhook import Webhook, webhook
+from tests.unit.pipeline.webhook import Webhook, webhook
 
 pytestmark = pytest.mark.ray
 
@@ -91,7 +91,7 @@ def test_of_a_run_that_is_killed_it_is_told_that_it_is_gone(
     database = tmp_path / "chunks.db"
     environment = told_by(hook) | {"ALERT_STALLED_MINUTES": "10"}
     with started(manifest, f"sqlite:///{database}", environment=environment) as process:
-        wait_until(lambda: any("ray_import.bulk.will" in one.cmdline() for one in children(process.pid)), process)
+        wait_until(lambda: any("ray_import.pipeline.alerts" in one.cmdline() for one in children(process.pid)), process)
         [(run_id,)] = query_in(database, "SELECT id FROM import_runs")
         process.kill()
         died = hook.got.get(timeout=60)

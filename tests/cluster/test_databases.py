@@ -16,21 +16,22 @@ import pytest
 import ray
 from pydantic import SecretStr
 
-from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker import ImportWorker
 from ray_import.credentials import SupabaseAccess
-from ray_import.importing.progress import NoReporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.work import Work
+from ray_import.destinations.base import Sink
+from ray_import.destinations.migrations import migrations
+from ray_import.destinations.postgres.calls import OPENING_PATIENCE_SECONDS
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.postgres.supabase import SupabaseDatabase
+from ray_import.destinations.registry import parse_destination
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.one_user import import_user
+from ray_import.pipeline.progress import NoReporter
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ImportSettings
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.database_calls import OPENING_PATIENCE_SECONDS
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.migrations import migrations
-from ray_import.sink.port import Sink
-from ray_import.sink.supabase import SupabaseDatabase
+from tests.cli.commands import PLAIN, Ended, ended, environment, ray_import, started
 from tests.cluster.reimports import of_this_ray
 from tests.contract.destinations import COLUMNS, PostgresTables, SqliteFile
 from tests.contract.test_postgres_tables import PROFILE
@@ -40,7 +41,6 @@ from tests.gateway.calls import Call
 from tests.gateway.postgres import Database, Server
 from tests.gateway.server import Gateway
 from tests.in_process import InProcessWorkers
-from tests.terminal.commands import PLAIN, Ended, ended, environment, ray_import, started
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "export"
 WRITE = "/rpc/ray_import_write"

@@ -82,8 +82,8 @@ FILL_A_STORE_WHOSE_DISK_IS_FULL = """
 from ray_import.cluster.environment import prepare_environment
 prepare_environment()
 import ray
-from ray_import.cluster.payloads import put_payload
-from ray_import.cluster.starting import MIN_OBJECT_STORE_BYTES
+from ray_import.cluster.pool import put_payload
+from ray_import.cluster.session import MIN_OBJECT_STORE_BYTES
 from ray_import.cluster.session import Session
 from ray_import.errors import PayloadLost
 full = {"local_fs_capacity_threshold": 0.0001, "local_fs_monitor_interval_ms": 50}

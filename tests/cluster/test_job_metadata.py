@@ -9,13 +9,13 @@ import ray
 
 from ray_import.cluster.environment import JOB_CONFIG
 from ray_import.cluster.job_metadata import WRITE_EVERY_SECONDS, JobMetadata, metadata_of
-from ray_import.cluster.profile_metrics import profile_metadata
+from ray_import.cluster.metrics import profile_metadata
 from ray_import.cluster.session import Session
 from ray_import.errors import ClusterError
-from ray_import.importing.progress import Progress
+from ray_import.pipeline.progress import Progress
+from ray_import.profile.progress import Totals
 from ray_import.profile.report import ProfileReport
-from ray_import.profile.totals import Totals
-from tests.unit.bulk.inline import Clock
+from tests.unit.pipeline.inline import Clock
 
 
 def progress(**states: int) -> Progress:

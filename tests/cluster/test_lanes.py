@@ -13,21 +13,20 @@ import pytest
 import ray
 
 from benchmarks.generate import write_export
-from ray_import.bulk.ports import Done
 from ray_import.chunks.rows import Import
-from ray_import.cluster import lane, lanes
+from ray_import.cluster import worker_slot, worker_slots
 from ray_import.cluster.deaths import WorkerProcess
 from ray_import.cluster.failures import LOST
-from ray_import.cluster.lane import SELDOM_RECYCLED
-from ray_import.cluster.lanes import REST_SECONDS, Lanes
-from ray_import.cluster.patience import FOR_WHAT_IS_THERE, LOOK_SECONDS, Patience
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
+from ray_import.cluster.worker_slot import SELDOM_RECYCLED
+from ray_import.cluster.worker_slots import FOR_WHAT_IS_THERE, LOOK_SECONDS, REST_SECONDS, Lanes, Patience
 from ray_import.errors import ClusterError, ConfigError
-from ray_import.importing.batching import batches_of
-from ray_import.importing.dispatch import Dispatch
-from ray_import.importing.sources import open_sources
-from ray_import.importing.work import Work
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batching import batches_of
+from ray_import.pipeline.executor import Done
+from ray_import.pipeline.scheduler import Dispatch
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Batch
 from ray_import.settings import FlowLimits, ImportSettings
 from tests.cluster.dials import DialledDestination, Dials
@@ -176,7 +175,7 @@ def test_a_machine_that_lets_no_worker_begin_is_left_alone_for_a_while_and_then_
         one.submit(batches[0])
         one.wait_until(lambda: one.done)
         assert (one.pool.workers, len(list(opened.iterdir()))) == (1, 2)
-        monkeypatch.setattr(lanes, "REST_SECONDS", 0.0)
+        monkeypatch.setattr(worker_slots, "REST_SECONDS", 0.0)
         later = time.monotonic() + REST_SECONDS
         with monkeypatch.context() as clock:
             clock.setattr(time, "monotonic", lambda: later)
@@ -250,7 +249,7 @@ def last_worker_lost(
 def test_where_no_worker_is_left_none_is_waited_for_without_end(
     session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: int
 ) -> None:
-    monkeypatch.setattr(lane, "MAX_SILENT", 2)  # those that wait are given up, and started anew, all the time
+    monkeypatch.setattr(worker_slot, "MAX_SILENT", 2)  # those that wait are given up, and started anew, all the time
 
     def is_over() -> bool:
         one.pool.resize(wanted)
@@ -266,7 +265,7 @@ def test_where_no_worker_is_left_none_is_waited_for_without_end(
 def test_the_last_worker_is_waited_for_as_long_as_a_machine_may_take_to_come(
     session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "MAX_SILENT", 2)
+    monkeypatch.setattr(worker_slot, "MAX_SILENT", 2)
     with last_worker_lost(session, batches[0], tmp_path, none_left_seconds=600) as (one, go_on):
         one.wait_until(lambda: one.pool._lanes._lanes[0].silent > 4)
         go_on.touch()
@@ -277,7 +276,7 @@ def test_the_last_worker_is_waited_for_as_long_as_a_machine_may_take_to_come(
 def test_time_in_which_nobody_looked_is_not_taken_for_time_without_workers(
     session: Session, batches: list[Batch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "MAX_SILENT", 2)
+    monkeypatch.setattr(worker_slot, "MAX_SILENT", 2)
     now = time.monotonic
     with last_worker_lost(session, batches[0], tmp_path, none_left_seconds=60) as (one, go_on):
         one.wait_until(lambda: one.pool._lanes._lanes[0].silent > 1)
@@ -292,7 +291,7 @@ def test_workers_that_cannot_begin_do_not_put_off_the_end_of_a_pool_in_which_non
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one that was up has lost its machine, and the machine that is left lets none begin."""
-    monkeypatch.setattr(lanes, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(worker_slots, "REST_SECONDS", 0.0)
     made: list[int] = []
     later = 0.0
 

@@ -7,13 +7,13 @@ import pytest
 
 from benchmarks.generate import write_export
 from benchmarks.object_store import read_disk_bytes
-from ray_import.bulk.one_user import OwnWorkers
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
+from ray_import.destinations.base import Sink
 from ray_import.errors import ConfigError
-from ray_import.importing.progress import Progress
+from ray_import.pipeline.one_user import OwnWorkers
+from ray_import.pipeline.progress import Progress
 from ray_import.settings import FlowLimits
-from ray_import.sink.port import Sink
 from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import at, import_file, inline, on_ray, tables
 
@@ -111,7 +111,7 @@ class InFlight:
 def test_a_slow_destination_stalls_the_reading_within_the_budget(
     session: Session, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_import.bulk.loop.TURN_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.pipeline.engine.TURN_SECONDS", 0.01)
     destination = dialled(tmp_path / "chunks.db", Dials(seconds_per_write=0.05))
     seen = InFlight()
 

@@ -10,9 +10,9 @@ import pytest
 
 from ray_import.cluster.claude_calls import ClaudeCalls
 from ray_import.cluster.profile_worker import ProfileWorker
+from ray_import.destinations.registry import parse_destination
 from ray_import.errors import ConfigError, ImporterError, ModelError
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.destination import parse_destination
 from tests.cluster.in_loop import InLoop
 from tests.model_api.server import model_api
 from tests.profile.bench import FAST, Profiled

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.user_exports import query_in
+from tests.cli.commands import PLAIN, Ended
 from tests.cluster.ray_head import free_ports, ray_head
 from tests.cluster.reimports import of_own_ray, processes
 from tests.cluster.several_nodes import QUICKLY, several_nodes
@@ -22,7 +23,6 @@ from tests.cluster.test_secrets import Run, texts_in
 from tests.model_api.server import ModelApi, model_api
 from tests.profile.bench import Profiled
 from tests.profile.chats import chat, fact_of
-from tests.terminal.commands import PLAIN, Ended
 
 pytestmark = pytest.mark.ray
 

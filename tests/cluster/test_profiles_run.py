@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from ray_import.cluster import profiles_run
+from ray_import.cluster import profile_run
 from ray_import.cluster.claude_calls import ClaudeCalls
-from ray_import.cluster.patience import Patience
+from ray_import.cluster.profile_run import ProfilesRun
 from ray_import.cluster.profile_worker import ProfileWorker
-from ray_import.cluster.profiles_run import ProfilesRun
+from ray_import.cluster.worker_slots import Patience
+from ray_import.destinations.registry import parse_destination
 from ray_import.errors import ClusterError, ImporterError, ModelError, SinkError
 from ray_import.profile.lease import Holder
+from ray_import.profile.progress import ProfilesProgress
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
-from ray_import.profile.totals import ProfilesProgress
-from ray_import.sink.destination import parse_destination
 from tests.cluster.in_loop import InLoop, StandIn, loop_in_thread
 from tests.model_api.server import model_api
 from tests.profile.bench import FAST, Profiled
@@ -28,8 +28,8 @@ USERS = [f"user-{number}" for number in range(6)]
 
 @pytest.fixture
 def profiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Profiled]:
-    monkeypatch.setattr(profiles_run, "ray", StandIn)
-    monkeypatch.setattr(profiles_run, "LOOK_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(profile_run, "ray", StandIn)
+    monkeypatch.setattr(profile_run, "LOOK_EVERY_SECONDS", 0.02)
     with model_api() as api:
         for name, value in api.environment().items():
             monkeypatch.setenv(name, value)

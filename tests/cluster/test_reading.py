@@ -8,10 +8,10 @@ import pytest
 import ray
 
 from benchmarks.user_exports import write_users
-from ray_import.bulk.ports import Ended, Opened, ReadEvent, Reading
-from ray_import.cluster.reading import AHEAD_OBJECTS, RayReaders
+from ray_import.cluster.readers import AHEAD_OBJECTS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.errors import ConfigError, PayloadLost
+from ray_import.pipeline.executor import Ended, Opened, ReadEvent, Reading
 from ray_import.settings import FlowLimits, ImportSettings
 from tests.cluster.reimports import processes
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.generate import write_export
 from benchmarks.user_exports import Users, done_in, import_one_by_one, query_in, rows_in, write_users
 from ray_import.cluster.session import Session
-from ray_import.sink.sqlite import SqliteSink
+from ray_import.destinations.sqlite.sink import SqliteSink
 from tests.cluster.imports import at
 from tests.cluster.reimports import (
     ended,

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.user_exports import Users, write_users
 from ray_import.cluster.session import Session
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.postgres import PostgresDatabase
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
 from tests.cluster.reimports import Reimported, ended, of_own_ray, reimport, started, wait_until
 from tests.gateway import faults
 from tests.gateway.calls import Call

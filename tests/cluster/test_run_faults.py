@@ -11,18 +11,18 @@ import pytest
 import ray
 
 from benchmarks.user_exports import Users, import_one_by_one, query_in, rows_in, write_users
-from ray_import.bulk.loop import Run
-from ray_import.bulk.user_import import UserImport
 from ray_import.chunks.rows import Import
-from ray_import.cluster.lane import Recycling
 from ray_import.cluster.pool import WorkerPool
-from ray_import.cluster.reading import WORKER_CPUS, RayReaders
+from ray_import.cluster.readers import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
+from ray_import.cluster.worker_slot import Recycling
+from ray_import.destinations.base import Destination, RunUser
 from ray_import.errors import ConfigError, SinkBusy
-from ray_import.importing.progress import Progress
-from ray_import.importing.work import Work
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.engine import Run
+from ray_import.pipeline.progress import Progress
+from ray_import.pipeline.user_import import UserImport
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.port import Destination, RunUser
 from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import at
 from tests.cluster.reimports import processes

@@ -21,9 +21,9 @@ import ray
 from pydantic import SecretStr
 
 from ray_import.credentials import SupabaseAccess, environment, supabase_access
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.supabase import SupabaseDatabase
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.supabase import SupabaseDatabase
+from ray_import.destinations.registry import parse_destination
 from tests.cluster.ray_head import Head, ray_head
 from tests.cluster.test_jobs import ask, ended, log_of, submit
 from tests.gateway import faults
@@ -32,7 +32,7 @@ from tests.gateway.postgres import Database
 from tests.gateway.server import Gateway
 
 if TYPE_CHECKING:
-    from ray_import.sink.port import Destination
+    from ray_import.destinations.base import Destination
 
 pytestmark = pytest.mark.ray
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.user_exports import Users, import_one_by_one, rows_left, users_of, write_users
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.servers import PostgresDestination
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.servers import PostgresDestination
 from tests.cluster.reimports import ended, processes, run_users, started, wait_until
 from tests.cluster.several_nodes import add, cpus_asked_for, lose, raylet_of, several_nodes
 from tests.contract.object_server import ObjectServer, object_server

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ray_import.sink.sqlite import SqliteSink
+from ray_import.destinations.sqlite.sink import SqliteSink
 from tests.cluster.reimports import ended, of_this_ray, started
 from tests.contract.object_server import Fault, object_server
 from tests.contract.remote_exports import talks

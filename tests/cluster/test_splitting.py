@@ -9,12 +9,11 @@ import pytest
 import ray
 
 from ray_import.chunks.rows import Import
-from ray_import.cluster.payloads import put_payload
+from ray_import.cluster.pool import in_halves, put_payload, rejected
 from ray_import.cluster.session import Session
-from ray_import.cluster.splitting import in_halves, rejected
 from ray_import.errors import PayloadLost
-from ray_import.importing.dispatch import QueuedBatch
-from ray_import.importing.work import Work
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.scheduler import QueuedBatch
 from ray_import.records import Batch, Frame
 from ray_import.settings import ImportSettings
 from tests.cluster.imports import STARTED_AT, at

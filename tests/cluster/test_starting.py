@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ray_import.cluster.environment import WORKER_NICENESS, prepare_environment
-from ray_import.cluster.starting import check_folder, check_shared_memory, start_error
+from ray_import.cluster.session import check_folder, check_shared_memory, start_error
 from ray_import.errors import ClusterError
 
 Usage = namedtuple("Usage", "total used free")
@@ -40,7 +40,7 @@ START_IN_A_LONG_FOLDER = """
 from pathlib import Path
 from ray_import.cluster.environment import prepare_environment
 prepare_environment()
-from ray_import.cluster.starting import start
+from ray_import.cluster.session import start
 from ray_import.errors import ClusterError
 try:
     start(1, 0)
@@ -72,7 +72,7 @@ START_ON_A_BUSY_MACHINE = """
 import os
 from ray_import.cluster.environment import prepare_environment
 prepare_environment()
-from ray_import.cluster.starting import start
+from ray_import.cluster.session import start
 os.getloadavg = lambda: (1000.0, 1000.0, 1000.0)
 start(1, 0)
 import psutil, ray

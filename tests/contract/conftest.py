@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from ray_import.sink.port import Sink
-from ray_import.sink.service_jobs import ServiceJobs
+from ray_import.destinations.base import Sink
+from ray_import.destinations.service_jobs import ServiceJobs
 from tests.contract.destinations import DestinationUnderTest, PostgresTables, SqliteFile, SupabaseTables
 
 if TYPE_CHECKING:

@@ -20,15 +20,15 @@ from pydantic import SecretStr
 
 from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import, MessageRow, iso_time, uuid5
 from ray_import.credentials import SupabaseAccess
+from ray_import.destinations.base import Sink
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.servers import postgres_at, supabase_project
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.postgres.supabase import SupabaseDatabase
+from ray_import.destinations.service_jobs import ServiceJobs
+from ray_import.destinations.sqlite.service_jobs import SqliteServiceJobs
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.records import Reject
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.port import Sink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.servers import postgres_at, supabase_project
-from ray_import.sink.service_jobs import ServiceJobs
-from ray_import.sink.sqlite import SqliteSink
-from ray_import.sink.sqlite_service_jobs import SqliteServiceJobs
-from ray_import.sink.supabase import SupabaseDatabase
 from tests.gateway.postgres import Database
 
 if TYPE_CHECKING:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ray_import.bulk.imports import Imports
-from ray_import.bulk.loop import Run
-from ray_import.bulk.one_user import import_user
-from ray_import.bulk.users import UserSource
 from ray_import.chunks.rows import Import
-from ray_import.importing.lease import begin_run, lost, this_process
-from ray_import.importing.progress import NoReporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary
-from ray_import.importing.work import Work
+from ray_import.destinations.base import RunOf, RunUser, Sink
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.bulk_run import Imports
+from ray_import.pipeline.engine import Run
+from ray_import.pipeline.lease import begin_run, lost, this_process
+from ray_import.pipeline.one_user import import_user
+from ray_import.pipeline.progress import NoReporter
+from ray_import.pipeline.report import Summary
+from ray_import.pipeline.sources import open_sources
+from ray_import.pipeline.users import UserSource
 from ray_import.settings import ImportOptions, ImportSettings
-from ray_import.sink.port import RunOf, RunUser, Sink
 from tests.in_process import InProcessWorkers
-from tests.unit.bulk.inline import Clock, Dials, InlineReaders, InlineWorkers, Shown
+from tests.unit.pipeline.inline import Clock, Dials, InlineReaders, InlineWorkers, Shown
 
 STARTED_AT = 1_790_000_000.0
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from ray_import.sink.profiles import Fact, ProfileVersion, StoredRequest, StoredUnit
+from ray_import.destinations.profiles import Fact, ProfileVersion, StoredRequest, StoredUnit
 
 
 def at(minute: int) -> str:

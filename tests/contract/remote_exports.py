@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source.patience import Patience

@@ -12,18 +12,18 @@ import pytest
 from pydantic import SecretStr
 
 from benchmarks.generate import write_export
-from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
 from ray_import.credentials import SupabaseAccess
-from ray_import.importing.progress import NoReporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary
-from ray_import.importing.work import Work
+from ray_import.destinations.base import Sink
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.postgres.supabase import SupabaseDatabase
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.one_user import import_user
+from ray_import.pipeline.progress import NoReporter
+from ray_import.pipeline.report import Summary
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.port import Sink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.supabase import SupabaseDatabase
 from tests.contract.destinations import PostgresTables, SqliteFile
 from tests.gateway import faults
 from tests.gateway.calls import Call

@@ -11,7 +11,8 @@ import pytest
 
 from ray_import.errors import ConfigError, ImporterError, SourceRefused, SourceUnavailable
 from ray_import.source.http import MAX_ANSWER_BYTES
-from ray_import.source.listing import (
+from ray_import.source.patience import Patience
+from ray_import.source.storage import (
     LEAST_PAGE_ENTRIES,
     PAGE_ENTRIES,
     REQUESTS_AT_A_TIME,
@@ -20,7 +21,6 @@ from ray_import.source.listing import (
     files_in,
     storage_folder,
 )
-from ray_import.source.patience import Patience
 from ray_import.source.version import version_of
 from tests.gateway import faults
 from tests.gateway.calls import Answer, Call, html_answer, json_answer

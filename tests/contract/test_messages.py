@@ -13,11 +13,11 @@ import pytest
 
 from benchmarks.generate import write_export
 from ray_import.chunks.rows import ConversationRows, MessageRow, iso_time
-from ray_import.importing.inspection import extracted
-from ray_import.importing.sources import open_sources
+from ray_import.destinations.base import Pruned, Sink
+from ray_import.pipeline.inspection import extracted
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Conversation
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import Pruned, Sink
 from tests.contract.destinations import (
     LEDGER_COLUMNS,
     SETTINGS,

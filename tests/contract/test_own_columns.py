@@ -4,8 +4,8 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.generate import write_export
+from ray_import.destinations.base import Pruned, Replaced, RunOf, RunUser
 from ray_import.settings import ImportSettings
-from ray_import.sink.port import Pruned, Replaced, RunOf, RunUser
 from tests.contract.destinations import (
     SETTINGS,
     DestinationUnderTest,

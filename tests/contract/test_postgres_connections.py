@@ -13,12 +13,12 @@ import pytest
 from psycopg import sql
 
 from ray_import.chunks.rows import Import
+from ray_import.destinations.base import Replaced
+from ray_import.destinations.postgres import calls
+from ray_import.destinations.postgres.address import split_password
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.servers import PostgresDestination, postgres_at
 from ray_import.errors import SinkBusy, SinkError
-from ray_import.sink import database_calls
-from ray_import.sink.port import Replaced
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.postgres_address import split_password
-from ray_import.sink.servers import PostgresDestination, postgres_at
 from tests.contract.destinations import SETTINGS, PostgresTables, rows_for
 from tests.contract.tls_server import Certificate
 from tests.gateway.postgres import Database, Server
@@ -121,7 +121,7 @@ def test_a_pooler_is_asked_once_when_its_refusal_does_not_pass(message: str, how
 def test_a_server_is_asked_again_when_its_refusal_may_pass_or_is_unknown(
     message: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_calls, "polite_wait", lambda _: 0.0)
+    monkeypatch.setattr(calls, "polite_wait", lambda _: 0.0)
     with pooler(message, message, "no such database: chats") as made:
         error = failure(f"postgresql://ada@127.0.0.1:{made.port}/chats?sslmode=disable", how)
     assert "no such database" in error.message
@@ -132,7 +132,7 @@ def test_a_server_is_asked_again_when_its_refusal_may_pass_or_is_unknown(
 def test_a_connection_is_tried_within_the_deadline_alone_when_it_is_closed_at_once(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_calls, "OPENING_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(calls, "OPENING_PATIENCE_SECONDS", 0.5)
     with pooler() as made:
         error = failure(f"postgresql://ada@127.0.0.1:{made.port}/chats?sslmode=disable", how)
     assert isinstance(error, SinkBusy)
@@ -197,7 +197,7 @@ def test_a_refusal_is_told_in_libpqs_words_and_not_retried(
 ) -> None:
     for name in ("PGPASSWORD", "PGSERVICE", "PGPASSFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(database_calls, "polite_wait", lambda _: pytest.fail("it is retried"))
+    monkeypatch.setattr(calls, "polite_wait", lambda _: pytest.fail("it is retried"))
     address, told = REFUSED[kind]
     error = failure(address(postgres), how)
     assert told in error.message
@@ -231,7 +231,7 @@ def test_a_user_without_a_free_connection_is_waited_for(
             db.execute(sql.SQL("ALTER ROLE {} SUPERUSER").format(sql.Identifier(role)))
         return 0.0
 
-    monkeypatch.setattr(database_calls, "polite_wait", let_in)
+    monkeypatch.setattr(calls, "polite_wait", let_in)
     destination = postgres_at(migrated_database.dsn_as(role))
     if how == "migrate":
         assert destination.migrate().applied == ()

@@ -12,11 +12,11 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
+from ray_import.destinations.base import Pruned, Replaced, Sink
+from ray_import.destinations.migrations import migrations
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.errors import SinkError
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.migrations import migrations
-from ray_import.sink.port import Pruned, Replaced, Sink
-from ray_import.sink.postgres import PostgresDatabase
 from tests.contract.destinations import (
     SETTINGS,
     PostgresTables,

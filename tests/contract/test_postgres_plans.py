@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from ray_import.sink.database_rows import batch_of, chunk_object, message_object
-from ray_import.sink.profile_rows import values_of
+from ray_import.destinations.postgres.rows import batch_of, chunk_object, message_object
+from ray_import.destinations.profiles import values_of
 from tests.contract.destinations import SETTINGS, import_of, rows_for
 from tests.contract.profiles import answered, fact_of, request_of, unit_of
 from tests.gateway.postgres import Database

@@ -10,17 +10,17 @@ import pytest
 from psycopg.types.json import Json, Jsonb
 
 from ray_import.chunks.rows import ChunkRow, MessageRow
+from ray_import.destinations.base import Pruned, Replaced, RunOf, RunUser, Sink
+from ray_import.destinations.migrations import LATEST_POSTGRES, migrations
+from ray_import.destinations.postgres.address import split_password
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.rows import chunk_object, message_object
+from ray_import.destinations.postgres.servers import PostgresDestination
+from ray_import.destinations.postgres.service_jobs import DatabaseServiceJobs
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.profiles import Forgotten
+from ray_import.destinations.service_jobs import Accepted, NewJob
 from ray_import.errors import ConfigError, SinkError
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.database_rows import chunk_object, message_object
-from ray_import.sink.database_service_jobs import DatabaseServiceJobs
-from ray_import.sink.migrations import LATEST_POSTGRES, migrations
-from ray_import.sink.port import Pruned, Replaced, RunOf, RunUser, Sink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.postgres_address import split_password
-from ray_import.sink.profiles import Forgotten
-from ray_import.sink.servers import PostgresDestination
-from ray_import.sink.service_jobs import Accepted, NewJob
 from tests.contract.destinations import (
     SETTINGS,
     PostgresTables,

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from ray_import.cli.profile_calls import opened_calls
+from ray_import.destinations.base import Sink
 from ray_import.profile.lease import Heartbeats, Holder
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.run import run_profile
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.port import Sink
-from ray_import.terminal.profile_calls import opened_calls
 from tests.contract.destinations import DestinationUnderTest
 from tests.model_api.server import ModelApi, model_api
 from tests.profile.chats import chat, fact_of, store

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 
 from ray_import.chunks.rows import iso_time
+from ray_import.destinations.base import LEASE_SECONDS, Sink
+from ray_import.destinations.postgres import profiles
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.profiles import Fact, Forgotten, ProfileConversation, StoredUnit
 from ray_import.errors import SinkBusy, SinkError
-from ray_import.sink import database_profiles, database_reading
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.port import LEASE_SECONDS, Sink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.profiles import Fact, Forgotten, ProfileConversation, StoredUnit
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, PostgresTables, import_of, rows_for
 from tests.contract.profiles import answered, at, fact_of, request_of, unit_of, version_of
 
@@ -52,7 +52,7 @@ def everything_of(sink: Sink, user_id: str = ANA) -> list[Any]:
 def test_profile_conversations_gives_all_of_a_user_by_product_and_id(
     sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_profiles, "PAGE_ROWS", 2)
+    monkeypatch.setattr(profiles, "PAGE_ROWS", 2)
     of = replace(import_of(2), product="claude")
     sink.write(import_of(1), SETTINGS, [rows_for(name, messages=name != "b") for name in ("b", "a", "B", "é", "c")], [])
     sink.write(of, SETTINGS, [replace(rows_for("a", of=of), product="claude", chunks=(), messages=())], [])
@@ -69,7 +69,7 @@ def test_profile_conversations_gives_all_of_a_user_by_product_and_id(
 
 
 def test_profile_users_gives_everybody_with_conversations(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_profiles, "PAGE_ROWS", 2)
+    monkeypatch.setattr(profiles, "PAGE_ROWS", 2)
     assert sink.profile_users() == []
     users = ["u5", "u1", "U2", "u3", "u4"]
     for number, user_id in enumerate(users):
@@ -83,9 +83,9 @@ def test_profile_users_gives_everybody_with_conversations(sink: Sink, monkeypatc
 def test_messages_of_gives_each_conversation_by_position_in_the_order_asked_for(
     sink: Sink, monkeypatch: pytest.MonkeyPatch, page_bytes: int
 ) -> None:
-    monkeypatch.setattr(database_profiles, "PAGE_BYTES", page_bytes)
-    monkeypatch.setattr(database_reading, "PAGE_BYTES", page_bytes)
-    monkeypatch.setattr(database_profiles, "PAGE_ROWS", 2)
+    monkeypatch.setattr(profiles, "PAGE_BYTES", page_bytes)
+    monkeypatch.setattr(profiles, "PAGE_BYTES", page_bytes)
+    monkeypatch.setattr(profiles, "PAGE_ROWS", 2)
     rows = [rows_for(f"c{number}", chunks=number) for number in (3, 0, 7, 1)]
     backwards = replace(rows[0], messages=tuple(reversed(rows[0].messages)))
     sink.write(import_of(1), SETTINGS, [backwards, *rows[1:]], [])
@@ -184,8 +184,8 @@ def test_start_profile_starts_one_when_several_processes_call_it_at_once(
 
 
 def test_requests_gives_what_was_saved_oldest_first(running: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_profiles, "PAGE_ROWS", 2)
-    monkeypatch.setattr(database_profiles, "PART_REQUESTS", 2)
+    monkeypatch.setattr(profiles, "PAGE_ROWS", 2)
+    monkeypatch.setattr(profiles, "PART_REQUESTS", 2)
     full = answered(
         request_of(3), id="a", kind="merge", unit_ids=(), mark="x", group_id="g", batch_id="b", attempts=2, reason="r",
         rejected={"no_such_message": 2}, result={"pairs": [["a", "b", "same"]], "share": 1.5},
@@ -237,7 +237,7 @@ def test_save_requests_refuses_new_ones_when_their_run_is_over(
 
 
 def test_settle_request_saves_request_units_and_facts(running: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_profiles, "PAGE_ROWS", 2)
+    monkeypatch.setattr(profiles, "PAGE_ROWS", 2)
     facts = [
         fact_of(2), fact_of(1, said_at=None, valid_from=None, valid_to=at(5), subject="漢🚀\n"),
         fact_of(3, status="superseded", superseded_by="fact-2", seen=4, said_at=at(2)),
@@ -337,7 +337,7 @@ def test_settle_request_is_done_once_when_its_answer_is_lost(destination: Destin
 def test_drop_units_deletes_the_facts_that_came_of_no_other_unit(
     running: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_profiles, "PART_ROWS", 1)
+    monkeypatch.setattr(profiles, "PART_ROWS", 1)
     settled(running, 1, [fact_of(1), fact_of(2)])
     settled(running, 2, [fact_of(1, unit_id="unit-2"), fact_of(3, unit_id="unit-2")])
     settled(running, 3, [fact_of(4, unit_id="unit-3")])
@@ -387,7 +387,7 @@ def test_replace_units_saves_the_words_of_the_new_unit_when_the_fact_is_the_same
 
 
 def test_keep_units_sets_the_hash_of_these_alone(running: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_profiles, "PART_ROWS", 1)
+    monkeypatch.setattr(profiles, "PART_ROWS", 1)
     settled(running, 1, [fact_of(1)], [unit_of(1), unit_of(2), unit_of(3)])
     running.keep_units(ANA, ["unit-1", "unit-3"], "sha256:9")
     running.keep_units("u2", ["unit-2"], "sha256:8")
@@ -399,7 +399,7 @@ def test_keep_units_sets_the_hash_of_these_alone(running: Sink, monkeypatch: pyt
 def test_update_facts_sets_what_merging_decides_and_nothing_else(
     running: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_profiles, "PART_ROWS", 2)
+    monkeypatch.setattr(profiles, "PART_ROWS", 2)
     settled(running, 1, [fact_of(number) for number in (1, 2, 3)])
     first = fact_of(1, status="duplicate", superseded_by="fact-2")
     second = fact_of(2, status="superseded", superseded_by="fact-3", valid_from=None, valid_to=at(3), seen=2)

@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from ray_import.bulk.one_user import import_user
-from ray_import.bulk.report import RunReport
 from ray_import.chunks.rows import Import
+from ray_import.destinations.base import Sink
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError, Interrupted
-from ray_import.importing.profile import Profile, check_profiles, profile_status, words_for_partial
-from ray_import.importing.progress import NoReporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary
-from ray_import.importing.work import Work
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.one_user import import_user
+from ray_import.pipeline.profile_table import Profile, check_profiles, profile_status, words_for_partial
+from ray_import.pipeline.progress import NoReporter
+from ray_import.pipeline.report import RunReport, Summary
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Batch
 from ray_import.settings import ImportOptions
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.port import Sink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.sqlite import SqliteSink
 from tests.contract.destinations import PostgresTables, SupabaseTables
 from tests.contract.engines import reimported
 from tests.gateway.postgres import Database
 from tests.in_process import InProcessWorkers
-from tests.unit.importing.runs import SETTINGS
+from tests.unit.pipeline.runs import SETTINGS
 from tests.unit.source.exports import conversation, exported, written
 
 if TYPE_CHECKING:

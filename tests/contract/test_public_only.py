@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from ray_import.errors import ImporterError, SourceNotAllowed, SourceRefused, SourceUnavailable
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import AllowedHost, ReadLimits, SourceRules
 from ray_import.source import http
 from ray_import.source.address import HttpAddress, address_of
-from ray_import.source.dialing import Network
 from ray_import.source.http import Client
+from ray_import.source.network import Network
 from ray_import.source.patience import Patience
 from ray_import.source.version import version_of
 from tests.contract.object_server import Fault, ObjectServer, object_server

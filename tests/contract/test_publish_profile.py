@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.sqlite import SqliteSink
 from tests.contract.destinations import PostgresTables, SupabaseTables
 from tests.gateway.postgres import Database
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ray_import.chunks.rows import ConversationRows, iso_time
-from ray_import.sink import database_reading
-from ray_import.sink.port import Sink
-from ray_import.sink.reading import StoredConversation
+from ray_import.destinations.base import Sink
+from ray_import.destinations.postgres import profiles
+from ray_import.destinations.reading import StoredConversation
 from tests.contract.destinations import SETTINGS, import_of, rows_for
 
 DAY = 86_400.0
@@ -106,5 +106,5 @@ def test_messages_gives_all_when_they_exceed_a_page(sink: Sink, monkeypatch: pyt
     rows = rows_for("c1", chunks=7)
     sink.write(import_of(1), SETTINGS, [rows], [])
     for size in (1, 700):
-        monkeypatch.setattr(database_reading, "PAGE_BYTES", size)
+        monkeypatch.setattr(profiles, "PAGE_BYTES", size)
         assert sink.messages("u1", "chatgpt", "c1") == list(rows.messages)

@@ -14,14 +14,14 @@ from pydantic import SecretStr
 
 from ray_import.chunks.rows import Import
 from ray_import.credentials import SupabaseAccess
+from ray_import.destinations.base import RunOf, Sink
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.postgres.supabase import SupabaseDatabase
 from ray_import.errors import ConfigError, EverythingRefused, SinkBusy, SinkError
-from ray_import.importing.batching import batches_of
-from ray_import.importing.sources import open_sources
-from ray_import.importing.work import Work, import_batch
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.port import RunOf, Sink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.supabase import SupabaseDatabase
+from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batching import batches_of
+from ray_import.pipeline.sources import open_sources
 from tests.contract.destinations import (
     SETTINGS,
     DestinationUnderTest,
@@ -35,8 +35,8 @@ from tests.contract.destinations import (
 from tests.contract.engines import STARTED_AT, imported, reimported
 from tests.gateway.postgres import Database
 from tests.gateway.server import Gateway
-from tests.unit.importing.runs import SETTINGS as IN_ONE_BATCH
-from tests.unit.importing.runs import batches_of_bytes
+from tests.unit.pipeline.runs import SETTINGS as IN_ONE_BATCH
+from tests.unit.pipeline.runs import batches_of_bytes
 from tests.unit.source.exports import conversation, exported, written
 
 A_BATCH_EACH = batches_of_bytes(1)

@@ -5,12 +5,12 @@ from contextlib import closing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from ray_import.bulk.outcome import REJECTS_KEPT
+from ray_import.destinations.base import RejectLimits, Sink
+from ray_import.pipeline.report import REJECTS_KEPT
 from ray_import.records import Reject
-from ray_import.sink.port import RejectLimits, Sink
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, import_of, reject_of, rows_for
 from tests.contract.engines import imported, reimported
-from tests.unit.importing.runs import batches_of_bytes
+from tests.unit.pipeline.runs import batches_of_bytes
 from tests.unit.source.exports import conversation, exported, written
 
 TEN = RejectLimits(10, 1_000)

@@ -1,4 +1,4 @@
-"""What every destination remembers of runs over many users (`RunLedger` in `ray_import/sink/port.py`)."""
+"""What every destination remembers of runs over many users (`RunLedger` in `ray_import/destinations/base.py`)."""
 
 import threading
 from contextlib import closing
@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 
 from ray_import.chunks.rows import Import
+from ray_import.destinations.base import LEASE_SECONDS, RunOf, RunUser, Sink, UserState
 from ray_import.errors import ConfigError, SinkError
-from ray_import.sink.port import LEASE_SECONDS, RunOf, RunUser, Sink, UserState
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, PostgresTables
 from tests.gateway.postgres import Database
-from tests.unit.importing.runs import a_millisecond_later
+from tests.unit.pipeline.runs import a_millisecond_later
 
 WHAT = "/exports/users.jsonl"
 OF = RunOf(WHAT, SETTINGS)

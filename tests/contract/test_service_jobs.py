@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ray_import.errors import RowsRefused
-from ray_import.sink.port import LEASE_SECONDS, Sink
-from ray_import.sink.service_job_rows import MOST_DELETED, RETENTION_DAYS
-from ray_import.sink.service_jobs import (
+from ray_import.destinations.base import LEASE_SECONDS, Sink
+from ray_import.destinations.service_jobs import (
+    MOST_DELETED,
+    RETENTION_DAYS,
     WORKER_SEEN_SECONDS,
     Accepted,
     HeldJob,
@@ -24,6 +24,7 @@ from ray_import.sink.service_jobs import (
     ServiceJob,
     ServiceJobs,
 )
+from ray_import.errors import RowsRefused
 from tests.contract.destinations import DestinationUnderTest, import_of
 
 HOLDER, OTHER = "host/1", "host/2"

@@ -12,13 +12,12 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
+from ray_import.destinations.base import LEASE_SECONDS
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.servers import postgres_at
+from ray_import.destinations.postgres.service_jobs import DatabaseServiceJobs
+from ray_import.destinations.service_jobs import RETENTION_DAYS, Accepted, ServiceJobs
 from ray_import.errors import SinkBusy, SinkError
-from ray_import.sink.database_service_jobs import DatabaseServiceJobs
-from ray_import.sink.port import LEASE_SECONDS
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.sink.servers import postgres_at
-from ray_import.sink.service_job_rows import RETENTION_DAYS
-from ray_import.sink.service_jobs import Accepted, ServiceJobs
 from tests.contract.destinations import DestinationUnderTest, PostgresTables, SupabaseTables, claim_all
 from tests.contract.test_service_jobs import HOLDER, OTHER, PER_HOUR, claimed, new_job, put, seen
 from tests.gateway import faults

@@ -1,4 +1,4 @@
-"""What every sink promises (`ray_import/sink/port.py`), asked of each of them."""
+"""What every sink promises (`ray_import/destinations/base.py`), asked of each of them."""
 
 import multiprocessing
 import os
@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from ray_import.chatgpt.extract import content_hash
 from ray_import.chunks.rows import iso_time
-from ray_import.extraction.extract import content_hash
+from ray_import.destinations.base import LEASE_SECONDS, KeptReject, Known, Pruned, Replaced, Sink
 from ray_import.records import Reject
-from ray_import.sink.port import LEASE_SECONDS, KeptReject, Known, Pruned, Replaced, Sink
 from tests.contract.destinations import (
     SETTINGS,
     DestinationUnderTest,

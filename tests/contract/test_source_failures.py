@@ -16,17 +16,17 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ImporterError, SourceRefused
-from ray_import.importing.inspection import extracted
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.inspection import extracted
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Conversation
-from ray_import.sink.sqlite import SqliteSink
 from ray_import.source.patience import Patience
 from ray_import.source.remote import KEPT_BYTES
+from tests.cli.commands import PLAIN
 from tests.contract.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.contract.remote_exports import talks
-from tests.terminal.commands import PLAIN
-from tests.unit.importing.runs import SETTINGS, Database
+from tests.unit.pipeline.runs import SETTINGS, Database
 from tests.unit.source.exports import zipped
 
 SECRET = "xyzzy"

@@ -12,7 +12,7 @@ import pytest
 
 from ray_import.errors import ConfigError, NotAnExport, SourceError, SourceRefused, SourceSlow, SourceUnavailable
 from ray_import.settings import AllowedHost, ReadLimits, SourcePace, SourceRules
-from ray_import.source.containers import open_export
+from ray_import.source.open_export import open_export
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.version import version_of
 from ray_import.source.waiting import Waiting

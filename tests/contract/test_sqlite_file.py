@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.destinations.base import Replaced, RunOf, RunUser
+from ray_import.destinations.migrations import LATEST_SQLITE, migrations
+from ray_import.destinations.registry import SqliteDestination
+from ray_import.destinations.sqlite.schema import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
+from ray_import.destinations.sqlite.sink import APPLICATION_ID, SqliteSink
 from ray_import.errors import ConfigError, SinkBusy, SinkError
-from ray_import.sink.destination import SqliteDestination
-from ray_import.sink.migrations import LATEST_SQLITE, migrations
-from ray_import.sink.port import Replaced, RunOf, RunUser
-from ray_import.sink.sqlite import APPLICATION_ID, SqliteSink
-from ray_import.sink.sqlite_keys import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
 from tests.contract.destinations import SETTINGS, SqliteFile, import_of, reject_of, rows_for
 
 
@@ -208,7 +208,7 @@ def test_a_full_disk_is_an_error_and_when_there_is_room_it_goes_on(filled: Sqlit
 def test_a_file_that_somebody_keeps_locked_is_worth_another_try(
     filled: SqliteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_import.sink.sqlite_file.BUSY_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.destinations.sqlite.file.BUSY_TIMEOUT_SECONDS", 0.01)
     with closing(SqliteSink(filled.path)) as sink, filled.connected() as somebody:
         somebody.execute("BEGIN IMMEDIATE")
         with pytest.raises(SinkBusy) as caught:
@@ -386,7 +386,7 @@ NO_ROOM_FOR_SHARED_MEMORY = """
 import resource, sys
 from pathlib import Path
 from ray_import.errors import SinkError
-from ray_import.sink.sqlite import SqliteSink
+from ray_import.destinations.sqlite.sink import SqliteSink
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))  # a page, and no -shm
 try:
     SqliteSink(Path(sys.argv[1]))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.destinations.base import Known, Replaced
+from ray_import.destinations.migrations import migrations
+from ray_import.destinations.sqlite.sink import APPLICATION_ID
 from ray_import.errors import SinkError
-from ray_import.sink.migrations import migrations
-from ray_import.sink.port import Known, Replaced
-from ray_import.sink.sqlite import APPLICATION_ID
 from tests.contract.destinations import SETTINGS, SqliteFile, import_of, rows_for
 
 DIGITS = "0123456789abcdef" * 2

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 from tenacity import RetryCallState
 
 from ray_import.credentials import SupabaseAccess
+from ray_import.destinations.base import Replaced
+from ray_import.destinations.postgres.calls import PATIENCE_SECONDS, polite_wait
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.postgres.supabase import LEAST_BYTES, LEAST_ROWS, MOST_BYTES, MOST_ROWS, SupabaseDatabase
 from ray_import.errors import SinkBusy, SinkError
 from ray_import.records import Reject
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.database_calls import PATIENCE_SECONDS, polite_wait
-from ray_import.sink.port import Replaced
-from ray_import.sink.supabase import LEAST_BYTES, LEAST_ROWS, MOST_BYTES, MOST_ROWS, SupabaseDatabase
 from tests.contract.destinations import SETTINGS, PostgresTables, batch_of, import_of, rows_for
 from tests.gateway import faults
 from tests.gateway.calls import Answer, html_answer, json_answer, rest_error

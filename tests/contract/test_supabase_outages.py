@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from tenacity import RetryCallState
 
 from ray_import.credentials import SupabaseAccess
+from ray_import.destinations.base import Replaced
+from ray_import.destinations.postgres import calls
+from ray_import.destinations.postgres.sink import DatabaseSink
+from ray_import.destinations.postgres.supabase import SupabaseDatabase
 from ray_import.errors import SinkBusy, SinkError
-from ray_import.sink import database_calls
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.port import Replaced
-from ray_import.sink.supabase import SupabaseDatabase
 from tests.contract.destinations import SETTINGS, PostgresTables, batch_of, import_of, rows_for
 from tests.contract.tls_server import Certificate, tls_server
 from tests.gateway import faults
@@ -88,10 +88,10 @@ def test_opening_is_retried_when_connections_are_reset_or_the_gateway_has_no_pos
 @pytest.mark.parametrize(
     ("fault", "patience_seconds"),
     [
-        (faults.RESET_BEFORE, database_calls.OPENING_PATIENCE_SECONDS),
-        (faults.BAD_GATEWAY, database_calls.OUTAGE_PATIENCE_SECONDS),
-        (faults.SCHEMA_LOADING, database_calls.OUTAGE_PATIENCE_SECONDS),
-        (faults.CONNECTION_LOST, database_calls.OUTAGE_PATIENCE_SECONDS),
+        (faults.RESET_BEFORE, calls.OPENING_PATIENCE_SECONDS),
+        (faults.BAD_GATEWAY, calls.OUTAGE_PATIENCE_SECONDS),
+        (faults.SCHEMA_LOADING, calls.OUTAGE_PATIENCE_SECONDS),
+        (faults.CONNECTION_LOST, calls.OUTAGE_PATIENCE_SECONDS),
     ],
     ids=lambda value: value.name if isinstance(value, faults.Fault) else "",
 )
@@ -105,7 +105,7 @@ def test_a_new_command_waits_for_an_outage_longer_than_for_an_address_where_noth
     migrated_supabase.faults.add(fault)
     with (
         pytest.raises(SinkBusy),
-        opened(migrated_supabase.url, migrated_supabase.secret_key, database_calls.polite_wait, 240.0),
+        opened(migrated_supabase.url, migrated_supabase.secret_key, calls.polite_wait, 240.0),
     ):
         pass
     assert sum(slept) == pytest.approx(patience_seconds)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ray_import.source.dialing import Network
+from ray_import.source.network import Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from ray_import.sink.postgres import PostgresDatabase
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from tests.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
 from tests.gateway.server import Gateway, gateway
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.importing.inspection import extracted
-from ray_import.importing.sources import open_sources
+from ray_import.cli.app import app
+from ray_import.pipeline.inspection import extracted
+from ray_import.pipeline.sources import open_sources
 from ray_import.records import Conversation
 from ray_import.settings import ChunkSettings, ImportSettings
-from ray_import.terminal.app import app
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = sorted(path.stem for path in HERE.glob("*.json"))

@@ -12,16 +12,16 @@ from typing import Any
 
 import orjson
 
-from ray_import.bulk.one_user import import_user
 from ray_import.chunks.rows import Import
-from ray_import.importing.progress import NoReporter
-from ray_import.importing.sources import open_sources
-from ray_import.importing.summary import Summary
-from ray_import.importing.work import Work
-from ray_import.inline.marks import Marks
+from ray_import.destinations.base import Destination
+from ray_import.inline.crash_marks import Marks
 from ray_import.inline.workers import InlineWorkers
+from ray_import.pipeline.batch import Work
+from ray_import.pipeline.one_user import import_user
+from ray_import.pipeline.progress import NoReporter
+from ray_import.pipeline.report import Summary
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import FlowLimits, ImportSettings
-from ray_import.sink.port import Destination
 from tests.cluster.dials import DialledDestination, Dials
 
 LIMIT_SECONDS = 1

@@ -18,16 +18,16 @@ import pytest
 
 from benchmarks.generate import write_export
 from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.cli.run import import_exports
+from ray_import.destinations.base import Replaced, Sink
+from ray_import.destinations.registry import SqliteDestination
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import LeaseLost
 from ray_import.records import Reject
 from ray_import.settings import FlowLimits, ImportOptions, ImportSettings
-from ray_import.sink.destination import SqliteDestination
-from ray_import.sink.port import Replaced, Sink
-from ray_import.sink.sqlite import SqliteSink
-from ray_import.terminal.run import import_exports
+from tests.cli.commands import ended, environment, ray_import, started
 from tests.cluster.imports import tables
 from tests.inline.importing import imported
-from tests.terminal.commands import ended, environment, ray_import, started
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "examples" / "export"

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import pytest
 
 from ray_import.errors import CostReached, ModelBusy, ModelError, ModelOutcomeUnknown
-from ray_import.profile.calling import Caller, wait_seconds
-from ray_import.profile.cost import CostLimit
+from ray_import.profile.cost import CostLimit, worst_cost_usd
+from ray_import.profile.direct_calls import Caller, wait_seconds
 from ray_import.profile.model import Prompt, Reply
-from ray_import.profile.prices import worst_cost_usd
 from tests.model_api.asking import PROMPT, claude_of
 from tests.model_api.server import ModelApi
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray_import.cli.profile_run import estimates, make_profile, make_profiles
+from ray_import.destinations.profiles import Fact, ProfileVersion, StoredRequest, StoredUnit
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.profile.estimate import Estimate
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.profiles import Fact, ProfileVersion, StoredRequest, StoredUnit
-from ray_import.sink.sqlite import SqliteSink
-from ray_import.terminal.profile_run import estimates, make_profile, make_profiles
 from tests.model_api.server import ModelApi
 from tests.profile.chats import Chat, store
 

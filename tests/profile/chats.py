@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ray_import.chunks.rows import ConversationRows, Import, MessageRow, iso_time
-from ray_import.sink.port import Sink
+from ray_import.destinations.base import Sink
 from tests.model_api.planted import Planted
 
 JANUARY_2024 = 1_704_067_200.0

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from ray_import.cli.profile_run import forget_profile, make_profile
+from ray_import.destinations.postgres.psycopg import PostgresDatabase
+from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.errors import ModelError
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.database import DatabaseSink
-from ray_import.sink.postgres import PostgresDatabase
-from ray_import.terminal.profile_run import forget_profile, make_profile
 from tests.gateway.postgres import Database
 from tests.model_api.server import ModelApi
 from tests.profile.bench import FAST, Profiled

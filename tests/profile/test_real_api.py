@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.profile.quotes import normalised
+from ray_import.cli.profile_run import make_profile
+from ray_import.destinations.sqlite.sink import SqliteSink
+from ray_import.profile.checking import normalised
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.sqlite import SqliteSink
-from ray_import.terminal.profile_run import make_profile
 from tests.profile.chats import Chat, store
 
 WAY = os.environ.get("RAY_IMPORT_REAL_API", "")

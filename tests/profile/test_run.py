@@ -126,7 +126,7 @@ def test_facts_are_extracted_by_a_later_run_when_an_answer_cannot_be_used(
 
 
 def test_profile_waits_when_the_api_is_overloaded(profiled: Profiled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_import.profile.calling.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.profile.direct_calls.FIRST_WAIT_SECONDS", 0.01)
     profiled.imported(CHATS)
     profiled.api.fault("status", status=529, chance=0.3, seed=3)
     report = profiled.run()
@@ -226,7 +226,7 @@ def test_requests_are_sent_again_when_their_batch_expires(profiled: Profiled, in
 def test_batch_results_are_settled_once_when_the_download_breaks_off(
     profiled: Profiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_import.profile.calling.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.profile.direct_calls.FIRST_WAIT_SECONDS", 0.01)
     profiled.imported(CHATS)
     profiled.api.fault("results_cut", lines=1, nth=[1, 2, 4])
     report = profiled.run(in_batches=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ray_import.extraction.extract import extract
+from ray_import.chatgpt.extract import extract
 from ray_import.records import Conversation, Message
 from ray_import.settings import Branches
 from tests.reading.conversation import Reading, ReadMessage, read

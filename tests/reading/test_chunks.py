@@ -4,9 +4,9 @@ import uuid
 
 import pytest
 
+from ray_import.chatgpt.extract import extract
 from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import Import, rows_of
-from ray_import.extraction.extract import extract
 from ray_import.records import Chunk, Conversation
 from ray_import.settings import ChunkSettings
 from tests.reading.chunks_check import Limits, broken_promises

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.service_jobs import ServiceJobs
+from ray_import.destinations.registry import parse_destination
+from ray_import.destinations.service_jobs import ServiceJobs
 from tests.service.serving import Served, serving
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import os
 import signal
 from typing import Any
 
-from ray_import.terminal import working
-from ray_import.terminal.app import main
+from ray_import.cli import work_run
+from ray_import.cli.app import main
 
 
 def die(*_arguments: Any, **_named: Any) -> None:
@@ -13,5 +13,5 @@ def die(*_arguments: Any, **_named: Any) -> None:
 
 
 if __name__ == "__main__":
-    setattr(working, "import_exports", die)  # noqa: B010 - it does not export it
+    setattr(work_run, "import_exports", die)  # noqa: B010 - it does not export it
     main()

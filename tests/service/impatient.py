@@ -1,8 +1,8 @@
 """`ray-import` that soon gives up servers of exports and the API of Claude: `python -m tests.service.impatient …`."""
 
-from ray_import.profile.calling import Caller
+from ray_import.cli.app import main
+from ray_import.profile.direct_calls import Caller
 from ray_import.source.patience import PATIENCE
-from ray_import.terminal.app import main
 
 if __name__ == "__main__":
     object.__setattr__(PATIENCE, "attempts", 1)

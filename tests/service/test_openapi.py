@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ray_import.sink.destination import parse_destination
+from ray_import.destinations.registry import parse_destination
 from tests.service.serving import SECRET, Served, serving
 
 ACCEPTING = {"/process-full-v2", "/import-full", "/retry-full-pass"}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.service.page import HEADERS, REFRESH_SECONDS
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.service_jobs import ServiceJobs
+from ray_import.destinations.registry import parse_destination
+from ray_import.destinations.service_jobs import ServiceJobs
+from ray_import.service.web.page import HEADERS, REFRESH_SECONDS
 from tests.service.browser import CHROMIUM, browser
 from tests.service.serving import SECRET, Served, serving
 

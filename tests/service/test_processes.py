@@ -17,7 +17,7 @@ import httpx
 import psycopg
 import pytest
 
-from ray_import.sink.destination import parse_destination
+from ray_import.destinations.registry import parse_destination
 from tests.service.serving import Served, serving, wait_until
 
 if TYPE_CHECKING:
@@ -132,9 +132,9 @@ def test_web_process_imports_no_more_than_it_needs(to: str, tmp_path: Path) -> N
             served.get(path)
     imported = served.log().partition("listening at")[2]
     modules = {line.rpartition("|")[2].strip() for line in imported.splitlines() if line.startswith("import time:")}
-    assert {"fastapi", "ray_import.service.routes"} <= modules
+    assert {"fastapi", "ray_import.service.web.routes"} <= modules
     assert {name.partition(".")[0] for name in modules} & UNUSED == set()
-    assert [name for name in modules if name.startswith(("ray_import.terminal", "ray_import.profile."))] == []
+    assert [name for name in modules if name.startswith(("ray_import.cli", "ray_import.profile."))] == []
 
 
 # --- a database that does not answer ---------------------------------------------------------------

@@ -11,9 +11,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ray_import.service import bodies
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.service_jobs import ServiceJobs
+from ray_import.destinations.registry import parse_destination
+from ray_import.destinations.service_jobs import ServiceJobs
+from ray_import.service.web import middleware
 from tests.service.serving import SECRET, Served, serving
 
 ROUTES = ["/process-full-v2", "/import-full", "/retry-full-pass"]
@@ -271,7 +271,7 @@ def chunks(size: int) -> Iterator[bytes]:
         yield b" " * 1000
 
 
-@pytest.mark.parametrize("size", [bodies.MOST_BODY_BYTES + 1, 1_000_000])
+@pytest.mark.parametrize("size", [middleware.MOST_BODY_BYTES + 1, 1_000_000])
 def test_service_answers_413_when_the_body_is_too_large(service: Served, size: int) -> None:
     assert service.client.post("/import-full", content=b" " * size).status_code == 413
     chunked = httpx.post(
@@ -287,7 +287,7 @@ def test_service_answers_413_at_once_when_a_large_body_is_announced(service: Ser
 
 def test_service_takes_a_body_when_it_is_as_large_as_it_may_be(service: Served, user: str) -> None:
     text = f'{{"user_id": "{user}"}}'.encode()
-    body = text + b" " * (bodies.MOST_BODY_BYTES - len(text))
+    body = text + b" " * (middleware.MOST_BODY_BYTES - len(text))
     answer = service.client.post("/retry-full-pass", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 202
 

@@ -14,10 +14,10 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from ray_import.service.access_log import AccessLog
-from ray_import.service.job_stores import JobStores
-from ray_import.service.settings import service_settings
-from ray_import.sink.destination import parse_destination
+from ray_import.destinations.registry import parse_destination
+from ray_import.service.web.job_stores import JobStores
+from ray_import.service.web.middleware import AccessLog
+from ray_import.service.web.settings import service_settings
 from tests.service.serving import SECRET, Served, serving, wait_until
 
 if TYPE_CHECKING:

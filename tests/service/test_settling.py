@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.destinations.registry import parse_destination
+from ray_import.destinations.service_jobs import JobStage, NewJob, ServiceJob, ServiceJobs
 from ray_import.errors import WorkerNotConfigured
-from ray_import.service.alerts import Alerts
-from ray_import.service.execution import Execution, Steps
-from ray_import.service.outcome import CANCELLED, NO_KEY, Counts, Finish, HandBack, outcome_of_error
-from ray_import.service.patient_queue import PatientQueue
-from ray_import.service.settling import Settler
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.service_jobs import JobStage, NewJob, ServiceJob, ServiceJobs
+from ray_import.service.work.alerts import Alerts
+from ray_import.service.work.execution import Execution, Steps
+from ray_import.service.work.outcome import CANCELLED, NO_KEY, Counts, Finish, HandBack, outcome_of_error
+from ray_import.service.work.queue import PatientQueue
+from ray_import.service.work.settling import Settler
 
 HOLDER = "here/boot/ns/1/1"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.errors import ConfigError
-from ray_import.service.sources import (
+from ray_import.service.web.sources import (
     AllowedSources,
     RequestedSource,
     SourceForbidden,

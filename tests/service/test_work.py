@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from benchmarks.generate import write_export
-from ray_import.sink.destination import parse_destination
+from ray_import.destinations.registry import parse_destination
+from tests.cli.commands import ended, started
 from tests.contract.object_server import Fault, ObjectServer, object_server
 from tests.service.workers import Site, site, wait_until
-from tests.terminal.commands import ended, started
-from tests.unit.bulk.webhook import webhook
+from tests.unit.pipeline.webhook import webhook
 from tests.unit.source.exports import conversation, exported
 
 if TYPE_CHECKING:
@@ -339,5 +339,5 @@ def test_idle_worker_imports_no_client_and_no_ray(tmp_path: Path, to: str) -> No
         worker.wait_for("worker_started")
         assert worker.stop() == 0
         imports = set(re.findall(r"^import time:.*\| +([\w.]+)$", worker.log, re.MULTILINE))
-    assert "ray_import.service.worker" in imports
+    assert "ray_import.service.work.worker" in imports
     assert {name.split(".")[0] for name in imports} & {"ray", "anthropic", "supabase", "fastapi", "uvicorn"} == set()

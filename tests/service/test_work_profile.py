@@ -18,7 +18,7 @@ from tests.model_api.server import ModelApi, model_api
 from tests.profile.chats import fact_of
 from tests.service.test_work import SMALL, at, hosts, numbers_only
 from tests.service.workers import Site, site, wait_until
-from tests.unit.bulk.webhook import webhook
+from tests.unit.pipeline.webhook import webhook
 from tests.unit.source.exports import conversation, exported
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.generate import write_export
+from tests.cli.commands import ray_import
 from tests.cluster.imports import tables
 from tests.contract.object_server import ObjectServer, object_server
 from tests.service.test_work import SMALL, at, hosts
 from tests.service.workers import STOPS_WITHIN_SECONDS, Site, Worker, site, wait_until
-from tests.terminal.commands import ray_import
 
 if TYPE_CHECKING:
     from tests.gateway.postgres import Database

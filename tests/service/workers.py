@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
+from ray_import.destinations.registry import parse_destination
+from ray_import.destinations.service_jobs import Accepted, JobStage, NewJob, ServiceJob, ServiceJobs
 from ray_import.errors import SinkError
-from ray_import.sink.destination import parse_destination
-from ray_import.sink.service_jobs import Accepted, JobStage, NewJob, ServiceJob, ServiceJobs
 
 ROOT = Path(__file__).parents[2]
 OF_THIS_MACHINE = (

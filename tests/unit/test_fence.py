@@ -19,26 +19,26 @@ MAY_KNOW_RAY |= {"claude_calls", "profile_metrics", "profile_worker", "profiles_
 MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in MAY_KNOW_RAY}
 for module in pkgutil.walk_packages(ray_import.__path__, "ray_import."):
     name = module.name
-    if name not in MAY_KNOW_RAY and name != "ray_import.__main__" and not name.startswith("ray_import.terminal"):
+    if name not in MAY_KNOW_RAY and name != "ray_import.__main__" and not name.startswith("ray_import.cli"):
         importlib.import_module(name)
         print(name)
 """
 
 IMPORT_ALL_OF_PROFILES_ON_RAY = """
 import sys
-import ray_import.cluster.profile_metrics, ray_import.cluster.profiles_run, ray_import.terminal.profiles_on_ray
+import ray_import.cluster.metrics, ray_import.cluster.profile_run, ray_import.cli.profiles_on_ray
 assert "ray_import.cluster.claude_calls" in sys.modules
 print("anthropic" in sys.modules)
 """
 
 RUN_COMMAND = """
 import sys
-from ray_import.terminal.app import app
+from ray_import.cli.app import app
 try:
     app(sys.argv[1:])
 except SystemExit as end:
     assert not end.code, end.code
-assert "ray_import.extraction.extract" in sys.modules
+assert "ray_import.chatgpt.extract" in sys.modules
 print("ray" in sys.modules, file=sys.stderr)
 """
 
@@ -61,14 +61,14 @@ def test_a_unit_test_cannot_start_ray() -> None:
 def test_all_but_the_cluster_and_the_terminal_imports_where_there_is_no_ray() -> None:
     imported = python(IMPORT_ALL_WITHOUT_RAY).stdout.split()
     assert {
-        "ray_import.bulk.local_reading",
-        "ray_import.bulk.loop",
+        "ray_import.pipeline.reading",
+        "ray_import.pipeline.engine",
         "ray_import.chunks.chunker",
         "ray_import.cluster.environment",
-        "ray_import.extraction.extract",
-        "ray_import.bulk.one_user",
-        "ray_import.sink.sqlite",
-        "ray_import.source.containers",
+        "ray_import.chatgpt.extract",
+        "ray_import.pipeline.one_user",
+        "ray_import.destinations.sqlite.sink",
+        "ray_import.source.open_export",
     } <= set(imported)
 
 

@@ -29,7 +29,7 @@ CREATE UNIQUE INDEX conversation_chunks_by_conversation
     ON conversation_chunks (user_id, conversation_id, product, thread, chunk_index);
 
 -- The primary keys of these two become (user_id, conversation_id, product) and (user_id, raw_hash, product), and hashes
--- get the name of their algorithm. SQLite cannot change a key: sink/sqlite_keys.py makes both tables anew, with the
+-- get the name of their algorithm. SQLite cannot change a key: destinations/sqlite/schema.py makes both tables anew, with the
 -- columns, indexes and triggers that users have added.
 ALTER TABLE import_rejects ADD COLUMN product TEXT NOT NULL DEFAULT 'chatgpt';
 ALTER TABLE imported_conversations ADD COLUMN product TEXT NOT NULL DEFAULT 'chatgpt';

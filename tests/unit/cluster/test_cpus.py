@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.cluster.cpus import available_cpus, cpu_quota
+from ray_import.cluster.environment import available_cpus, cpu_quota
 
 
 def write(root: Path, files: dict[str, str]) -> Path:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ray_import.cluster.patience import AWAY_SECONDS, LOOK_SECONDS, NoneUp, Patience
+from ray_import.cluster.worker_slots import AWAY_SECONDS, LOOK_SECONDS, NoneUp, Patience
 from ray_import.errors import ClusterError, SinkBusy
 
 PATIENCE = Patience(none_left=60)

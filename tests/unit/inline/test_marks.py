@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_import.importing.lease import this_process
-from ray_import.inline.marks import (
+from ray_import.inline.crash_marks import (
     FORGOTTEN_AFTER_SECONDS,
     MOST_MARK_BYTES,
     Items,
@@ -23,6 +22,7 @@ from ray_import.inline.marks import (
     key_of,
     marks_folder,
 )
+from ray_import.pipeline.lease import this_process
 from ray_import.records import Frame
 
 KEY = key_of("sqlite:////chunks.db", "ada", "export.zip")
@@ -31,7 +31,7 @@ ITEMS = [Items("m", 10, 19)]
 
 def dead_process() -> str:
     """The holder of a process of this machine that is gone."""
-    code = "from ray_import.importing.lease import this_process; print(this_process())"
+    code = "from ray_import.pipeline.lease import this_process; print(this_process())"
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 

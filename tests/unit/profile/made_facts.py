@@ -4,9 +4,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ray_import.profile.categories import CATEGORIES
+from ray_import.destinations.profiles import Fact
 from ray_import.profile.merging import Decision, Relation
-from ray_import.sink.profiles import Fact
+from ray_import.profile.settings import CATEGORIES
 
 
 def day(number: int) -> str:

@@ -7,7 +7,7 @@ import orjson
 from hypothesis import strategies as st
 
 from ray_import.chunks.rows import MessageRow
-from ray_import.sink.profiles import ProfileConversation, ProfileStore, StoredUnit
+from ray_import.destinations.profiles import ProfileConversation, ProfileStore, StoredUnit
 
 MODEL = "claude-haiku-5-5"
 USER = "ada"

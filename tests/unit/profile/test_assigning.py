@@ -1,6 +1,6 @@
 """Users are shared among workers, and taken up again when a worker is lost."""
 
-from ray_import.profile.assigning import MOST_LOSSES, Assignments
+from ray_import.profile.many_users import MOST_LOSSES, Assignments
 
 
 def given(assignments: Assignments, worker: int, workers: int = 1) -> list[str]:

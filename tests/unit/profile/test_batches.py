@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.destinations.profiles import RequestKind, StoredRequest
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import CostReached, ModelError
-from ray_import.profile import batches, calling
+from ray_import.profile import batches, direct_calls
 from ray_import.profile.batches import BatchSender
-from ray_import.profile.cost import CostLimit
+from ray_import.profile.cost import CostLimit, worst_cost_usd
 from ray_import.profile.model import Prompt, Reply
-from ray_import.profile.prices import worst_cost_usd
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.requests import Question, RequestLog
-from ray_import.profile.resume import end_direct_calls, left_behind, read_batches
+from ray_import.profile.run import end_direct_calls, left_behind, read_batches
 from ray_import.profile.settings import ProfileSettings
-from ray_import.sink.profiles import RequestKind, StoredRequest
-from ray_import.sink.sqlite import SqliteSink
 from tests.unit.profile.memory_model import MemoryModel, prompt
 
 SETTINGS = ProfileSettings(in_batches=True, poll_seconds=0.0, lost_batch_seconds=0.0)
@@ -80,7 +79,7 @@ def store(tmp_path: Path) -> SqliteSink:
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling, "FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(direct_calls, "FIRST_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(batches, "BATCH_REQUESTS", 3)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ray_import.profile.budget import Budget, Ticket
 from ray_import.profile.model import RateLimit, Usage
+from ray_import.profile.rate_limits import Budget, Ticket
 from ray_import.profile.replies import limits_of
 from tests.model_api.dials import Dials
 from tests.model_api.limits import Limits

@@ -3,9 +3,8 @@ import asyncio
 import pytest
 
 from ray_import.errors import CostReached
-from ray_import.profile.cost import CostLimit
+from ray_import.profile.cost import CostLimit, cost_usd, worst_cost_usd
 from ray_import.profile.model import Prompt, Usage
-from ray_import.profile.prices import cost_usd, worst_cost_usd
 
 MODEL = "claude-haiku-5-5"
 USAGE = Usage(input_tokens=10_000, output_tokens=500)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ray_import.chunks.rows import MessageRow
 from ray_import.profile.cutting import cut, halves_of, has_words, hold_all, unit_tag, units_by_id, units_of
 from ray_import.profile.fencing import fenced
-from ray_import.profile.tokens import tokens_of
+from ray_import.profile.settings import tokens_of
 from ray_import.profile.units import UNIT_TOKENS, Unit
 from tests.unit.profile.stored import MODEL, chats, conversation, message, messages
 

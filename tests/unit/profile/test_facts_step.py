@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.profile import facts_step
-from ray_import.profile.direct import DirectSender
+from ray_import.profile.direct_calls import DirectSender
 from ray_import.profile.facts_step import FactsStep
 from ray_import.profile.model import Prompt, Reply
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.requests import RequestLog
-from ray_import.sink.sqlite import SqliteSink
 from tests.model_api.numbered import numbered_in
 from tests.model_api.planted import planted_in
 from tests.profile.chats import Chat, chat, fact_of, store

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ray_import.destinations.profiles import StoredRequest
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.profile import forgetting
 from ray_import.profile.forgetting import batches_of, delete_batches, find_batches
-from ray_import.sink.profiles import StoredRequest
-from ray_import.sink.sqlite import SqliteSink
 from tests.unit.profile.memory_model import MemoryModel, prompt
 
 LONG_AGO = "2026-05-01T10:00:00.000Z"

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from ray_import.destinations.base import Running, Sink
 from ray_import.errors import ImportRunning, LeaseLost
 from ray_import.profile.lease import Heartbeats, Holder, begin
-from ray_import.sink.port import Running, Sink
 
 if TYPE_CHECKING:
-    from ray_import.sink.profiles import ProfileStore
+    from ray_import.destinations.profiles import ProfileStore
 
 OTHER = Running("other", "here/7/1", "2026-05-01T10:00:00.000Z", 3.0)
 

@@ -1,6 +1,6 @@
 """The progress of many users as one."""
 
-from ray_import.profile.many import _Together
+from ray_import.profile.many_users import _Together
 from ray_import.profile.progress import ProfileProgress
 
 

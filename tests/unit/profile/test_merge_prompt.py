@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ray_import.profile.merge_prompt import (
+from ray_import.destinations.profiles import StoredRequest
+from ray_import.profile.merge_questions import (
     MERGE_PACK_TOKENS,
     MOST_PAIRS,
     checked_merge,
@@ -15,7 +16,6 @@ from ray_import.profile.merge_prompt import (
     merge_prompt,
 )
 from ray_import.profile.merging import Decision
-from ray_import.sink.profiles import StoredRequest
 from tests.unit.profile.made_facts import made_fact
 
 PAIRS = [("a", "b"), ("a", "c"), ("b", "c")]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ray_import.destinations.profiles import Fact
 from ray_import.profile.merging import Decision, Merged, changed_facts, facts_hash, merged
-from ray_import.sink.profiles import Fact
 from tests.unit.profile.made_facts import STATEMENTS, day, facts_and_decisions, made_fact
 
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_import.chunks.rows import MessageRow
+from ray_import.destinations.profiles import StoredUnit, UnitState
 from ray_import.profile.cutting import halves_of, has_words, units_of
 from ray_import.profile.plan import Replacement, UnitPlan, load_units, plan_units, stream_units
 from ray_import.profile.units import Unit
-from ray_import.sink.profiles import StoredUnit, UnitState
 from tests.unit.profile.stored import MODEL, USER, MemoryStore, chats, conversation, message, messages
 
 LONG = [("user", "I build a boat. " * 60), ("assistant", "Which wood? " * 90)] * 40

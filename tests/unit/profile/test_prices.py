@@ -1,7 +1,7 @@
 import pytest
 
+from ray_import.profile.cost import PRICES, UNKNOWN_PRICE, cost_usd, price_of, worst_cost_usd
 from ray_import.profile.model import Prompt, Usage
-from ray_import.profile.prices import PRICES, UNKNOWN_PRICE, cost_usd, price_of, worst_cost_usd
 
 HAIKU = "claude-haiku-5-5"
 

@@ -3,8 +3,8 @@
 from collections import Counter
 
 from ray_import.profile.model import Prompt
-from ray_import.profile.quick import QUICK_TOKENS, QuickSample, quick_prompt
-from ray_import.profile.tokens import tokens_of
+from ray_import.profile.quick_pass import QUICK_TOKENS, QuickSample, quick_prompt
+from ray_import.profile.settings import tokens_of
 from tests.unit.profile.stored import MODEL, USER, MemoryStore, message
 
 

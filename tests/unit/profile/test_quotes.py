@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_import.profile.quotes import NormalisedText, have_a_word_in_common, is_long_enough, normalised
+from ray_import.profile.checking import NormalisedText, have_a_word_in_common, is_long_enough, normalised
 
 PROSE = st.text(st.sampled_from("ab Ré漢字.,!’'\"-—…\n\t\u00a0\u200b\u00ad*_ﬁ½5％%①e\u0301दि\u202f👩"), max_size=60)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ray_import.chunks.rows import Import
+from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ModelError
 from ray_import.profile.model import Prompt, Reply
 from ray_import.profile.plan import plan_units
-from ray_import.sink.sqlite import SqliteSink
 from tests.model_api.planted import Planted
 from tests.profile.chats import JANUARY_2024, chat, fact_of, rows_of, store
 from tests.unit.profile.memory_model import answered

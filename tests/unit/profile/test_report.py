@@ -1,8 +1,8 @@
 """What a run's report counts, and how it ends."""
 
+from ray_import.destinations.profiles import RequestState, StoredRequest
 from ray_import.errors import ConfigError, ModelError
 from ray_import.profile.report import ProfileReport
-from ray_import.sink.profiles import RequestState, StoredRequest
 
 
 def report() -> ProfileReport:

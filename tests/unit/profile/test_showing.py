@@ -8,13 +8,12 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from ray_import.profile.categories import CATEGORIES
+from ray_import.destinations.profiles import ProfileVersion
 from ray_import.profile.front_end import FrontEndState, front_end_values
 from ray_import.profile.memory import HEADINGS, MEMORY_TOKENS, memory_md
 from ray_import.profile.sections import IDENTITY, LISTS, SECTIONS, TEXTS
+from ray_import.profile.settings import CATEGORIES, tokens_of
 from ray_import.profile.showing import facts_table, profile_markdown
-from ray_import.profile.tokens import tokens_of
-from ray_import.sink.profiles import ProfileVersion
 from tests.unit.profile.made_facts import day, made_fact
 
 AT = "2026-01-01T00:00:00.000Z"

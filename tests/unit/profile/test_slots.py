@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from ray_import.profile.slots import SharedSlots
+from ray_import.profile.rate_limits import SharedSlots
 
 
 async def is_waiting(task: "asyncio.Task[None]") -> bool:

@@ -3,9 +3,8 @@
 from collections import Counter
 
 from ray_import.errors import ModelError
-from ray_import.profile.progress import ProfileProgress
+from ray_import.profile.progress import ProfileProgress, Totals
 from ray_import.profile.report import ProfileReport
-from ray_import.profile.totals import Totals
 
 
 def told(user_id: str, requests: int, **failures: int) -> ProfileProgress:

@@ -1,8 +1,7 @@
 import pytest
 
-from ray_import.reader.damage import Resume, resume_after
 from ray_import.reader.framing import begins_conversation_by_ijson
-from ray_import.reader.starts import Start, next_start
+from ray_import.reader.recovery import Resume, Start, next_start, resume_after
 
 NEXT = b'{"title":"b","mapping":{}}'
 
@@ -130,7 +129,7 @@ def test_ijson_is_not_asked_at_every_beginning(monkeypatch: pytest.MonkeyPatch) 
         asked.append(len(view))
         return begins_conversation_by_ijson(view)
 
-    monkeypatch.setattr("ray_import.reader.starts.begins_conversation_by_ijson", ask)
+    monkeypatch.setattr("ray_import.reader.recovery.begins_conversation_by_ijson", ask)
     data = SLOW * 1000
     assert next_start(data, 0, len(data)) == Start(0, whole=False)
     assert 1 <= sum(asked) / len(data) <= 5

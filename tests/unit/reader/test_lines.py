@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import Reader, ReadLimits
 from tests.unit.reader.streams import Reading, read
 from tests.unit.source.exports import BYTE_ORDER_MARK, Item, conversation, written, zipped

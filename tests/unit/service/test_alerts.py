@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from ray_import.service.alerts import Alerts, EndedJob, Notify, message_of
-from ray_import.sink.service_jobs import JobEnd, QueueStats
+from ray_import.destinations.service_jobs import JobEnd, QueueStats
+from ray_import.service.work.alerts import Alerts, EndedJob, Notify, message_of
 
 STATS = QueueStats(queued=3, running=1, oldest_queued_seconds=12.5, workers=2, ended={"failed": 4, "complete": 9})
 

@@ -17,7 +17,7 @@ from ray_import.errors import (
     SourceUnavailable,
     may_pass,
 )
-from ray_import.service.outcome import (
+from ray_import.service.work.outcome import (
     LONGEST_DELAY_SECONDS,
     MAX_ATTEMPTS,
     Finish,

@@ -1,6 +1,6 @@
 import pytest
 
-from ray_import.source.beginnings import as_utf_8, holds_conversations, is_empty, wide_encoding
+from ray_import.source.sniff import as_utf_8, holds_conversations, is_empty, wide_encoding
 from tests.unit.source.exports import PLAIN, Style, conversation, exported
 
 TALK = conversation("a", "Wie geht's dem Bären? 很好")

@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 
 from ray_import.errors import NotAnExport, ResourcesExhausted, SourceError, UnsafeArchive, UnsafeSource
-from ray_import.importing.sources import Sources, open_sources
+from ray_import.pipeline.sources import Sources, open_sources
 from ray_import.reader.conversations import read_conversations
 from ray_import.settings import ReadLimits, SourceRules
-from ray_import.source import archives, budget
+from ray_import.source import archives, unpack_budget
 from ray_import.source.address import HttpAddress
-from ray_import.source.containers import open_export
-from ray_import.source.downloaded import downloaded
 from ray_import.source.export import Export
 from ray_import.source.files import permitted
 from ray_import.source.http import Answer, Client
+from ray_import.source.open_export import open_export
 from ray_import.source.patience import Patience
+from ray_import.source.remote import downloaded
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 STORED = zipfile.ZIP_STORED
@@ -109,7 +109,7 @@ def test_open_export_refuses_a_source_when_its_nested_zips_unpack_to_gigabytes(
 def test_open_export_refuses_a_source_when_copies_of_its_archives_exceed_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: TemporaryFiles
 ) -> None:
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 0)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 0)
     inner = gzip.compress(tarred(["conversations.json", *(f"{i}.png" for i in range(400))], {}))
     data = zipped({"a.png": os.urandom(30_000), **{f"{i}.tar.gz": inner for i in range(9)}}, STORED)
     with pytest.raises(UnsafeSource, match="bytes of archives were unpacked"):
@@ -121,7 +121,7 @@ def test_open_export_refuses_a_source_when_copies_of_its_archives_exceed_the_bud
 def test_open_export_refuses_a_folder_when_one_archive_in_it_exceeds_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 1_000_000)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 1_000_000)
     inner = zipped({"a.dat": bytes(400_000), "conversations.json": JSON}, STORED)
     written(tmp_path / "1.zip", zipped({"conversations.json": JSON}))
     written(tmp_path / "2.zip", zipped({f"{i}.zip": inner for i in range(9)}))
@@ -144,7 +144,7 @@ def test_a_gzip_is_refused_while_it_is_read_when_it_exceeds_the_budget(
     data = BLANKS
     for _ in range(times):
         data = gzip.compress(data)
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 1_000_000)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 1_000_000)
     (member,) = open_export(written(tmp_path / "conversations.json.gz", data)).members
     with pytest.raises(UnsafeSource), member.open() as stream:
         stream.read()
@@ -153,7 +153,7 @@ def test_a_gzip_is_refused_while_it_is_read_when_it_exceeds_the_budget(
 
 
 def test_a_gzip_is_counted_once_when_it_is_read_several_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 6_000_000)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 6_000_000)
     export = open_export(written(tmp_path / "conversations.json.gz", gzip.compress(BLANKS)))
     for _ in range(4):
         assert [*contents(export).values()] == [BLANKS]
@@ -162,7 +162,7 @@ def test_a_gzip_is_counted_once_when_it_is_read_several_times(tmp_path: Path, mo
 def test_a_zip_without_its_directory_is_refused_when_measuring_its_entries_exceeds_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 6_000_000)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 6_000_000)
 
     class Unseekable(io.BytesIO):
         def seekable(self) -> bool:
@@ -181,7 +181,7 @@ def test_a_zip_without_its_directory_is_refused_when_measuring_its_entries_excee
 
 
 def test_a_manifest_is_counted_when_many_share_their_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 20_000_000)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 20_000_000)
     manifests = cloned(BLANKS, "{:03}/export_manifest.json", 9, shared=True)
     outer = {"conversations.json": JSON, "inner.zip": manifests}
     assert len(open_export(written(tmp_path / "x.zip", zipped(outer))).members) == 1
@@ -211,11 +211,11 @@ def test_conversations_close_each_copy_when_its_last_member_was_read(tmp_path: P
 
 
 def test_open_export_keeps_few_copies_open_when_there_are_many(tmp_path: Path, temporary: TemporaryFiles) -> None:
-    data, members = portal(budget.MAX_OPEN_COPIES + 5)
+    data, members = portal(unpack_budget.MAX_OPEN_COPIES + 5)
     export = open_export(written(tmp_path / "x.zip", data))
-    assert temporary.open == budget.MAX_OPEN_COPIES
+    assert temporary.open == unpack_budget.MAX_OPEN_COPIES
     assert contents(export) == members
-    assert temporary.open == budget.MAX_OPEN_COPIES
+    assert temporary.open == unpack_budget.MAX_OPEN_COPIES
 
 
 def test_members_can_be_read_again_when_their_copies_were_closed(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def read_ids(sources: Sources) -> list[str]:
 def test_conversations_copy_each_archive_at_most_once_when_many_have_the_same_name(
     tmp_path: Path, temporary: TemporaryFiles, outer: int
 ) -> None:
-    archives, shards = budget.MAX_OPEN_COPIES + 4, 3
+    archives, shards = unpack_budget.MAX_OPEN_COPIES + 4, 3
     data = twins(archives, shards)
     if outer > 1:
         with warnings.catch_warnings(action="ignore"):
@@ -266,14 +266,14 @@ def test_conversations_copy_an_archive_once_when_it_is_the_only_one(tmp_path: Pa
 def test_a_member_is_refused_when_making_its_copies_again_exceeds_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: TemporaryFiles
 ) -> None:
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 0)
-    data, members = portal(budget.MAX_OPEN_COPIES + 1)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 0)
+    data, members = portal(unpack_budget.MAX_OPEN_COPIES + 1)
     export = open_export(written(tmp_path / "x.zip", data))
     for _ in range(5):
         assert contents(export) == members
     with pytest.raises(UnsafeSource, match="bytes of archives were unpacked"):
-        [contents(export) for _ in range(2 * budget.MAX_COPIED_RATIO)]
-    assert temporary.written_bytes <= budget.MAX_COPIED_RATIO * len(data)
+        [contents(export) for _ in range(2 * unpack_budget.MAX_COPIED_RATIO)]
+    assert temporary.written_bytes <= unpack_budget.MAX_COPIED_RATIO * len(data)
 
 
 # --- how many ------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def test_a_member_is_refused_when_making_its_copies_again_exceeds_the_budget(
 def test_open_export_refuses_a_source_when_it_has_too_many_archives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "MAX_ARCHIVES", 5)
+    monkeypatch.setattr(unpack_budget, "MAX_ARCHIVES", 5)
     data, members = portal(5)
     assert contents(open_export(written(tmp_path / "x.zip", data))).keys() == members.keys()
     with pytest.raises(UnsafeSource, match="more than 5 archives"):
@@ -292,7 +292,7 @@ def test_open_export_refuses_a_source_when_it_has_too_many_archives(
 def test_open_export_takes_any_number_of_archives_when_they_are_files_of_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "MAX_ARCHIVES", 2)
+    monkeypatch.setattr(unpack_budget, "MAX_ARCHIVES", 2)
     for i in range(9):
         written(tmp_path / f"{i}.zip", zipped({"conversations.json": JSON}))
     assert len(open_export(tmp_path).members) == 9
@@ -312,7 +312,7 @@ def tarred(names: list[str], headers: dict[str, str]) -> bytes:
 def test_open_export_refuses_a_source_when_it_lists_too_many_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str
 ) -> None:
-    monkeypatch.setattr(budget, "MAX_ENTRIES", 30)
+    monkeypatch.setattr(unpack_budget, "MAX_ENTRIES", 30)
     for count in (29, 30):
         names = [*(f"{i}.png" for i in range(count)), "conversations.json"]
         data = tarred(names, {}) if pack == "tar" else zipped(dict.fromkeys(names, JSON))
@@ -391,7 +391,7 @@ def test_reading_a_member_says_so_when_no_more_files_may_be_opened(tmp_path: Pat
 def test_a_zip_of_many_zips_needs_few_files_when_it_is_read(tmp_path: Path) -> None:
     path = written(tmp_path / "x.zip", portal(60)[0])
     open_export(written(tmp_path / "y.zip", portal(1)[0]))
-    with files_left(budget.MAX_OPEN_COPIES + 4):
+    with files_left(unpack_budget.MAX_OPEN_COPIES + 4):
         sources = open_sources([path], ReadLimits())
         assert len([*sources.conversations()]) == 60
     assert sources.problems == []

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ray_import.errors import ConfigError, ImporterError, NotAnExport, SourceError, UnsafeArchive
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source.containers import open_export
 from ray_import.source.export import Export
+from ray_import.source.open_export import open_export
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 JSON = exported([conversation("c1")])

@@ -5,7 +5,7 @@ from typing import Any
 import httpcore
 import pytest
 
-from ray_import.source.dialing import MOST_ADDRESSES, Dialing, Network
+from ray_import.source.network import MOST_ADDRESSES, Dialing, Network
 
 
 class Silent(httpcore.NetworkBackend):

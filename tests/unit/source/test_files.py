@@ -8,8 +8,8 @@ import pytest
 
 from ray_import.errors import ConfigError, SourceError, SourceNotAllowed
 from ray_import.settings import ReadLimits, SourceRules
-from ray_import.source.containers import open_export
 from ray_import.source.files import permitted
+from ray_import.source.open_export import open_export
 from ray_import.source.version import changed_at, version_and_size, version_of
 from tests.unit.source.exports import conversation, exported
 

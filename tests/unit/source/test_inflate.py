@@ -22,18 +22,18 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 
 from ray_import.errors import SourceRefused
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source import inflate
 from ray_import.source.archives import entries_of_zip
-from ray_import.source.budget import Budget
-from ray_import.source.containers import open_export
 from ray_import.source.inflate import DEFLATE, GZIP, inflated
+from ray_import.source.open_export import open_export
 from ray_import.source.reasons import TrailingData
 from ray_import.source.streams import DAMAGE, Opener, gunzipped, head_of, unpacked
-from tests.unit.importing.runs import Database
+from ray_import.source.unpack_budget import Budget
+from tests.unit.pipeline.runs import Database
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 STORED, DEFLATED, BZIP2, LZMA = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA

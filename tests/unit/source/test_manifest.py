@@ -4,10 +4,9 @@ from typing import Any
 import orjson
 import pytest
 
-from ray_import.importing.sources import open_sources
+from ray_import.chatgpt.files import listed_shards, missing_shards, shard_name
+from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
-from ray_import.source.manifest import listed_shards, missing_shards
-from ray_import.source.names import shard_name
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 SHARDS = ["conversations-000.json", "conversations-001.json", "conversations-002.json"]

@@ -1,6 +1,6 @@
 import pytest
 
-from ray_import.source.names import is_conversations, product_of, shard_order
+from ray_import.chatgpt.files import is_conversations, product_of, shard_order
 
 
 @pytest.mark.parametrize(

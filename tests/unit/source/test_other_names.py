@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from ray_import.errors import NotAnExport, SourceError, UnsafeSource, UnsupportedFormat
-from ray_import.importing.sources import Sources, open_sources
+from ray_import.pipeline.sources import Sources, open_sources
 from ray_import.records import lacks
 from ray_import.settings import ReadLimits
-from ray_import.source import aside, beginnings, budget
+from ray_import.source import export, sniff, unpack_budget
 from tests.unit.source.exports import Style, conversation, exported, written, zipped
 from tests.unit.source.test_containers import METHOD, patched
 
@@ -167,11 +167,11 @@ def test_open_sources_finds_a_mapping_when_it_comes_late(tmp_path: Path, before:
 
 
 def test_open_sources_looks_no_further_than_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = json.dumps({"notes": "x" * 2 * beginnings.LOOK_BYTES, **conversation("a")}).encode()
+    data = json.dumps({"notes": "x" * 2 * sniff.LOOK_BYTES, **conversation("a")}).encode()
     with pytest.raises(NotAnExport, match="holds no conversations"):
         opened(source(tmp_path, "ZIP", {"a.json": data}))
-    monkeypatch.setattr(budget, "RATIOS_MATTER_FROM_BYTES", 3 * beginnings.LOOK_BYTES // 2)
-    monkeypatch.setattr(budget, "MAX_RATIO", 0)
+    monkeypatch.setattr(unpack_budget, "RATIOS_MATTER_FROM_BYTES", 3 * sniff.LOOK_BYTES // 2)
+    monkeypatch.setattr(unpack_budget, "MAX_RATIO", 0)
     with pytest.raises(UnsafeSource, match="unpacked so far"):
         opened(source(tmp_path, "ZIP", {"a.json": data, "b.json": data}))
 
@@ -258,7 +258,7 @@ def test_open_sources_notes_archives_when_they_lie_beside_conversations(tmp_path
 def test_open_sources_names_20_files_when_more_are_not_read(tmp_path: Path) -> None:
     members = {"conversations.json": talk("a"), **{f"{n:03}.zip": b"x" for n in range(50)}}
     sources = opened(source(tmp_path, "ZIP", members))
-    assert len(notes(sources)) == aside.MAX_NAMED + 1
+    assert len(notes(sources)) == export.MAX_NAMED + 1
     assert sources.problems[-1].detail == "30 more files may hold chats and are not read"
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from ray_import.source.products import is_chatgpts, is_conversation, other_product
+from ray_import.chatgpt.products import is_chatgpts, is_conversation, other_product
 from tests.unit.source.exports import conversation
 
 CLAUDE = {"uuid": "u", "name": "n", "created_at": "2026-01-01T00:00:00Z", "chat_messages": [{"sender": "human"}]}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.settings import AllowedHost, SourceRules
-from ray_import.source.public import is_exempt, is_public, may_be_public, spelled_address
+from ray_import.source.ssrf_guard import is_exempt, is_public, may_be_public, spelled_address
 
 INNER = [
     "0.0.0.0",

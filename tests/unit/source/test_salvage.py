@@ -18,18 +18,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ray_import.chatgpt.files import missing_shards
 from ray_import.errors import NotAnExport, SourceError, UnsafeArchive, UnsafeSource
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source import budget, salvage
+from ray_import.source import salvage, unpack_budget
 from ray_import.source.archives import entries_of_zip
-from ray_import.source.budget import Budget
-from ray_import.source.containers import open_export
 from ray_import.source.export import Export
-from ray_import.source.manifest import missing_shards
+from ray_import.source.open_export import open_export
 from ray_import.source.salvage import salvaged_entries
 from ray_import.source.streams import DAMAGE, Opener, file
+from ray_import.source.unpack_budget import Budget
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 CHOOSE = random.Random(1)
@@ -397,7 +397,7 @@ def test_a_zip64_size_may_be_any_number(tmp_path: Path, sizes: tuple[int, int]) 
 
 
 def test_headers_without_data_are_taken_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "MAX_ENTRIES", 1000)
+    monkeypatch.setattr(unpack_budget, "MAX_ENTRIES", 1000)
     header = struct.pack("<4sHHHHHIIIHH", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"x"
     with pytest.raises(UnsafeSource, match="more than 1,000 files"):
         salvaged_entries(opener_of(header * 1001), "x.zip", Budget(0))

@@ -13,10 +13,10 @@ import pytest
 
 from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
 from ray_import.source import archives, streams
-from ray_import.source.budget import Budget
-from ray_import.source.containers import open_export
-from ray_import.source.copies import Copy, zip_in_zip
+from ray_import.source.open_export import open_export
 from ray_import.source.streams import Opener, entry_of_zip, file, gunzipped
+from ray_import.source.temporary_copies import Copy, zip_in_zip
+from ray_import.source.unpack_budget import Budget
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED

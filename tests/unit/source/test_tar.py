@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from ray_import.errors import NotAnExport, SourceError, UnsafeArchive
-from ray_import.importing.sources import open_sources
+from ray_import.pipeline.sources import open_sources
 from ray_import.reader.conversations import read_conversations
 from ray_import.records import RawConversation
 from ray_import.settings import ReadLimits
 from ray_import.source import archives
-from ray_import.source.containers import open_export
+from ray_import.source.open_export import open_export
 from tests.unit.source.exports import conversation, exported, written, zipped
 
 A, B = exported([conversation("a")]), exported([conversation("b")])

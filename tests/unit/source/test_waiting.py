@@ -8,9 +8,9 @@ import pytest
 
 from ray_import.errors import SourceRefused, SourceSlow, SourceUnavailable
 from ray_import.settings import ReadLimits, SourcePace
+from ray_import.source.network import WatchedBackend
 from ray_import.source.patience import Patience
 from ray_import.source.waiting import Waiting
-from ray_import.source.watched import WatchedBackend
 
 MB = 1_000_000
 

@@ -1,1 +1,0 @@
-"""Imports of many users at a time, on one pool of workers. Knows nothing of Ray."""

@@ -1,0 +1,1 @@
+"""The web processes: they validate a request and write a row, and do no work."""

@@ -1,0 +1,1 @@
+"""The worker processes: they take jobs from the queue and execute them."""
