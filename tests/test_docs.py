@@ -97,16 +97,16 @@ def left_out_reasons() -> set[str]:
     for node in nodes_of("chatgpt/visibility.py"):
         if isinstance(node, ast.FunctionDef) and node.name == "why_left_out":
             found |= {text_of(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Return)}
-    for node in nodes_of("extraction"):
+    for node in nodes_of("chatgpt"):
         if isinstance(node, ast.Assign) and name_of(getattr(node.targets[0], "value", node)) == "reasons":
             found |= {text_of(inner) for inner in ast.walk(node.value)}
-    return (found | given_to({"_leave_out"}, "extraction")) - {"", "role:tool"}
+    return (found | given_to({"_leave_out"}, "chatgpt")) - {"", "role:tool"}
 
 
 def notes() -> set[str]:
     """What is counted as a note."""
     found = set()
-    for node in nodes_of("extraction", "importing"):
+    for node in nodes_of("chatgpt", "pipeline"):
         if isinstance(node, ast.Subscript) and name_of(node.value) == "notes":
             found.add(text_of(node.slice))
         elif isinstance(node, ast.keyword) and node.arg == "notes":
@@ -130,7 +130,7 @@ def reject_reasons() -> set[str]:
         if isinstance(inner, ast.IfExp)
     }
     by_reader = given_to({"_take", "_item"}, "reader/items.py")
-    by_destination = given_to({"_reject"}, "importing")
+    by_destination = given_to({"_reject"}, "pipeline")
     return (called("RecordError", "") | by_reader | by_destination | given_to({"reject_whole"}, "cluster") | faults) - {
         ""
     }

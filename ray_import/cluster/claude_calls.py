@@ -24,7 +24,7 @@ Results = tuple[list[tuple[str, Reply]], ImporterError | None]
 
 
 class ClaudeCalls:
-    """An async actor: all methods share one event loop. It gives errors as values (see `cluster.values`)."""
+    """An async actor: all methods share one event loop. It gives errors as values (see `cluster.failures`)."""
 
     def __init__(self, settings: ProfileSettings) -> None:
         self._settings = settings
@@ -133,7 +133,7 @@ def remote_calls(actor: Any, worker: int, settings: ProfileSettings) -> Calls:
 
 
 class RemoteAsker:
-    """See `profile.direct.Asker`."""
+    """See `profile.direct_calls.Asker`."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor

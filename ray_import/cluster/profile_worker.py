@@ -17,7 +17,7 @@ from ray_import.profile.settings import ProfileSettings
 
 class ProfileWorker:
     """An async actor: while one user waits for an answer, another one's is checked. It has a connection of its own to
-    the destination, and gives errors as values (see `cluster.values`)."""
+    the destination, and gives errors as values (see `cluster.failures`)."""
 
     def __init__(self, number: int, destination: Destination, settings: ProfileSettings, calls: Any) -> None:
         self._number = number

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One request. `schema` is the JSON Schema of the answer, `input_tokens` an estimate (see `profile.tokens`)."""
+    """One request. `schema` is the JSON Schema of the answer, `input_tokens` an estimate (see `profile.settings`)."""
 
     custom_id: str
     model: str

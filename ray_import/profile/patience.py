@@ -1,4 +1,4 @@
-"""Calls about batches, tried again while the API is busy. For direct requests `profile.calling` does that."""
+"""Calls about batches, tried again while the API is busy. For direct requests `profile.direct_calls` does that."""
 
 import asyncio
 import logging

@@ -36,7 +36,7 @@ class UnitRef:
 class Replacement:
     """A conversation with new units: it has changed, or is asked about by another model or prompt.
 
-    The facts of its `old` units stay until none of `waiting` (ids) is left. A new unit is waited for until it is
+    The facts of its `# new` units stay until none of `waiting` (ids) is left. A new unit is waited for until it is
     answered, or, where the messages are others by now, until it is not sent again: what was said of the old messages
     does not stay for ever. `answered` are the new units that are.
     """
