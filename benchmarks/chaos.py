@@ -24,9 +24,9 @@ from ray_import.cluster.environment import prepare_environment
 prepare_environment()  # before anything imports Ray
 
 from benchmarks import machine  # noqa: E402
-from benchmarks.storm_site import Site, site  # noqa: E402
-from benchmarks.user_exports import Users  # noqa: E402
-from tests.cluster.reimports import started  # noqa: E402
+from tests.support.cluster.reimports import started  # noqa: E402
+from tests.support.storm_site import Site, site  # noqa: E402
+from tests.support.user_exports import Users  # noqa: E402
 
 LOOK_EVERY_S = 0.05
 WORKER_LIVES_S = (1.0, 4.0)

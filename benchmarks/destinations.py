@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from benchmarks.gateway_child import stand_in
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
-from tests.gateway.postgres import Database, new_database, postgres_server, supabase_roles
+from tests.support.gateway.postgres import Database, new_database, postgres_server, supabase_roles
 
 Kind = Literal["sqlite", "postgres", "supabase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -19,7 +19,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 
-from benchmarks.generate import write_export, write_zip
 from benchmarks.machine import in_a_line
 from benchmarks.metering import Meter, Usage
 from benchmarks.process_tree import ProcessTree
@@ -27,6 +26,7 @@ from ray_import.cluster.environment import available_cpus
 from ray_import.inline.estimate import COSTS, MEGABYTE, Costs, crossover_bytes
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
+from tests.support.generate import write_export, write_zip
 
 SMALL_MB = 1.0
 METER_EVERY_S = 0.2

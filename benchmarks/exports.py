@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from benchmarks.generate import write_export, write_exports, write_zip
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
+from tests.support.generate import write_export, write_exports, write_zip
 
 DAMAGE_EVERY = 20
 

@@ -18,9 +18,9 @@ import orjson
 from pydantic import SecretStr
 
 from ray_import.credentials import SupabaseAccess
-from tests.gateway.faults import delayed
-from tests.gateway.objects import Objects
-from tests.gateway.server import gateway
+from tests.support.gateway.faults import delayed
+from tests.support.gateway.objects import Objects
+from tests.support.gateway.server import gateway
 
 ENDS_WITHIN_S = 30
 

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-from benchmarks.object_store import read_disk_bytes
 from benchmarks.phases import USER, pause
 from ray_import.chunks.rows import Import
 from ray_import.cluster.pool import WorkerPool
@@ -26,6 +25,7 @@ from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ImportSettings
+from tests.support.object_store import read_disk_bytes
 
 DISK_INTERVAL_S = 0.5
 

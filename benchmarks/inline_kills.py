@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.generate import write_export
-from benchmarks.user_exports import rows_in
+from tests.support.generate import write_export
+from tests.support.user_exports import rows_in
 
 BATCH_BYTES = 500_000
 MOST_BATCHES = 12

@@ -19,9 +19,9 @@ import orjson
 
 from benchmarks import machine
 from benchmarks.process_tree import pss_bytes
-from benchmarks.user_exports import Users, done_in, write_users
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
+from tests.support.user_exports import Users, done_in, write_users
 
 LOOK_EVERY_S = 0.1
 LOOKED_AT = (0.1, 0.5, 0.95)

@@ -6,8 +6,8 @@
     facts --lies 2000                   # planted facts that come in, lies that do not
     limits --minutes 5                  # what of a key's limits is used, and how often it is refused
 
-The fake API is `tests.model_api`, in a process of its own; `user` has its model in the same process, and leaves out the
-model's own CPU time.
+The fake API is `tests.support.model_api`, in a process of its own; `user` has its model in the same process, and
+leaves out the model's own CPU time.
 """
 
 import argparse
@@ -36,10 +36,10 @@ from ray_import.profile.merging import Decision, Relation, merged
 from ray_import.profile.model import Prompt
 from ray_import.profile.plan import plan_units
 from ray_import.profile.settings import DEFAULT_MODEL, IN_FLIGHT
-from tests.model_api.planted import planted_in
-from tests.model_api.server import ModelApi, model_api_process
-from tests.profile.bench import Profiled
-from tests.profile.chats import Chat, store
+from tests.support.model_api.planted import planted_in
+from tests.support.model_api.server import ModelApi, model_api_process
+from tests.support.profile.bench import Profiled
+from tests.support.profile.chats import Chat, store
 
 FACTS_PER_PACK = 9
 RELATIONS: tuple[Relation, ...] = ("same", "contradicts", "different")

@@ -26,9 +26,9 @@ from benchmarks.profile_data import chats_of, words_of
 from ray_import.cli.profile_run import make_profiles
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.profile.settings import IN_FLIGHT, ProfileSettings
-from tests.model_api.ledger import LedgerCopy
-from tests.model_api.server import ModelApi, model_api_process
-from tests.profile.chats import store
+from tests.support.model_api.ledger import LedgerCopy
+from tests.support.model_api.server import ModelApi, model_api_process
+from tests.support.profile.chats import store
 
 ROOT = Path(__file__).parents[1]
 LATENCY_SECONDS = 0.1

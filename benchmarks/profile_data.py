@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ray_import.destinations.profiles import Fact
 from ray_import.profile.settings import CATEGORIES
-from tests.model_api.planted import Planted
-from tests.profile.chats import Chat
+from tests.support.model_api.planted import Planted
+from tests.support.profile.chats import Chat
 
 REPEATED = 0.15
 """Of the facts, what says again what an earlier one has said."""

@@ -16,8 +16,8 @@ from ray_import.profile.lease import Heartbeats, Holder
 from ray_import.profile.model import Model, Prompt, Reply, Usage
 from ray_import.profile.run import Calls, run_profile
 from ray_import.profile.settings import IN_FLIGHT, ProfileSettings
-from tests.model_api.dials import Dials
-from tests.model_api.oracle import answer_to
+from tests.support.model_api.dials import Dials
+from tests.support.model_api.oracle import answer_to
 
 USER = "ada"
 Figures = dict[str, Any]

@@ -29,9 +29,9 @@ from benchmarks.service_clients import Answers, Clients, Wanted
 from benchmarks.service_exports import put_chats, put_exports
 from benchmarks.service_site import KINDS, Databases, Fetch, databases, site, storage
 from benchmarks.service_supervisor import Kills, Supervisor, wait_until_all_ended
-from benchmarks.user_exports import COMPARED
 from ray_import.profile.settings import IN_FLIGHT
-from tests.model_api.server import ModelApi, model_api_process
+from tests.support.model_api.server import ModelApi, model_api_process
+from tests.support.user_exports import COMPARED
 
 LATENCY_SECONDS = 0.2
 ARRIVAL_SECONDS = 0.4

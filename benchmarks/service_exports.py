@@ -9,12 +9,12 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.generate import write_zip
 from benchmarks.profile_data import chats_of, words_of
 from benchmarks.service_clients import Wanted
 from benchmarks.service_site import BUCKET, user_id
-from benchmarks.user_exports import write_users
-from tests.profile.chats import DAY, JANUARY_2024, Chat
+from tests.support.generate import write_zip
+from tests.support.profile.chats import DAY, JANUARY_2024, Chat
+from tests.support.user_exports import write_users
 
 SMALLEST_KB, LARGEST_KB = 20.0, 1_000.0
 BAD_SHARE = 0.03

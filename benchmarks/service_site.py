@@ -24,7 +24,7 @@ import psycopg
 
 from benchmarks.gateway_child import stand_in
 from ray_import.destinations.registry import parse_destination
-from tests.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
+from tests.support.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
 
 Kind = Literal["sqlite", "postgres"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -20,7 +20,7 @@ from ray_import.destinations.postgres.rows import chunk_object, message_object
 from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.postgres.supabase import MOST_BYTES, MOST_ROWS, SupabaseDatabase
 from ray_import.destinations.sqlite.sink import SqliteSink
-from tests.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
+from tests.support.gateway.postgres import Database, Server, new_database, postgres_server, supabase_roles
 
 TEMPLATE = "bench_template"
 FILL = Path(__file__).with_name("fill_ledger.sql")

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
-from benchmarks.generate import write_export
 from benchmarks.process_tree import ProcessTree
 from benchmarks.sink_cases import Cases, Opened
 from ray_import.chatgpt.extract import content_hash, extract
@@ -31,6 +30,7 @@ from ray_import.pipeline.batching import batches_of
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Conversation
 from ray_import.settings import ImportSettings
+from tests.support.generate import write_export
 
 USER = "bench"
 SETTINGS = ImportSettings()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.user_exports import Users, write_users
 from ray_import.cluster.environment import prepare_environment
 from ray_import.destinations.base import RunUser
 from ray_import.pipeline.batch import Work
@@ -27,6 +26,7 @@ from ray_import.pipeline.progress import AllOf
 from ray_import.pipeline.users import UserSource
 from ray_import.records import Batch
 from ray_import.settings import FlowLimits, ImportSettings
+from tests.support.user_exports import Users, write_users
 
 prepare_environment()  # before anything imports Ray
 
@@ -34,7 +34,7 @@ from ray_import.cluster.pool import WorkerPool  # noqa: E402
 from ray_import.cluster.readers import WORKER_CPUS, RayReaders  # noqa: E402
 from ray_import.cluster.run import ACTIVE_PER_WORKER  # noqa: E402
 from ray_import.cluster.session import Session, ray_session  # noqa: E402
-from tests.cluster.dials import DialledDestination, Dials  # noqa: E402
+from tests.support.cluster.dials import DialledDestination, Dials  # noqa: E402
 
 WINDOW = (0.2, 0.9)
 

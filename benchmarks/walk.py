@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any
 
 import ray_import
-from benchmarks.generate import write_export
 from ray_import.__main__ import main
+from tests.support.generate import write_export
 
 HOME = Path(ray_import.__file__).parent
 MEGABYTES = 8.0

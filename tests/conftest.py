@@ -25,4 +25,4 @@ def state_of_the_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyt
     return folder
 
 
-pytest_plugins = ["tests.gateway.fixtures"]
+pytest_plugins = ["tests.support.gateway.fixtures"]

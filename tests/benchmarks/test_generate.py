@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from benchmarks.generate import write_export, write_zip
-from benchmarks.synthetic.prose import EMOJI
+from tests.support.generate import write_export, write_zip
+from tests.support.synthetic.prose import EMOJI
 
 MEGABYTES = 2
 LARGEST_LAST_CONVERSATION = 300_000

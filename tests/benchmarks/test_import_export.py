@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from benchmarks.exports import Variant
-from benchmarks.generate import write_export
 from benchmarks.import_report import Case, Measured, as_object, middle, table
 from benchmarks.measured_import import Measurement, measure_import
+from tests.support.generate import write_export
 
 RUN = Measurement(
     json_bytes=2_000_000,

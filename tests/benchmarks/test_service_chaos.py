@@ -14,7 +14,7 @@ from benchmarks.service_exports import conversation_of, put_exports
 from benchmarks.service_site import ServiceDatabase, databases
 from ray_import.destinations.registry import parse_destination
 from ray_import.destinations.service_jobs import NewJob, ServiceJobs
-from tests.profile.chats import Chat
+from tests.support.profile.chats import Chat
 
 ADA = Wanted("ada", "export.zip")
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ray_import.cli.app import app
 from tests.cli.commands import PLAIN, Ended
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
 NOTICE = "host names are resolved by the proxy"

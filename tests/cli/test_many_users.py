@@ -23,8 +23,8 @@ from ray_import.pipeline.selection import WhichUsers
 from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.source.version import version_of
 from tests.cli.commands import Ended, ray_import, started
-from tests.gateway import faults
-from tests.gateway.server import Gateway, gateway
+from tests.support.gateway import faults
+from tests.support.gateway.server import Gateway, gateway
 
 FROM = ["reimport", "--from", "supabase://exports/users"]
 DRY_RUN = [*FROM, "--dry-run"]

@@ -11,9 +11,9 @@ import pytest
 
 from ray_import.destinations.sqlite.sink import SqliteSink
 from tests.cli.commands import ray_import, started
-from tests.model_api.server import ModelApi, model_api
-from tests.profile.bench import Profiled
-from tests.profile.chats import chat, fact_of
+from tests.support.model_api.server import ModelApi, model_api
+from tests.support.profile.bench import Profiled
+from tests.support.profile.chats import chat, fact_of
 
 CHATS = [chat(number, fact_of(number), padding=2_000) for number in range(60)]
 SAID = {(fact_of(number).statement, f"c-{number:04}-0") for number in range(60)}

@@ -21,7 +21,7 @@ from ray_import.cluster.worker_slot import SELDOM_RECYCLED  # noqa: E402
 from ray_import.cluster.worker_slots import Lanes, Patience  # noqa: E402
 from ray_import.errors import ClusterError  # noqa: E402
 from ray_import.pipeline.scheduler import Dispatch  # noqa: E402
-from tests.cluster.several_nodes import QUICKLY, add, lose, several_nodes  # noqa: E402
+from tests.support.cluster.several_nodes import QUICKLY, add, lose, several_nodes  # noqa: E402
 
 ALWAYS_TOO_FULL = {"memory_usage_threshold": 0.0001, "memory_monitor_refresh_ms": 3000}
 """Whatever runs then is killed for memory every few seconds, without anybody's taking any."""

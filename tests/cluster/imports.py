@@ -20,8 +20,8 @@ from ray_import.pipeline.progress import NoReporter, Reporter
 from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import FlowLimits, ImportSettings
-from tests.cluster import dials
-from tests.in_process import InProcessWorkers
+from tests.support.cluster import dials
+from tests.support.in_process import InProcessWorkers
 
 ray.cloudpickle.register_pickle_by_value(dials)  # workers need not find the tests
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.user_exports import query_in, users_of
 from ray_import.cluster.session import Session
-from tests.cluster.reimports import ended, of_this_ray, started, wait_until
-from tests.contract.object_server import Fault, ObjectServer, object_server
+from tests.support.cluster.reimports import ended, of_this_ray, started, wait_until
+from tests.support.object_server import Fault, ObjectServer, object_server
+from tests.support.user_exports import query_in, users_of
 from tests.unit.pipeline.webhook import Webhook, webhook
 
 pytestmark = pytest.mark.ray

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.user_exports import Users, write_users
-from tests.cluster.reimports import reimport
-from tests.contract.object_server import Fault, ObjectServer, object_server
-from tests.gateway.postgres import Database
+from tests.support.cluster.reimports import reimport
+from tests.support.gateway.postgres import Database
+from tests.support.object_server import Fault, ObjectServer, object_server
+from tests.support.user_exports import Users, write_users
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("session")]
 

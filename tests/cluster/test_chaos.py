@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos import Strength, differences, in_fair_weather, through_the_storm
-from benchmarks.storm_site import site
+from tests.support.storm_site import site
 
 pytestmark = pytest.mark.ray
 

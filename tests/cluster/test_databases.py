@@ -32,15 +32,15 @@ from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ImportSettings
 from tests.cli.commands import PLAIN, Ended, ended, environment, ray_import, started
-from tests.cluster.reimports import of_this_ray
 from tests.contract.destinations import COLUMNS, PostgresTables, SqliteFile
 from tests.contract.test_postgres_tables import PROFILE
 from tests.contract.test_refusals import ALL, CANARY, THE_POISONOUS, export_of, refuse
-from tests.gateway import faults
-from tests.gateway.calls import Call
-from tests.gateway.postgres import Database, Server
-from tests.gateway.server import Gateway
-from tests.in_process import InProcessWorkers
+from tests.support.cluster.reimports import of_this_ray
+from tests.support.gateway import faults
+from tests.support.gateway.calls import Call
+from tests.support.gateway.postgres import Database, Server
+from tests.support.gateway.server import Gateway
+from tests.support.in_process import InProcessWorkers
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "export"
 WRITE = "/rpc/ray_import_write"

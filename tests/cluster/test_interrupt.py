@@ -13,8 +13,8 @@ import orjson
 import psutil
 import pytest
 
-from benchmarks.generate import write_export
 from tests.cluster.imports import at, import_file, inline, tables
+from tests.support.generate import write_export
 
 pytestmark = pytest.mark.ray
 

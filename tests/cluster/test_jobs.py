@@ -16,7 +16,7 @@ from ray.job_submission import JobSubmissionClient
 
 from tests.cluster.imports import tables
 from tests.cluster.ray_head import Head, ray_head
-from tests.contract.object_server import Fault, object_server
+from tests.support.object_server import Fault, object_server
 
 pytestmark = pytest.mark.ray
 

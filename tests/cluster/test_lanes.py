@@ -12,7 +12,6 @@ import psutil
 import pytest
 import ray
 
-from benchmarks.generate import write_export
 from ray_import.chunks.rows import Import
 from ray_import.cluster import worker_slot, worker_slots
 from ray_import.cluster.deaths import WorkerProcess
@@ -29,9 +28,10 @@ from ray_import.pipeline.scheduler import Dispatch
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Batch
 from ray_import.settings import FlowLimits, ImportSettings
-from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import STARTED_AT
-from tests.cluster.reimports import processes
+from tests.support.cluster.dials import DialledDestination, Dials
+from tests.support.cluster.reimports import processes
+from tests.support.generate import write_export
 
 pytestmark = pytest.mark.ray
 

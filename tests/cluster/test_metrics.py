@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.user_exports import Users, query_in, write_users
 from ray_import.cluster.metrics import MOST_UNTOLD, PoolTotals, Total
 from ray_import.destinations.service_jobs import QueueStats
 from ray_import.records import BatchResult, Counts
 from ray_import.service.web.health import as_metrics
 from tests.cluster.ray_head import free_ports
-from tests.cluster.reimports import Reimported, reimport
-from tests.cluster.several_nodes import QUICKLY, several_nodes
+from tests.support.cluster.reimports import Reimported, reimport
+from tests.support.cluster.several_nodes import QUICKLY, several_nodes
+from tests.support.user_exports import Users, query_in, write_users
 from tests.unit.pipeline.webhook import webhook
 
 DASHBOARD = Path(__file__).parents[2] / "monitoring" / "grafana.json"

@@ -5,8 +5,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.generate import write_export
-from benchmarks.object_store import read_disk_bytes
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
 from ray_import.destinations.base import Sink
@@ -14,8 +12,10 @@ from ray_import.errors import ConfigError
 from ray_import.pipeline.one_user import OwnWorkers
 from ray_import.pipeline.progress import Progress
 from ray_import.settings import FlowLimits
-from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import at, import_file, inline, on_ray, tables
+from tests.support.cluster.dials import DialledDestination, Dials
+from tests.support.generate import write_export
+from tests.support.object_store import read_disk_bytes
 
 pytestmark = pytest.mark.ray
 

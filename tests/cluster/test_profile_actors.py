@@ -14,9 +14,9 @@ from ray_import.destinations.registry import parse_destination
 from ray_import.errors import ConfigError, ImporterError, ModelError
 from ray_import.profile.settings import ProfileSettings
 from tests.cluster.in_loop import InLoop
-from tests.model_api.server import model_api
-from tests.profile.bench import FAST, Profiled
-from tests.profile.chats import chat, fact_of
+from tests.support.model_api.server import model_api
+from tests.support.profile.bench import FAST, Profiled
+from tests.support.profile.chats import chat, fact_of
 
 USERS = ("ada", "ben", "eve")
 WAYS = pytest.mark.parametrize("in_batches", [False, True], ids=["now", "batch"])

@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.test_databases import on_the_ray_of_the_tests
 from tests.contract.destinations import PostgresTables
 from tests.contract.test_profiles import REFUSES_LATER, TABLES, export_for, make_table, row_of
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("session")]
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.user_exports import query_in
 from tests.cli.commands import PLAIN, Ended
 from tests.cluster.ray_head import free_ports, ray_head
-from tests.cluster.reimports import of_own_ray, processes
-from tests.cluster.several_nodes import QUICKLY, several_nodes
 from tests.cluster.test_jobs import ask, ended, log_of, submit
 from tests.cluster.test_metrics import asked, scrape, values_in
 from tests.cluster.test_secrets import Run, texts_in
-from tests.model_api.server import ModelApi, model_api
-from tests.profile.bench import Profiled
-from tests.profile.chats import chat, fact_of
+from tests.support.cluster.reimports import of_own_ray, processes
+from tests.support.cluster.several_nodes import QUICKLY, several_nodes
+from tests.support.model_api.server import ModelApi, model_api
+from tests.support.profile.bench import Profiled
+from tests.support.profile.chats import chat, fact_of
+from tests.support.user_exports import query_in
 
 pytestmark = pytest.mark.ray
 

@@ -19,9 +19,9 @@ from ray_import.profile.progress import ProfilesProgress
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
 from tests.cluster.in_loop import InLoop, StandIn, loop_in_thread
-from tests.model_api.server import model_api
-from tests.profile.bench import FAST, Profiled
-from tests.profile.chats import chat, fact_of
+from tests.support.model_api.server import model_api
+from tests.support.profile.bench import FAST, Profiled
+from tests.support.profile.chats import chat, fact_of
 
 USERS = [f"user-{number}" for number in range(6)]
 

@@ -11,9 +11,9 @@ import orjson
 import psutil
 import pytest
 
-from benchmarks.generate import write_export
-from benchmarks.user_exports import query_in
-from tests.cluster.reimports import DEADLINE_SECONDS, of_own_ray, wait_until
+from tests.support.cluster.reimports import DEADLINE_SECONDS, of_own_ray, wait_until
+from tests.support.generate import write_export
+from tests.support.user_exports import query_in
 
 pytestmark = pytest.mark.ray
 

@@ -7,13 +7,13 @@ import psutil
 import pytest
 import ray
 
-from benchmarks.user_exports import write_users
 from ray_import.cluster.readers import AHEAD_OBJECTS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.errors import ConfigError, PayloadLost
 from ray_import.pipeline.executor import Ended, Opened, ReadEvent, Reading
 from ray_import.settings import FlowLimits, ImportSettings
-from tests.cluster.reimports import processes
+from tests.support.cluster.reimports import processes
+from tests.support.user_exports import write_users
 
 pytestmark = pytest.mark.ray
 

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.generate import write_export
-from benchmarks.user_exports import Users, done_in, import_one_by_one, query_in, rows_in, write_users
 from ray_import.cluster.session import Session
 from ray_import.destinations.sqlite.sink import SqliteSink
 from tests.cluster.imports import at
-from tests.cluster.reimports import (
+from tests.support.cluster.reimports import (
     ended,
     jobs_by_user,
     of_own_ray,
@@ -24,6 +22,8 @@ from tests.cluster.reimports import (
     started,
     wait_until,
 )
+from tests.support.generate import write_export
+from tests.support.user_exports import Users, done_in, import_one_by_one, query_in, rows_in, write_users
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("session")]
 

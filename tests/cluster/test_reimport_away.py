@@ -8,15 +8,15 @@ from threading import Event
 
 import pytest
 
-from benchmarks.user_exports import Users, write_users
 from ray_import.cluster.session import Session
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from ray_import.destinations.postgres.sink import DatabaseSink
-from tests.cluster.reimports import Reimported, ended, of_own_ray, reimport, started, wait_until
-from tests.gateway import faults
-from tests.gateway.calls import Call
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
+from tests.support.cluster.reimports import Reimported, ended, of_own_ray, reimport, started, wait_until
+from tests.support.gateway import faults
+from tests.support.gateway.calls import Call
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway
+from tests.support.user_exports import Users, write_users
 
 pytestmark = pytest.mark.ray
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.generate import write_export
-from benchmarks.user_exports import import_one_by_one, query_in, rows_in
 from tests.cluster.imports import at
-from tests.cluster.reimports import Reimported, jobs_by_user, of_own_ray, reimport, run_users
-from tests.gateway.server import Gateway, gateway
+from tests.support.cluster.reimports import Reimported, jobs_by_user, of_own_ray, reimport, run_users
+from tests.support.gateway.server import Gateway, gateway
+from tests.support.generate import write_export
+from tests.support.user_exports import import_one_by_one, query_in, rows_in
 from tests.unit.source.exports import zipped
 
 pytestmark = pytest.mark.ray

@@ -10,7 +10,6 @@ import psutil
 import pytest
 import ray
 
-from benchmarks.user_exports import Users, import_one_by_one, query_in, rows_in, write_users
 from ray_import.chunks.rows import Import
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.readers import WORKER_CPUS, RayReaders
@@ -23,9 +22,10 @@ from ray_import.pipeline.engine import Run
 from ray_import.pipeline.progress import Progress
 from ray_import.pipeline.user_import import UserImport
 from ray_import.settings import FlowLimits, ImportSettings
-from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import at
-from tests.cluster.reimports import processes
+from tests.support.cluster.dials import DialledDestination, Dials
+from tests.support.cluster.reimports import processes
+from tests.support.user_exports import Users, import_one_by_one, query_in, rows_in, write_users
 
 pytestmark = pytest.mark.ray
 

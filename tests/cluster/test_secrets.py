@@ -26,10 +26,10 @@ from ray_import.destinations.postgres.supabase import SupabaseDatabase
 from ray_import.destinations.registry import parse_destination
 from tests.cluster.ray_head import Head, ray_head
 from tests.cluster.test_jobs import ask, ended, log_of, submit
-from tests.gateway import faults
-from tests.gateway.calls import Call, json_answer, rest_error
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
+from tests.support.gateway import faults
+from tests.support.gateway.calls import Call, json_answer, rest_error
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway
 
 if TYPE_CHECKING:
     from ray_import.destinations.base import Destination

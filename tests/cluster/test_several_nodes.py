@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.user_exports import Users, import_one_by_one, rows_left, users_of, write_users
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from ray_import.destinations.postgres.servers import PostgresDestination
-from tests.cluster.reimports import ended, processes, run_users, started, wait_until
-from tests.cluster.several_nodes import add, cpus_asked_for, lose, raylet_of, several_nodes
-from tests.contract.object_server import ObjectServer, object_server
-from tests.gateway.postgres import Database
+from tests.support.cluster.reimports import ended, processes, run_users, started, wait_until
+from tests.support.cluster.several_nodes import add, cpus_asked_for, lose, raylet_of, several_nodes
+from tests.support.gateway.postgres import Database
+from tests.support.object_server import ObjectServer, object_server
+from tests.support.user_exports import Users, import_one_by_one, rows_left, users_of, write_users
 
 pytestmark = pytest.mark.ray
 

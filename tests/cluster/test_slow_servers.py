@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from ray_import.destinations.sqlite.sink import SqliteSink
-from tests.cluster.reimports import ended, of_this_ray, started
-from tests.contract.object_server import Fault, object_server
 from tests.contract.remote_exports import talks
+from tests.support.cluster.reimports import ended, of_this_ray, started
+from tests.support.object_server import Fault, object_server
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("session")]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.generate import write_export
 from ray_import.cluster.session import Session
-from tests.cluster.dials import DialledDestination, Dials
 from tests.cluster.imports import at, import_file, inline, on_ray, tables
+from tests.support.cluster.dials import DialledDestination, Dials
+from tests.support.generate import write_export
 
 pytestmark = pytest.mark.ray
 

@@ -13,8 +13,8 @@ from ray_import.destinations.service_jobs import ServiceJobs
 from tests.contract.destinations import DestinationUnderTest, PostgresTables, SqliteFile, SupabaseTables
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
-    from tests.gateway.server import Gateway
+    from tests.support.gateway.postgres import Database
+    from tests.support.gateway.server import Gateway
 
 
 @pytest.fixture(params=["sqlite", "postgres", "supabase"])

@@ -29,7 +29,7 @@ from ray_import.destinations.service_jobs import ServiceJobs
 from ray_import.destinations.sqlite.service_jobs import SqliteServiceJobs
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.records import Reject
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue

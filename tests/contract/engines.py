@@ -16,7 +16,7 @@ from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import open_sources
 from ray_import.pipeline.users import UserSource
 from ray_import.settings import ImportOptions, ImportSettings
-from tests.in_process import InProcessWorkers
+from tests.support.in_process import InProcessWorkers
 from tests.unit.pipeline.inline import Clock, Dials, InlineReaders, InlineWorkers, Shown
 
 STARTED_AT = 1_790_000_000.0

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from benchmarks.generate import write_export
 from ray_import.chunks.rows import Import
 from ray_import.credentials import SupabaseAccess
 from ray_import.destinations.base import Sink
@@ -25,11 +24,12 @@ from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import FlowLimits, ImportSettings
 from tests.contract.destinations import PostgresTables, SqliteFile
-from tests.gateway import faults
-from tests.gateway.calls import Call
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
-from tests.in_process import InProcessWorkers
+from tests.support.gateway import faults
+from tests.support.gateway.calls import Call
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway
+from tests.support.generate import write_export
+from tests.support.in_process import InProcessWorkers
 
 CHANCE = 0.1
 SETTINGS = ImportSettings(flow=FlowLimits(batch_bytes=24 * 1024))

@@ -22,10 +22,10 @@ from ray_import.source.storage import (
     storage_folder,
 )
 from ray_import.source.version import version_of
-from tests.gateway import faults
-from tests.gateway.calls import Answer, Call, html_answer, json_answer
-from tests.gateway.faults import Fault
-from tests.gateway.server import Gateway, gateway
+from tests.support.gateway import faults
+from tests.support.gateway.calls import Answer, Call, html_answer, json_answer
+from tests.support.gateway.faults import Fault
+from tests.support.gateway.server import Gateway, gateway
 
 NOWHERE = "host=/nowhere"  # Storage asks no database
 SOON = Patience(connect_seconds=5, read_seconds=5, attempts=3, longest_wait_seconds=0.01)

@@ -11,7 +11,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.generate import write_export
 from ray_import.chunks.rows import ConversationRows, MessageRow, iso_time
 from ray_import.destinations.base import Pruned, Sink
 from ray_import.pipeline.inspection import extracted
@@ -27,6 +26,7 @@ from tests.contract.destinations import (
     twice_the_same_chunk,
 )
 from tests.contract.engines import imported, reimported
+from tests.support.generate import write_export
 
 OLD, NEW = 1_700_000_000.0, 1_800_000_000.0
 GOLDEN = Path(__file__).parent.parent / "golden"

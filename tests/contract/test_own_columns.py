@@ -3,7 +3,6 @@
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.generate import write_export
 from ray_import.destinations.base import Pruned, Replaced, RunOf, RunUser
 from ray_import.settings import ImportSettings
 from tests.contract.destinations import (
@@ -17,6 +16,7 @@ from tests.contract.destinations import (
 )
 from tests.contract.engines import imported, reimported
 from tests.contract.profiles import answered, at, fact_of, request_of, unit_of, version_of
+from tests.support.generate import write_export
 
 TABLES = (
     "conversation_chunks", "conversation_messages", "imported_conversations", "import_jobs", "import_rejects",

@@ -20,8 +20,8 @@ from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from ray_import.destinations.postgres.servers import PostgresDestination, postgres_at
 from ray_import.errors import SinkBusy, SinkError
 from tests.contract.destinations import SETTINGS, PostgresTables, rows_for
-from tests.contract.tls_server import Certificate
-from tests.gateway.postgres import Database, Server
+from tests.support.gateway.postgres import Database, Server
+from tests.support.tls_server import Certificate
 
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 HOW = ("migrate", "open")

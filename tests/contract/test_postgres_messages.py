@@ -26,8 +26,8 @@ from tests.contract.destinations import (
     twice_the_same_chunk,
 )
 from tests.contract.test_postgres_tables import ANA, BEN, EARLIER, as_user, migrate
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway
 
 BEFORE_MESSAGES = 10
 HASH, OTHER, SETTINGS_HASH = "0123456789abcdef" * 2, "f" * 32, "0123456789abcdef"

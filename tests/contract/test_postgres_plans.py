@@ -12,7 +12,7 @@ from ray_import.destinations.postgres.rows import batch_of, chunk_object, messag
 from ray_import.destinations.profiles import values_of
 from tests.contract.destinations import SETTINGS, import_of, rows_for
 from tests.contract.profiles import answered, fact_of, request_of, unit_of
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 
 Connection = psycopg.Connection[Any]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 
 PAGE = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text()
 (BY_WORDS,) = (block for block in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL) if "websearch_to_tsquery" in block)

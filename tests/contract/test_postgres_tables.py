@@ -30,7 +30,7 @@ from tests.contract.destinations import (
     twice_the_same_chunk,
 )
 from tests.contract.profiles import answered, at, fact_of, request_of, unit_of, version_of
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 
 ANA, BEN = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "7f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 

@@ -12,8 +12,8 @@ from ray_import.profile.report import ProfileReport
 from ray_import.profile.run import run_profile
 from ray_import.profile.settings import ProfileSettings
 from tests.contract.destinations import DestinationUnderTest
-from tests.model_api.server import ModelApi, model_api
-from tests.profile.chats import chat, fact_of, store
+from tests.support.model_api.server import ModelApi, model_api
+from tests.support.profile.chats import chat, fact_of, store
 
 CHATS = [chat(number, fact_of(number), padding=2_000) for number in range(30)]
 

@@ -25,13 +25,13 @@ from ray_import.records import Batch
 from ray_import.settings import ImportOptions
 from tests.contract.destinations import PostgresTables, SupabaseTables
 from tests.contract.engines import reimported
-from tests.gateway.postgres import Database
-from tests.in_process import InProcessWorkers
+from tests.support.gateway.postgres import Database
+from tests.support.in_process import InProcessWorkers
 from tests.unit.pipeline.runs import SETTINGS
 from tests.unit.source.exports import conversation, exported, written
 
 if TYPE_CHECKING:
-    from tests.gateway.server import Gateway
+    from tests.support.gateway.server import Gateway
 
 ANA = "ana"
 EXIT_CODES = {"complete": 0, "partial": 1, "failed": 3}

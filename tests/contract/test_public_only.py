@@ -18,8 +18,8 @@ from ray_import.source.http import Client
 from ray_import.source.network import Network
 from ray_import.source.patience import Patience
 from ray_import.source.version import version_of
-from tests.contract.object_server import Fault, ObjectServer, object_server
-from tests.contract.tls_server import Certificate, Internet, TlsServer, tls_server
+from tests.support.object_server import Fault, ObjectServer, object_server
+from tests.support.tls_server import Certificate, Internet, TlsServer, tls_server
 from tests.unit.source.exports import conversation, exported
 
 EXPORT = exported([conversation("c", "Hello", "Hi")])

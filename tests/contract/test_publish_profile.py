@@ -15,10 +15,10 @@ from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError
 from tests.contract.destinations import PostgresTables, SupabaseTables
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 
 if TYPE_CHECKING:
-    from tests.gateway.server import Gateway
+    from tests.support.gateway.server import Gateway
 
 ANA = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 TABLE = """

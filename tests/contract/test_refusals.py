@@ -33,8 +33,8 @@ from tests.contract.destinations import (
     rows_for,
 )
 from tests.contract.engines import STARTED_AT, imported, reimported
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway
 from tests.unit.pipeline.runs import SETTINGS as IN_ONE_BATCH
 from tests.unit.pipeline.runs import batches_of_bytes
 from tests.unit.source.exports import conversation, exported, written

@@ -11,7 +11,7 @@ from ray_import.chunks.rows import Import
 from ray_import.destinations.base import LEASE_SECONDS, RunOf, RunUser, Sink, UserState
 from ray_import.errors import ConfigError, SinkError
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, PostgresTables
-from tests.gateway.postgres import Database
+from tests.support.gateway.postgres import Database
 from tests.unit.pipeline.runs import a_millisecond_later
 
 WHAT = "/exports/users.jsonl"

@@ -20,9 +20,9 @@ from ray_import.destinations.service_jobs import RETENTION_DAYS, Accepted, Servi
 from ray_import.errors import SinkBusy, SinkError
 from tests.contract.destinations import DestinationUnderTest, PostgresTables, SupabaseTables, claim_all
 from tests.contract.test_service_jobs import HOLDER, OTHER, PER_HOUR, claimed, new_job, put, seen
-from tests.gateway import faults
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
+from tests.support.gateway import faults
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway
 
 SPAWN = multiprocessing.get_context("spawn")
 JOBS, PROCESSES = 20, 4

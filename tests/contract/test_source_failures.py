@@ -24,8 +24,8 @@ from ray_import.records import Conversation
 from ray_import.source.patience import Patience
 from ray_import.source.remote import KEPT_BYTES
 from tests.cli.commands import PLAIN
-from tests.contract.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.contract.remote_exports import talks
+from tests.support.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.unit.pipeline.runs import SETTINGS, Database
 from tests.unit.source.exports import zipped
 

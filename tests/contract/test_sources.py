@@ -16,8 +16,8 @@ from ray_import.source.open_export import open_export
 from ray_import.source.patience import PATIENCE, Patience
 from ray_import.source.version import version_of
 from ray_import.source.waiting import Waiting
-from tests.contract.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.contract.remote_exports import EXPORTS, JSON, SHARDS, Read, read, talks, with_pictures
+from tests.support.object_server import STORAGE, Fault, ObjectServer, object_server
 from tests.unit.source.exports import written, zipped
 from tests.unit.source.test_containers import METHOD, patched
 

@@ -18,10 +18,10 @@ from ray_import.destinations.postgres.supabase import LEAST_BYTES, LEAST_ROWS, M
 from ray_import.errors import SinkBusy, SinkError
 from ray_import.records import Reject
 from tests.contract.destinations import SETTINGS, PostgresTables, batch_of, import_of, rows_for
-from tests.gateway import faults
-from tests.gateway.calls import Answer, html_answer, json_answer, rest_error
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway
+from tests.support.gateway import faults
+from tests.support.gateway.calls import Answer, html_answer, json_answer, rest_error
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway
 
 WRITE = "/rpc/ray_import_write"
 KEEP_REJECTS = "/rpc/ray_import_keep_rejects"

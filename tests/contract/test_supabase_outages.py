@@ -17,12 +17,12 @@ from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.postgres.supabase import SupabaseDatabase
 from ray_import.errors import SinkBusy, SinkError
 from tests.contract.destinations import SETTINGS, PostgresTables, batch_of, import_of, rows_for
-from tests.contract.tls_server import Certificate, tls_server
-from tests.gateway import faults
-from tests.gateway.calls import rest_error
-from tests.gateway.keys import EXPIRES, ISSUED
-from tests.gateway.postgres import Database
-from tests.gateway.server import Gateway, gateway
+from tests.support.gateway import faults
+from tests.support.gateway.calls import rest_error
+from tests.support.gateway.keys import EXPIRES, ISSUED
+from tests.support.gateway.postgres import Database
+from tests.support.gateway.server import Gateway, gateway
+from tests.support.tls_server import Certificate, tls_server
 
 WRITE = "/rpc/ray_import_write"
 OF = import_of(1)

@@ -22,7 +22,7 @@ from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import FlowLimits, ImportSettings
-from tests.cluster.dials import DialledDestination, Dials
+from tests.support.cluster.dials import DialledDestination, Dials
 
 LIMIT_SECONDS = 1
 

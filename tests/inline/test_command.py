@@ -16,7 +16,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.generate import write_export
 from ray_import.chunks.rows import ConversationRows, Import
 from ray_import.cli.run import import_exports
 from ray_import.destinations.base import Replaced, Sink
@@ -28,6 +27,7 @@ from ray_import.settings import FlowLimits, ImportOptions, ImportSettings
 from tests.cli.commands import ended, environment, ray_import, started
 from tests.cluster.imports import tables
 from tests.inline.importing import imported
+from tests.support.generate import write_export
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "examples" / "export"

@@ -10,15 +10,15 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.generate import write_export
 from ray_import.destinations.base import Known, Sink
 from ray_import.destinations.registry import SqliteDestination, parse_destination
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.inline.isolation import ChildProcess
 from tests.cluster.imports import tables
-from tests.gateway.postgres import Database
 from tests.inline.importing import Told, dialled, imported, killed_when_marked, line_of_mark, started
+from tests.support.gateway.postgres import Database
+from tests.support.generate import write_export
 
 
 def at(path: Path) -> SqliteDestination:

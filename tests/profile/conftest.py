@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_api.server import model_api
-from tests.profile.bench import Profiled
+from tests.support.model_api.server import model_api
+from tests.support.profile.bench import Profiled
 
 
 @pytest.fixture

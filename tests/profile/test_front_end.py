@@ -14,10 +14,10 @@ from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.errors import ModelError
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
-from tests.gateway.postgres import Database
-from tests.model_api.server import ModelApi
-from tests.profile.bench import FAST, Profiled
-from tests.profile.chats import Chat, chat, fact_of, store
+from tests.support.gateway.postgres import Database
+from tests.support.model_api.server import ModelApi
+from tests.support.profile.bench import FAST, Profiled
+from tests.support.profile.chats import Chat, chat, fact_of, store
 
 ADA = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 STATUSES = "'none', 'processing', 'quick_ready', 'complete', 'locked'"

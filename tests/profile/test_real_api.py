@@ -16,7 +16,7 @@ from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.profile.checking import normalised
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.settings import ProfileSettings
-from tests.profile.chats import Chat, store
+from tests.support.profile.chats import Chat, store
 
 WAY = os.environ.get("RAY_IMPORT_REAL_API", "")
 pytestmark = [

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ray_import.errors import ModelError
-from tests.profile.bench import Profiled
-from tests.profile.chats import chat, fact_of
+from tests.support.profile.bench import Profiled
+from tests.support.profile.chats import chat, fact_of
 
 CHATS = [chat(number, fact_of(number), padding=2_000) for number in range(60)]
 SAID = {(fact_of(number).statement, f"c-{number:04}-0") for number in range(60)}

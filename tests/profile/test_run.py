@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from ray_import.errors import ConfigError, ModelError
-from tests.model_api.planted import Planted, order
-from tests.profile.bench import Profiled
-from tests.profile.chats import Chat, chat, fact_of
+from tests.support.model_api.planted import Planted, order
+from tests.support.profile.bench import Profiled
+from tests.support.profile.chats import Chat, chat, fact_of
 
 CHATS = [chat(number, fact_of(number), padding=2_000) for number in range(60)]
 SAID = {(fact_of(number).statement, f"c-{number:04}-0") for number in range(60)}

@@ -1,8 +1,8 @@
 """The newest version of a profile says what the stored facts of now say."""
 
 from ray_import.profile.front_end import front_end_values
-from tests.profile.bench import Profiled
-from tests.profile.chats import chat, fact_of
+from tests.support.profile.bench import Profiled
+from tests.support.profile.chats import chat, fact_of
 
 
 def test_newest_version_is_of_the_facts_of_now_when_these_were_there_before(profiled: Profiled) -> None:

@@ -11,7 +11,7 @@ from ray_import.destinations.service_jobs import ServiceJobs
 from tests.service.serving import Served, serving
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
+    from tests.support.gateway.postgres import Database
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from ray_import.destinations.registry import parse_destination
 from tests.service.serving import Served, serving, wait_until
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
+    from tests.support.gateway.postgres import Database
 
 TWO = ("--workers", "2")
 ANSWERED_WITHIN_SECONDS = 3.0

@@ -21,7 +21,7 @@ from ray_import.service.web.settings import service_settings
 from tests.service.serving import SECRET, Served, serving, wait_until
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
+    from tests.support.gateway.postgres import Database
 
 TOKEN = "t0k3n-of-a-signed-url"
 PASSWORD = "p4ssw0rd-of-the-database"

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from benchmarks.generate import write_export
 from ray_import.destinations.registry import parse_destination
 from tests.cli.commands import ended, started
-from tests.contract.object_server import Fault, ObjectServer, object_server
 from tests.service.workers import Site, site, wait_until
+from tests.support.generate import write_export
+from tests.support.object_server import Fault, ObjectServer, object_server
 from tests.unit.pipeline.webhook import webhook
 from tests.unit.source.exports import conversation, exported
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
+    from tests.support.gateway.postgres import Database
 
 SMALL = exported([conversation(f"c{number}", f"question {number}", "an answer") for number in range(3)])
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.generate import write_export
-from tests.contract.object_server import object_server
 from tests.service.test_work import hosts
 from tests.service.workers import site
+from tests.support.generate import write_export
+from tests.support.object_server import object_server
 
 
 def test_worker_is_at_most_a_tenth_larger_when_it_has_imported_a_hundred_exports(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.object_server import ObjectServer, object_server
-from tests.gateway.faults import BAD_GATEWAY
 from tests.service.test_work import SMALL, hosts
 from tests.service.workers import Site, Worker, site, wait_until
+from tests.support.gateway.faults import BAD_GATEWAY
+from tests.support.object_server import ObjectServer, object_server
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
-    from tests.gateway.server import Gateway
+    from tests.support.gateway.postgres import Database
+    from tests.support.gateway.server import Gateway
 
 RPC = "/rpc/ray_import_service_"
 

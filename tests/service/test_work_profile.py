@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.contract.object_server import ObjectServer, object_server
-from tests.gateway.clients import plain
-from tests.model_api.planted import Planted
-from tests.model_api.server import ModelApi, model_api
-from tests.profile.chats import fact_of
 from tests.service.test_work import SMALL, at, hosts, numbers_only
 from tests.service.workers import Site, site, wait_until
+from tests.support.gateway.clients import plain
+from tests.support.model_api.planted import Planted
+from tests.support.model_api.server import ModelApi, model_api
+from tests.support.object_server import ObjectServer, object_server
+from tests.support.profile.chats import fact_of
 from tests.unit.pipeline.webhook import webhook
 from tests.unit.source.exports import conversation, exported
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
-    from tests.gateway.server import Gateway
+    from tests.support.gateway.postgres import Database
+    from tests.support.gateway.server import Gateway
 
 ADA = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 BEN = "7f9619ff-8b86-4d01-b42d-00cf4fc964fe"

@@ -11,7 +11,7 @@ from tests.service.test_work import SMALL, at
 from tests.service.workers import Site, site
 
 if TYPE_CHECKING:
-    from tests.gateway.server import Gateway
+    from tests.support.gateway.server import Gateway
 
 pytestmark = pytest.mark.ray
 

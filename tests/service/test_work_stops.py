@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.generate import write_export
 from tests.cli.commands import ray_import
 from tests.cluster.imports import tables
-from tests.contract.object_server import ObjectServer, object_server
 from tests.service.test_work import SMALL, at, hosts
 from tests.service.workers import STOPS_WITHIN_SECONDS, Site, Worker, site, wait_until
+from tests.support.generate import write_export
+from tests.support.object_server import ObjectServer, object_server
 
 if TYPE_CHECKING:
-    from tests.gateway.postgres import Database
+    from tests.support.gateway.postgres import Database
 
 CONVERSATIONS = "SELECT count(*) FROM imported_conversations"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from ray_import.chatgpt.extract import NotAConversation, content_hash, extract
 from ray_import.errors import RecordError
 from ray_import.records import Conversation, Message
-from tests.strategies import SHAPES, START, Shape, conversations
+from tests.support.strategies import SHAPES, START, Shape, conversations
 from tests.unit.chatgpt.talks import chain, extracted, kept, node, said
 
 

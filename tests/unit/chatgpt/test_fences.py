@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ray_import.chatgpt.markdown import MOST_CONTAINERS, open_fence_after
 from ray_import.chatgpt.messages import Answers
 from ray_import.chatgpt.text import clean_answer
-from tests.strategies import prose
+from tests.support.strategies import prose
 
 MARK = "\ue200cite\ue202turn0search1\ue201"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ray_import.chatgpt.graph import Graph, Node, build_graph
-from tests.strategies import START, currents, graphs, times
+from tests.support.strategies import START, currents, graphs, times
 
 CONVERSATION_TIME = START + 3.0
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ray_import.chatgpt.markdown import code_spans, hide_code, show_code
 from ray_import.chatgpt.text import clean_answer
-from tests.strategies import MARKS
+from tests.support.strategies import MARKS
 
 CITE = "\ue200cite\ue202turn0search1\ue201"
 MARKED = f"{CITE} 【3†source】 citeturn0search1 [x](sandbox:/a) data:a/b;base64,AAAA \ue600cite\ue602turn1view0\ue601"

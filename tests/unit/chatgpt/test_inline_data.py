@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.chatgpt.text import clean_answer, clean_own_words
-from tests.strategies import prose
+from tests.support.strategies import prose
 
 HEAD = "data:image/png;base64,"
 LINE = "iVBORw0KGgo/" * 6  # 72 characters

@@ -16,7 +16,7 @@ from ray_import.errors import RecordError
 from ray_import.pipeline.sources import open_sources
 from ray_import.settings import ReadLimits
 from tests.golden.record import EXAMPLES, HERE
-from tests.strategies import conversations
+from tests.support.strategies import conversations
 
 ODD: list[Any] = [None, 0, 1.5, True, "text", [], [None], {}, {"role": 7}]
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.chatgpt.text import clean_answer
-from tests.strategies import MARKS, Marked, marked_texts, prose
+from tests.support.strategies import MARKS, Marked, marked_texts, prose
 
 
 def clean(text: str) -> str:

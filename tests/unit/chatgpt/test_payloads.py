@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ray_import.chatgpt.marks import KNOWN, SILENT
 from ray_import.chatgpt.text import clean_answer, clean_own_words, clean_title
-from tests.strategies import MARKS, Marked, marked_texts, prose
+from tests.support.strategies import MARKS, Marked, marked_texts, prose
 
 
 def span(*fields: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.strategies import START
+from tests.support.strategies import START
 from tests.unit.chatgpt.talks import chain, extracted, kept, node, said
 
 CALLS: list[dict[str, Any]] = [

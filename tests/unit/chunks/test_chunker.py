@@ -13,7 +13,7 @@ from ray_import.chunks.rendering import rendered_text
 from ray_import.errors import ConfigError
 from ray_import.records import Chunk, Conversation, Message
 from ray_import.settings import ChunkSettings
-from tests.strategies import START, chunk_settings, kept_conversation, kept_conversations
+from tests.support.strategies import START, chunk_settings, kept_conversation, kept_conversations
 
 SMALL = ChunkSettings(target_tokens=50, overlap_tokens=0)
 OVERLAPPING = ChunkSettings(target_tokens=50, overlap_tokens=10)

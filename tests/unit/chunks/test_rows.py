@@ -12,7 +12,7 @@ from ray_import.chunks.chunker import chunk_conversation
 from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, MessageRow, iso_time, rows_of, uuid5
 from ray_import.records import Chunk, Conversation, Message, Span
 from ray_import.settings import ChunkSettings
-from tests.strategies import START, kept_conversation, kept_conversations
+from tests.support.strategies import START, kept_conversation, kept_conversations
 
 DAY = 24 * 60 * 60
 IMPORT = Import("import-1", "user-1", START + 10.0 * DAY)

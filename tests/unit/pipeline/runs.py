@@ -17,7 +17,7 @@ from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import ConversationSource, open_sources
 from ray_import.records import Counts
 from ray_import.settings import FlowLimits, ImportSettings
-from tests.in_process import InProcessWorkers
+from tests.support.in_process import InProcessWorkers
 
 SETTINGS = ImportSettings()
 STARTED_AT = 1_790_000_000.0

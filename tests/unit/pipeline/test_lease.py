@@ -22,7 +22,7 @@ from ray_import.pipeline.lease import Heartbeat, begin, is_dead, this_process
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import open_sources
-from tests.in_process import InProcessWorkers
+from tests.support.in_process import InProcessWorkers
 from tests.unit.pipeline.runs import SETTINGS, Recorded
 from tests.unit.source.exports import conversation, exported, written
 

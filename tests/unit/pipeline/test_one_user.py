@@ -28,7 +28,7 @@ from ray_import.pipeline.user_import import REJECTS_NAMED
 from ray_import.records import Chunk, Conversation, Reject
 from ray_import.settings import ChunkSettings, ImportSettings, ReadLimits
 from ray_import.source.export import Export, Member
-from tests.in_process import InProcessWorkers
+from tests.support.in_process import InProcessWorkers
 from tests.unit.pipeline.runs import (
     OF_ONE_RUN,
     SETTINGS,

@@ -21,7 +21,7 @@ from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import ConversationSource, open_sources
 from ray_import.records import Counts, RawConversation, Reject
 from tests.contract.destinations import import_of
-from tests.in_process import InProcessWorkers
+from tests.support.in_process import InProcessWorkers
 from tests.unit.pipeline.runs import STARTED_AT, batches_of_bytes
 from tests.unit.source.exports import conversation, exported, written
 

@@ -10,8 +10,8 @@ import pytest
 from ray_import.profile.model import RateLimit, Usage
 from ray_import.profile.rate_limits import Budget, Ticket
 from ray_import.profile.replies import limits_of
-from tests.model_api.dials import Dials
-from tests.model_api.limits import Limits
+from tests.support.model_api.dials import Dials
+from tests.support.model_api.limits import Limits
 
 MINUTES = 5
 IN_FLIGHT = 64

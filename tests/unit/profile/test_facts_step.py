@@ -14,9 +14,9 @@ from ray_import.profile.facts_step import FactsStep
 from ray_import.profile.model import Prompt, Reply
 from ray_import.profile.report import ProfileReport
 from ray_import.profile.requests import RequestLog
-from tests.model_api.numbered import numbered_in
-from tests.model_api.planted import planted_in
-from tests.profile.chats import Chat, chat, fact_of, store
+from tests.support.model_api.numbered import numbered_in
+from tests.support.model_api.planted import planted_in
+from tests.support.profile.chats import Chat, chat, fact_of, store
 from tests.unit.profile.memory_model import USAGE, MemoryModel, answered
 
 CHATS = [chat(number, fact_of(number)) for number in range(40)]

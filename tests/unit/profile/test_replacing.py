@@ -13,8 +13,8 @@ from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ModelError
 from ray_import.profile.model import Prompt, Reply
 from ray_import.profile.plan import plan_units
-from tests.model_api.planted import Planted
-from tests.profile.chats import JANUARY_2024, chat, fact_of, rows_of, store
+from tests.support.model_api.planted import Planted
+from tests.support.profile.chats import JANUARY_2024, chat, fact_of, rows_of, store
 from tests.unit.profile.memory_model import answered
 from tests.unit.profile.test_facts_step import Bench, truthful, unusable
 

@@ -1,0 +1,1 @@
+"""Ray clusters, re-imports and dials for tests and benchmarks."""

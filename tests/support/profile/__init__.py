@@ -1,0 +1,1 @@
+"""Chats and steps for tests and benchmarks of the profile."""
