@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.long_conversations import node
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.sqlite.sink import SqliteSink
-from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batch import BatchContext, import_batch
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Frame
 from ray_import.settings import ImportSettings
@@ -73,7 +73,7 @@ def driver_peak(export: Path) -> int:
 
 def worker_peak(export: Path, database: Path) -> int:
     """Of importing the one conversation in `export`."""
-    work = Work(Import("benchmark", "somebody", 1_790_000_000.0), ImportSettings())
+    work = BatchContext(ImportJob("benchmark", "somebody", 1_790_000_000.0), ImportSettings())
     with (
         export.open("rb") as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,

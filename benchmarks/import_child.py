@@ -14,12 +14,12 @@ from pathlib import Path
 from threading import Event, Thread
 
 from benchmarks.phases import USER, pause
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session, ray_session
 from ray_import.destinations.base import Destination
 from ray_import.destinations.registry import parse_destination
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.report import Summary
@@ -95,7 +95,7 @@ class ImportRun:
         began = time.monotonic()
         settings = ImportSettings()
         self._sources = open_sources(exports, settings.read)
-        self._work = Work(Import(uuid.uuid4().hex, USER, time.time()), settings)
+        self._work = BatchContext(ImportJob(uuid.uuid4().hex, USER, time.time()), settings)
         self._destination = destination
         self._sink = destination.open()
         self._pool = KeptPool(session, workers, settings.flow, destination, self._sink)

@@ -24,7 +24,7 @@ from benchmarks.process_tree import ProcessTree
 from benchmarks.sink_cases import Cases, Opened
 from ray_import.chatgpt.extract import content_hash, extract
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, iso_time, rows_of
+from ray_import.chunks.rows import ChunkRow, ConversationRows, ImportJob, iso_time, rows_of
 from ray_import.destinations.base import Sink
 from ray_import.pipeline.batching import batches_of
 from ray_import.pipeline.sources import open_sources
@@ -34,7 +34,7 @@ from tests.support.generate import write_export
 
 USER = "bench"
 SETTINGS = ImportSettings()
-FIRST, LATER = Import("first", USER, 1_790_000_000.0), Import("later", USER, 1_790_100_000.0)
+FIRST, LATER = ImportJob("first", USER, 1_790_000_000.0), ImportJob("later", USER, 1_790_100_000.0)
 NEWER = iso_time(1_800_000_000.0)
 PHASES = ("first", "again", "newer")
 REFERENCE = "Postgres"
@@ -79,14 +79,14 @@ def newer(rows: ConversationRows) -> ConversationRows:
     )
 
 
-def put_in(sink: Sink, of: Import, batches: Sequence[Batch]) -> int:
+def put_in(sink: Sink, job: ImportJob, batches: Sequence[Batch]) -> int:
     """As a worker does it: asks for what is known, and writes the rest; gives the rows that were written."""
     written = 0
     for batch in batches:
         known = sink.known(USER, SETTINGS.rows_hash, [rows.content_hash for rows in batch])
         rest = [rows for rows in batch if rows.content_hash not in known]
         if rest:
-            written += sum(one.written for one in sink.write(of, SETTINGS.rows_hash, rest, []))
+            written += sum(one.written for one in sink.write(job, SETTINGS.rows_hash, rest, []))
     return written
 
 

@@ -17,7 +17,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import
+from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, ImportJob
 from ray_import.destinations.sqlite.sink import SqliteSink
 
 CHUNK_BYTES = 6000
@@ -63,7 +63,7 @@ def write_batches(job: tuple[Path, range]) -> list[float]:
             first = number * CONVERSATIONS_PER_BATCH
             rows = [conversation(i, words) for i in range(first, first + CONVERSATIONS_PER_BATCH)]
             began = time.perf_counter()
-            sink.write(Import("b", "bench", 0.0), "settings", rows, [])
+            sink.write(ImportJob("b", "bench", 0.0), "settings", rows, [])
             took.append(time.perf_counter() - began)
     return took
 

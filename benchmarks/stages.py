@@ -19,15 +19,15 @@ from rich.table import Table
 from ray_import.chatgpt.decode import decode
 from ray_import.chatgpt.extract import content_hash, extract
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import Import, rows_of
+from ray_import.chunks.rows import ImportJob, rows_of
 from ray_import.destinations.sqlite.sink import SqliteSink
-from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batch import BatchContext, import_batch
 from ray_import.pipeline.batching import batches_of
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Batch, Conversation
 from ray_import.settings import ImportSettings
 
-OF = Import("benchmark", "somebody", 1_790_000_000.0)
+OF = ImportJob("benchmark", "somebody", 1_790_000_000.0)
 SETTINGS = ImportSettings()
 Made = TypeVar("Made")
 
@@ -68,7 +68,7 @@ def measure(export: Path, folder: Path) -> tuple[dict[str, float], float]:
     payload_bytes = 0
     gc.disable()
     with closing(SqliteSink(folder / "steps.db")) as steps, closing(SqliteSink(folder / "whole.db")) as whole:
-        work = Work(OF, SETTINGS)
+        work = BatchContext(OF, SETTINGS)
         while (batch := watch.timed("read, cut, batch", lambda: next(batches, None))) is not None:
             payload_bytes += len(batch.payload)
             step_by_step(batch, steps, watch)

@@ -18,10 +18,10 @@ from typing import Any
 from benchmarks import machine
 from ray_import.cluster.environment import prepare_environment
 from ray_import.destinations.base import RunUser
-from ray_import.pipeline.batch import Work
-from ray_import.pipeline.bulk_run import Imports
+from ray_import.pipeline.batch import BatchContext
+from ray_import.pipeline.bulk_run import UserImportFactory
 from ray_import.pipeline.engine import Run
-from ray_import.pipeline.executor import Done
+from ray_import.pipeline.executor import BatchOutcome
 from ray_import.pipeline.progress import AllOf
 from ray_import.pipeline.users import UserSource
 from ray_import.records import Batch
@@ -70,11 +70,11 @@ class Watched:
         """See `Workers.has_room`."""
         return self.pool.has_room(size_bytes)
 
-    def submit(self, batch: Batch, work: Work) -> None:
+    def submit(self, batch: Batch, work: BatchContext) -> None:
         """See `Workers.submit`."""
         self.pool.submit(batch, work)
 
-    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> Sequence[Done]:
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> Sequence[BatchOutcome]:
         """See `Workers.wait`."""
         done = self.pool.wait(timeout_seconds, also)
         self.done_at.extend([time.perf_counter()] * len(done))
@@ -94,7 +94,7 @@ def measure(session: Session, users: Users, workers: int, wait_seconds: float, b
     with closing(destination.open()) as sink:
         known = [RunUser(*user) for user in users.sources.items()]
         sources = {user: UserSource(user, source) for user, source in users.sources.items()}
-        imports = Imports(RayReaders(session.node_id, settings), sink, settings, sources, {})
+        imports = UserImportFactory(RayReaders(session.node_id, settings), sink, settings, sources, {})
         with closing(
             WorkerPool(session, workers, settings.flow, destination, sink, cpus_per_worker=WORKER_CPUS)
         ) as pool:

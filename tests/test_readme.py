@@ -101,7 +101,7 @@ def test_look_at_it_shows_an_answer_with_its_question(
 ) -> None:
     if not has_sqlite3:
         monkeypatch.setattr("shutil.which", lambda _: None)
-    command = parse_destination(f"sqlite:///{sample}").look_command()
+    command = parse_destination(f"sqlite:///{sample}").query_hint()
     if command.startswith("sqlite3") and not Path("/usr/bin/sqlite3").exists():
         pytest.skip("there is no sqlite3 here")
     shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout

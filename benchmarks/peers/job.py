@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.phases import USER, pause
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.sqlite.sink import SqliteSink
-from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batch import BatchContext, import_batch
 from ray_import.pipeline.batching import batches_of
 from ray_import.records import RawConversation
 from ray_import.settings import ImportSettings
@@ -34,7 +34,7 @@ class Rules:
 
     def __init__(self, job: Job) -> None:
         self._settings = ImportSettings()
-        self._work = Work(Import("peer", USER, time.time()), self._settings)
+        self._work = BatchContext(ImportJob("peer", USER, time.time()), self._settings)
         self._sink = SqliteSink(job.database)
         gc.freeze()  # as in our own workers: no collection in the middle of a batch
         gc.disable()

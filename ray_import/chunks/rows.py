@@ -19,7 +19,7 @@ _NAMESPACE = uuid.UUID("7f1c1c9e-6a3c-5b0e-9a55-0d0c7b8f3a11")
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
+class ImportJob:
     """Whose import this is, and of which product's export. `started_at` is in seconds since 1970; recent means recent
     then."""
 
@@ -105,7 +105,7 @@ class ConversationRows:
 
 
 def rows_of(
-    conversation: Conversation, raw_hash: str, chunks: Iterable[Chunk], of: Import, *, messages: bool = True
+    conversation: Conversation, raw_hash: str, chunks: Iterable[Chunk], job: ImportJob, *, messages: bool = True
 ) -> ConversationRows:
     """The rows of `conversation`; the same input gives the same ids. Of `chunks` one is needed at a time.
 
@@ -113,15 +113,15 @@ def rows_of(
     """
     return ConversationRows(
         conversation_id=conversation.id,
-        product=of.product,
+        product=job.product,
         content_hash=raw_hash,
         title=conversation.title,
         create_time=iso_time(conversation.create_time),
         update_time=iso_time(conversation.update_time),
         node_count=conversation.nodes,
         message_count=len(conversation.messages),
-        chunks=tuple(_chunk_row(conversation, chunk, of) for chunk in chunks),
-        messages=_message_rows(conversation, of) if messages else (),
+        chunks=tuple(_chunk_row(conversation, chunk, job) for chunk in chunks),
+        messages=_message_rows(conversation, job) if messages else (),
         has_messages=messages,
         model=conversation.model,
         is_starred=conversation.is_starred,
@@ -146,27 +146,27 @@ def uuid5(namespace: uuid.UUID, name: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-def _message_rows(conversation: Conversation, of: Import) -> tuple[MessageRow, ...]:
+def _message_rows(conversation: Conversation, job: ImportJob) -> tuple[MessageRow, ...]:
     return tuple(
-        _message_row(message, position, conversation.id, of) for position, message in enumerate(conversation.messages)
+        _message_row(message, position, conversation.id, job) for position, message in enumerate(conversation.messages)
     )
 
 
-def _message_row(message: Message, position: int, conversation_id: str, of: Import) -> MessageRow:
+def _message_row(message: Message, position: int, conversation_id: str, job: ImportJob) -> MessageRow:
     return MessageRow._make((  # in two thirds of the time of MessageRow(…)
-        of.user_id, of.product, conversation_id, message.node_id, message.parent_id, message.thread,
+        job.user_id, job.product, conversation_id, message.node_id, message.parent_id, message.thread,
         message.on_active_path, position, message.role, iso_time(message.create_time), message.model, message.text,
-        message.quoted, orjson.dumps(message.attachments).decode() if message.attachments else "[]", of.id,
+        message.quoted, orjson.dumps(message.attachments).decode() if message.attachments else "[]", job.id,
     ))  # fmt: skip
 
 
-def _chunk_row(conversation: Conversation, chunk: Chunk, of: Import) -> ChunkRow:
+def _chunk_row(conversation: Conversation, chunk: Chunk, job: ImportJob) -> ChunkRow:
     node_ids = chunk.node_ids
-    identity = orjson.dumps([of.user_id, conversation.id, chunk.thread, TIER, chunk.index])
+    identity = orjson.dumps([job.user_id, conversation.id, chunk.thread, TIER, chunk.index])
     return ChunkRow(
         id=uuid5(_NAMESPACE, identity),
-        user_id=of.user_id,
-        product=of.product,
+        user_id=job.user_id,
+        product=job.product,
         conversation_id=conversation.id,
         thread=chunk.thread,
         title=conversation.title,
@@ -179,6 +179,6 @@ def _chunk_row(conversation: Conversation, chunk: Chunk, of: Import) -> ChunkRow
         node_ids=orjson.dumps(node_ids).decode(),
         spans=msgspec.json.encode(chunk.spans).decode(),
         created_at=iso_time(chunk.created_at),
-        is_recent=chunk.created_at is not None and of.started_at - chunk.created_at < RECENT_SECONDS,
-        import_id=of.id,
+        is_recent=chunk.created_at is not None and job.started_at - chunk.created_at < RECENT_SECONDS,
+        import_id=job.id,
     )

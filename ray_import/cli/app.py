@@ -63,7 +63,7 @@ def _run_command(arguments: list[str]) -> None:
     """Runs one command and ends with its exit code, as SystemExit."""
     try:
         try:
-            with o.errors_told(), o.failure_in_json("--json" in arguments):
+            with o.report_errors(), o.failure_in_json("--json" in arguments):
                 o.refuse_empty(arguments)
             app(prog_name="ray-import", args=arguments)
         finally:
@@ -73,7 +73,7 @@ def _run_command(arguments: list[str]) -> None:
     except ReaderGone:
         sys.exit(0)
     except ResultsNotWritten as error:
-        o.tell_error(error)
+        o.print_error(error)
         sys.exit(error.exit_code)
 
 
@@ -122,7 +122,7 @@ def run(
     as_json: o.JsonOption = False,
 ) -> None:
     """Import exports: read, extract, chunk and store them."""
-    with o.errors_told():
+    with o.report_errors():
         with o.failure_in_json(as_json):
             read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
             flow = FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds)
@@ -139,7 +139,7 @@ def run(
                 sources, to, user_id, settings, workers, max_connections, options, executor=executor, nice=nice
             )
         _tell_end(summary, as_json=as_json)
-        if not as_json and (command := parse_destination(to).look_command()):
+        if not as_json and (command := parse_destination(to).query_hint()):
             stderr.print(f"\nLook at it: {command}", soft_wrap=True)
         raise typer.Exit(summary.exit_code)
 
@@ -159,7 +159,7 @@ def inspect(
     """Show the contents of an export and what an import would do; write nothing."""
     from ray_import.pipeline.inspection import inspect_sources  # noqa: PLC0415 - no other command needs it
 
-    with o.errors_told(), o.failure_in_json(as_json):
+    with o.report_errors(), o.failure_in_json(as_json):
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, ChunkSettings(chunk_tokens, overlap_tokens), read)
         found = inspect_sources(open_sources([source], settings.read), settings)
@@ -182,7 +182,7 @@ def extract(
     """Print the kept messages in order, one JSON object per line; one copy of each conversation."""
     from ray_import.pipeline.inspection import extracted, message_lines  # noqa: PLC0415 - see `inspect`
 
-    with o.errors_told():
+    with o.report_errors():
         read = o.read_limits_from(reader, max_conversation_bytes, max_download_bytes, source_deadline_seconds)
         settings = ImportSettings(branches, read=read)
         opened = open_sources([source], settings.read)
@@ -212,7 +212,7 @@ def status(
     as_json: o.JsonOption = False,
 ) -> None:
     """Show the imports of a destination, newest first."""
-    with o.errors_told(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
+    with o.report_errors(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
         found = sink.jobs(user_id, limit + 1)
         jobs = found[:limit]
         if as_json:
@@ -235,7 +235,7 @@ def rejects(
     as_json: o.JsonOption = False,
 ) -> None:
     """Show the items that could not be imported, and why."""
-    with o.errors_told(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
+    with o.report_errors(), o.failure_in_json(as_json), closing(parse_destination(to).open(create=False)) as sink:
         kept = sink.rejects(user_id)
         if raw is not None:
             chosen = o.the_one_of(kept, raw)
@@ -260,7 +260,7 @@ def retry_rejects(
     as_json: o.JsonOption = False,
 ) -> None:
     """Import stored rejects again, for example after an upgrade; delete those that succeed."""
-    with o.errors_told():
+    with o.report_errors():
         summaries = []
         with o.failure_in_json(as_json):
             flow = FlowLimits(max_batch_seconds=max_batch_seconds)
@@ -299,7 +299,7 @@ def migrate(
     ] = False,
 ) -> None:
     """Create or update the tables of a destination."""
-    with o.errors_told():
+    with o.report_errors():
         if print_:
             sys.stdout.write("\n".join(step.sql for step in migrations("postgres")))
             return

@@ -273,7 +273,7 @@ def failure_in_json(asked: bool) -> Iterator[None]:
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Turns an error into its one or two lines on standard error and its exit code; with --debug into its traceback
     and the same exit code."""
     try:
@@ -299,10 +299,10 @@ def _tell(error: ImporterError) -> None:
     if os.environ.get("RAY_IMPORT_DEBUG") == "1":
         stderr.print(Text(traceback.format_exc().rstrip()), soft_wrap=True)
     else:
-        tell_error(error)
+        print_error(error)
 
 
-def tell_error(error: ImporterError) -> None:
+def print_error(error: ImporterError) -> None:
     """The one or two lines that a person gets."""
     stderr.print(Text.assemble(("error: ", "red"), error.message), soft_wrap=True)
     if error.hint:

@@ -71,7 +71,7 @@ def profile(
     from ray_import.cli.profile_output import show_estimate, show_profile_report  # noqa: PLC0415
     from ray_import.cli.profile_run import estimates, make_profile  # noqa: PLC0415 - no other command needs it
 
-    with o.errors_told():
+    with o.report_errors():
         with o.failure_in_json(as_json):
             o.checked_user(user_id)
             settings = _settings(model, _in_batches(batch, now, default=False), quick_only, max_cost, profile_table)
@@ -97,7 +97,7 @@ def show(
     """Show the newest profile of a user, as Markdown."""
     from ray_import.profile.showing import profile_markdown  # noqa: PLC0415
 
-    with o.errors_told(), o.failure_in_json(as_json):
+    with o.report_errors(), o.failure_in_json(as_json):
         with closing(parse_destination(to).open(create=False)) as sink:
             versions, facts = sink.versions_of(user_id), sink.facts(user_id)
         if not versions:
@@ -121,7 +121,7 @@ def facts(
     from ray_import.profile.settings import CATEGORIES  # noqa: PLC0415
     from ray_import.profile.showing import facts_table  # noqa: PLC0415
 
-    with o.errors_told(), o.failure_in_json(as_json):
+    with o.report_errors(), o.failure_in_json(as_json):
         if category is not None and category not in CATEGORIES:
             raise ConfigError(f"--category {category} is not a category.", f"Use one of {', '.join(CATEGORIES)}.")
         with closing(parse_destination(to).open(create=False)) as sink:
@@ -147,7 +147,7 @@ def forget(
     """Delete all of a user's profile: its tables, the front end's columns, and batches at the API."""
     from ray_import.cli.profile_run import forget_profile  # noqa: PLC0415
 
-    with o.errors_told(), o.failure_in_json(as_json):
+    with o.report_errors(), o.failure_in_json(as_json):
         o.checked_user(user_id)
         gone = forget_profile(user_id, to, profile_table)
         if as_json:
@@ -180,7 +180,7 @@ def profiles(
     from ray_import.cli.profile_run import all_user_ids, estimates, make_profiles  # noqa: PLC0415
     from ray_import.pipeline.users import read_user_ids  # noqa: PLC0415
 
-    with o.errors_told():
+    with o.report_errors():
         with o.failure_in_json(as_json):
             if (users is None) == (not all_users):
                 raise ConfigError("Give either --users or --all.")

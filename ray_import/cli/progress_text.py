@@ -53,8 +53,8 @@ def described(progress: Progress) -> str:
         f"{decimal(progress.bytes_read)}, {progress.conversations:,} conversations, "
         f"{progress.chunks_written:,} chunks, {speed:,.0f} MB/s"
     )
-    if progress.slowest:
-        text += f", {progress.slowest} is slowest"
+    if progress.bottleneck:
+        text += f", {progress.bottleneck} is slowest"
     return f"{text}, {progress.rejects:,} rejects" if progress.rejects else text
 
 

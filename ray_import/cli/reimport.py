@@ -70,10 +70,10 @@ def reimport(
     from ray_import.cli.reimport_run import planned  # noqa: PLC0415
     from ray_import.cli.reimport_run import reimport as reimport_users  # noqa: PLC0415
     from ray_import.cli.run_tables import show_plan, show_report  # noqa: PLC0415
-    from ray_import.pipeline.selection import WhichUsers  # noqa: PLC0415
+    from ray_import.pipeline.selection import UserSelection  # noqa: PLC0415
     from ray_import.source.storage import storage_folder  # noqa: PLC0415
 
-    with o.errors_told():
+    with o.report_errors():
         with o.failure_in_json(as_json):
             rules = o.rules_from(users, from_table is not None, files_under or (), public_only, allow_host or ())
             pace = SourcePace(slow_bytes_per_second, slow_after_seconds, source_deadline_seconds)
@@ -91,7 +91,7 @@ def reimport(
                 force=force, prune=prune, profile_table=profile_table, profile_pending=profile_pending
             )
             bucket = None if from_bucket is None else storage_folder(from_bucket)
-            which = WhichUsers(
+            which = UserSelection(
                 users, bucket, from_table, source_column, tuple(only or ()), failed, o.since_from(since), limit
             )
             if dry_run:

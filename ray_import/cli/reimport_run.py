@@ -12,24 +12,24 @@ from ray_import.cli.progress import UsersReporter, users_progress_on
 from ray_import.cli.run import be_nice, before_ray, checked_destination, refuse_excluding
 from ray_import.cli.run_tables import passed_over_words
 from ray_import.cluster.environment import available_cpus, inside_job, joins_cluster
-from ray_import.destinations.base import DONE_STATES, Destination, RunOf, Sink
+from ray_import.destinations.base import DONE_STATES, Destination, RunKey, Sink
 from ray_import.errors import ConfigError, Interrupted
 from ray_import.inline.crash_marks import marks_folder
 from ray_import.inline.estimate import Asked, Choice
-from ray_import.pipeline.alerts import LastWill, Watch, post
-from ray_import.pipeline.bucket import FoundUsers
-from ray_import.pipeline.bulk_run import OpenedRun, opened_run
+from ray_import.pipeline.alerts import DeadMansSwitch, Watch, post
+from ray_import.pipeline.bucket import SelectedUsers
+from ray_import.pipeline.bulk_run import BulkRun, opened_run
 from ray_import.pipeline.interruption import Interruption
 from ray_import.pipeline.plan import Plan, plan_of
 from ray_import.pipeline.profile_table import check_profiles
 from ray_import.pipeline.progress import Reporter
 from ray_import.pipeline.report import RunReport
-from ray_import.pipeline.selection import WhichUsers
+from ray_import.pipeline.selection import UserSelection
 from ray_import.settings import ImportOptions, ImportSettings
 
 
 def reimport(
-    which: WhichUsers,
+    which: UserSelection,
     to: str,
     settings: ImportSettings,
     workers: int | None,
@@ -72,7 +72,7 @@ def reimport(
     return report
 
 
-def _checked(which: WhichUsers, to: str, workers: int | None) -> Destination:
+def _checked(which: UserSelection, to: str, workers: int | None) -> Destination:
     """The destination. Raises ConfigError where a run into it, or over these users, cannot be."""
     destination = checked_destination(to, workers)
     if inside_job() and which.manifest is not None and not which.manifest.is_absolute():
@@ -95,7 +95,7 @@ def _tell_of_proxy(settings: ImportSettings) -> None:
         )
 
 
-def _watch(which: WhichUsers) -> Watch:
+def _watch(which: UserSelection) -> Watch:
     """Tells ALERT_WEBHOOK of the run once it is entered. Raises ConfigError."""
     # A twentieth of a second, for this command alone.
     from ray_import.credentials import environment, is_web_address  # noqa: PLC0415
@@ -104,10 +104,12 @@ def _watch(which: WhichUsers) -> Watch:
     url = found.alert_webhook.get_secret_value().strip()
     if url and not is_web_address(url):
         raise ConfigError("ALERT_WEBHOOK is not a valid address.", "Use the form https://hooks.example.com/….")
-    return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, LastWill(url))
+    return Watch(which.kind, lambda message: post(url, message), 60 * found.alert_stalled_minutes, DeadMansSwitch(url))
 
 
-def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int | None, options: ImportOptions) -> Plan:
+def planned(
+    which: UserSelection, to: str, settings: ImportSettings, workers: int | None, options: ImportOptions
+) -> Plan:
     """What a run would do; writes nothing, and starts no Ray. Raises what the run would, as far as that is known."""
     destination = _checked(which, to, workers)
     _watch(which)  # for what it refuses
@@ -115,7 +117,7 @@ def planned(which: WhichUsers, to: str, settings: ImportSettings, workers: int |
     shown_on = stderr if stderr.is_terminal else Console(stderr=True, quiet=True)  # nothing but the plan in a log
     with users_progress_on(shown_on) as progress, _opened(destination.look, progress) as sink:
         found = _found(which, sink, settings, progress)
-        goes_on = sink.interrupted_run(RunOf(which.what, settings.rows_hash, options.force))
+        goes_on = sink.interrupted_run(RunKey(which.what, settings.rows_hash, options.force))
         whole, rules = sink.versions(settings.rows_hash), settings.read.sources
         known = which.as_far_as_they_are(found.users, sink.run_users(goes_on), whole, rules) if goes_on else []
         return plan_of(found, known, {} if options.force else whole, workers or available_cpus(), goes_on, rules)
@@ -126,7 +128,7 @@ def _opened(open_sink: Callable[[], Sink], progress: UsersReporter) -> closing[S
     return closing(open_sink())
 
 
-def _found(which: WhichUsers, sink: Sink, settings: ImportSettings, progress: UsersReporter) -> FoundUsers:
+def _found(which: UserSelection, sink: Sink, settings: ImportSettings, progress: UsersReporter) -> SelectedUsers:
     """Says what may surprise about the users that are found."""
     progress.waits_for("reading the list of users" if which.bucket is None else f"listing {which.bucket}")
     found = which.found(sink, settings)
@@ -137,7 +139,7 @@ def _found(which: WhichUsers, sink: Sink, settings: ImportSettings, progress: Us
     return found
 
 
-def _chosen(asked: Asked, workers: int | None, opened: OpenedRun) -> Choice:
+def _chosen(asked: Asked, workers: int | None, opened: BulkRun) -> Choice:
     """By the size of the only file that is left to import, or by the number of users."""
     left = [opened.sources[user.user_id].source for user in opened.users if user.state not in DONE_STATES]
     size_bytes, packing = size_and_packing(left, None) if len(left) == 1 else (None, "unknown")
@@ -145,7 +147,7 @@ def _chosen(asked: Asked, workers: int | None, opened: OpenedRun) -> Choice:
 
 
 def _inline(
-    opened: OpenedRun, watch: Reporter, progress: UsersReporter, interruption: Interruption, *, nice: bool
+    opened: BulkRun, watch: Reporter, progress: UsersReporter, interruption: Interruption, *, nice: bool
 ) -> RunReport:
     """In this process."""
     from ray_import.inline.workers import import_users  # noqa: PLC0415 - not needed on Ray
@@ -165,7 +167,7 @@ def _interrupted() -> Interrupted:
 
 
 def _on_ray(
-    opened: OpenedRun,
+    opened: BulkRun,
     workers: int | None,
     max_connections: int | None,
     watch: Reporter,

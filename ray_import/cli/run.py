@@ -11,7 +11,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ray_import.chatgpt.files import shown
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.cli import supervision
 from ray_import.cli.executor_choice import chosen, size_and_packing
 from ray_import.cli.options import checked_user
@@ -24,8 +24,8 @@ from ray_import.errors import ConfigError
 from ray_import.inline.crash_marks import Marks, marks_folder
 from ray_import.inline.estimate import Asked, Choice
 from ray_import.inline.workers import InlineWorkers
-from ray_import.pipeline.batch import Work
-from ray_import.pipeline.bucket import FoundUsers
+from ray_import.pipeline.batch import BatchContext
+from ray_import.pipeline.bucket import SelectedUsers
 from ray_import.pipeline.interruption import Interruption
 from ray_import.pipeline.lease import Heartbeat
 from ray_import.pipeline.one_user import OwnWorkers, import_user
@@ -75,8 +75,8 @@ def import_exports(
         supervision.begin()
         supervision.writes_to(to)
     with closing(destination.open()) as sink:
-        work = Work(_import_of(user_id), settings, prune=options.prune, force=options.force)
-        profile = profile_of(work.of, options)
+        work = BatchContext(_import_of(user_id), settings, prune=options.prune, force=options.force)
+        profile = profile_of(work.job, options)
         (summary,) = _imports(
             choice,
             [(sources, work)],
@@ -100,7 +100,7 @@ def planned(named: Sequence[str], to: str, user_id: str, settings: ImportSetting
     """What an import of these sources would read; writes nothing, and starts no Ray. A row of the plan is a source."""
     checked_user(user_id)
     with closing(checked_destination(to, workers).look()):
-        found = FoundUsers([UserSource(user_id, source) for source in named])
+        found = SelectedUsers([UserSource(user_id, source) for source in named])
         return plan_of(found, [], {}, workers or available_cpus(), None, settings.read.sources)
 
 
@@ -124,14 +124,15 @@ def retry_kept(
         for reject in sink.rejects(user_id):
             kept.setdefault(reject.user_id, []).append(reject)
         imports = [
-            (KeptRejects(kept[user], sink), Work(_import_of(user), settings, retries=True)) for user in sorted(kept)
+            (KeptRejects(kept[user], sink), BatchContext(_import_of(user), settings, retries=True))
+            for user in sorted(kept)
         ]
         if imports:
             yield from _imports(choice, imports, sink, destination, workers)
 
 
-def _import_of(user_id: str) -> Import:
-    return Import(str(uuid.uuid4()), user_id, time.time())
+def _import_of(user_id: str) -> ImportJob:
+    return ImportJob(str(uuid.uuid4()), user_id, time.time())
 
 
 def checked_destination(to: str, workers: int | None) -> Destination:
@@ -153,7 +154,7 @@ def before_ray(destination: Destination, *, nice: bool) -> None:
 
     Raises ConfigError.
     """
-    destination.hand_down_password(to_children=not joins_cluster())
+    destination.export_password(to_children=not joins_cluster())
     prepare_environment(nice=nice)
     # Ray writes it down (see `ray_session`), as UTF-8.
     sys.argv = [shown(without_secrets(argument)) for argument in sys.argv]
@@ -161,7 +162,7 @@ def before_ray(destination: Destination, *, nice: bool) -> None:
 
 def _imports(
     choice: Choice,
-    imports: Sequence[tuple[ConversationSource, Work]],
+    imports: Sequence[tuple[ConversationSource, BatchContext]],
     sink: Sink,
     destination: Destination,
     workers: int | None,
@@ -188,7 +189,7 @@ def _nobody_else(reporter: Reporter) -> AbstractContextManager[Reporter]:
 
 def _imports_inline(
     choice: Choice,
-    imports: Sequence[tuple[ConversationSource, Work]],
+    imports: Sequence[tuple[ConversationSource, BatchContext]],
     sink: Sink,
     destination: Destination,
     profile: Profile | None,
@@ -203,7 +204,7 @@ def _imports_inline(
     if marks is None:
         stderr.print("There is no folder for marks: set XDG_STATE_HOME to one that this user can write to.")
 
-    def make_workers(work: Work) -> InlineWorkers:
+    def make_workers(work: BatchContext) -> InlineWorkers:
         return InlineWorkers(destination, sink, work.settings.flow, Marks(marks), _tell)
 
     with Interruption() as interruption:
@@ -222,7 +223,7 @@ def _tell(what: str) -> None:
 
 def _imports_with_ray(
     choice: Choice,
-    imports: Sequence[tuple[ConversationSource, Work]],
+    imports: Sequence[tuple[ConversationSource, BatchContext]],
     sink: Sink,
     destination: Destination,
     workers: int | None,
@@ -252,7 +253,7 @@ def _imports_with_ray(
                 stderr.print(f"{lanes} workers instead of {workers}: no more CPUs are available here.")
             return joined
 
-        def pool(work: Work) -> WorkerPool:
+        def pool(work: BatchContext) -> WorkerPool:
             lanes = min(session().lanes(workers), max_connections or sys.maxsize)
             return WorkerPool(session(), lanes, work.settings.flow, destination, sink)
 
@@ -260,10 +261,10 @@ def _imports_with_ray(
 
 
 def _one_by_one(
-    imports: Sequence[tuple[ConversationSource, Work]],
+    imports: Sequence[tuple[ConversationSource, BatchContext]],
     sink: Sink,
     destination: Destination,
-    make_workers: Callable[[Work], OwnWorkers],
+    make_workers: Callable[[BatchContext], OwnWorkers],
     profile: Profile | None,
     shown: Shown,
     interruption: Interruption,

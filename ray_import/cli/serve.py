@@ -64,7 +64,7 @@ def serve(
     ] = False,
 ) -> None:
     """Accept imports over HTTP and queue them; ray-import work executes them."""
-    with o.errors_told():
+    with o.report_errors():
         missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
         if missing:
             raise ConfigError(
@@ -91,7 +91,7 @@ def serve(
         settings = s.service_settings(insecure=insecure)
         destination = parse_destination(to)
         _check_queue(destination)
-        destination.hand_down_password(to_children=True)
+        destination.export_password(to_children=True)
         if not settings.sources.buckets and not settings.sources.hosts:
             stderr.print(
                 "warning: RAY_IMPORT_BUCKETS and RAY_IMPORT_HOSTS are not set: no export is accepted.", soft_wrap=True

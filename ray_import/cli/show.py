@@ -177,7 +177,7 @@ def show(
     as_json: o.JsonOption = False,
 ) -> None:
     """Show a stored conversation: each message once, in order, with its branches."""
-    with o.errors_told(), o.failure_in_json(as_json):
+    with o.report_errors(), o.failure_in_json(as_json):
         if raw and as_json:
             raise ConfigError("--raw and --json exclude each other.", "Use one of them.")
         with closing(parse_destination(to).open(create=False)) as sink:

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from types import FrameType
 from typing import Any
 
-from ray_import.cli.options import failure_in_json, tell_error
+from ray_import.cli.options import failure_in_json, print_error
 from ray_import.cli.output import flush, stderr
 from ray_import.destinations.registry import parse_destination
 from ray_import.errors import ClusterError, ImporterError, Interrupted
@@ -154,7 +154,7 @@ def _report(told: dict[str, Any], code: int, *, as_json: bool) -> None:
     error = _why(code)
     with suppress(ImporterError), failure_in_json(as_json):
         stderr.show_cursor()
-        tell_error(error)
+        print_error(error)
         raise error
     flush()
 

@@ -41,7 +41,7 @@ def work(
     """Execute the jobs that ray-import serve has accepted, one at a time, until stopped."""
     from ray_import.cli.work_run import ended_of_job, submitted, work_options, worked  # noqa: PLC0415 - light start
 
-    with o.errors_told():
+    with o.report_errors():
         with o.failure_in_json(as_json):
             _check(job, lease, submit, once=once)
             profile = ProfileSettings(model=model, max_cost_usd=max_cost, profile_table=profile_table, is_retried=True)

@@ -148,7 +148,7 @@ def submitted(options: WorkOptions, most: int, *, once: bool) -> Counter[str]:
     from ray_import.cluster.submitting import SubmittedJobs, dashboard_address  # noqa: PLC0415
 
     address = dashboard_address()
-    options.destination.hand_down_password(to_children=False)
+    options.destination.export_password(to_children=False)
     signals = StopSignals()
     queue = PatientQueue(options.connect, signals.asked)
     settler = Settler(

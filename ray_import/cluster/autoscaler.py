@@ -8,7 +8,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 from ray_import.cluster.session import Session, cluster_cpus
-from ray_import.cluster.worker_slots import START_TIMEOUT_SECONDS, Patience
+from ray_import.cluster.worker_slots import START_TIMEOUT_SECONDS, StartupTimeouts
 from ray_import.destinations.base import Destination
 
 MACHINE_SECONDS = 1800
@@ -34,9 +34,9 @@ class Machines:
         return cls(wanted, have_to_come=cluster_cpus() == 0, come_and_go=True)
 
     @property
-    def patience(self) -> Patience:
+    def patience(self) -> StartupTimeouts:
         """How long a worker is waited for, where one may need a machine that is not there yet, or not any more."""
-        return Patience(
+        return StartupTimeouts(
             MACHINE_SECONDS if self.workers or self.have_to_come else START_TIMEOUT_SECONDS,
             MACHINE_SECONDS if self.come_and_go else START_TIMEOUT_SECONDS,
         )

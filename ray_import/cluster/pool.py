@@ -12,13 +12,13 @@ from ray_import.cluster.failures import LOST, payload_lost, to_ours
 from ray_import.cluster.metrics import PoolTotals
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker_slot import SELDOM_RECYCLED, Recycling, actor_factory
-from ray_import.cluster.worker_slots import FOR_WHAT_IS_THERE, Lanes, Patience
+from ray_import.cluster.worker_slots import FOR_WHAT_IS_THERE, StartupTimeouts, WorkerSlots
 from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError, PayloadLost, SinkBusy
-from ray_import.pipeline.batch import Work, reject_whole
+from ray_import.pipeline.batch import BatchContext, reject_whole
 from ray_import.pipeline.batching import split_batch
-from ray_import.pipeline.executor import Done
-from ray_import.pipeline.scheduler import Dispatch, Fate, QueuedBatch, Verdict
+from ray_import.pipeline.executor import BatchOutcome
+from ray_import.pipeline.scheduler import Fate, QueuedBatch, Scheduler, Verdict
 from ray_import.records import Batch, BatchResult
 from ray_import.settings import FlowLimits
 
@@ -78,7 +78,7 @@ class WorkerPool:
         sink: Sink,
         recycling: Recycling = SELDOM_RECYCLED,
         cpus_per_worker: float = 1,
-        patience: Patience = FOR_WHAT_IS_THERE,
+        patience: StartupTimeouts = FOR_WHAT_IS_THERE,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Starts `workers` actors and waits until the first is up. `tell` is told of those that cannot begin.
@@ -88,12 +88,12 @@ class WorkerPool:
         self._sink = sink
         self._flow = flow
         self._calls: dict[Any, QueuedBatch] = {}
-        self._done: list[Done] = []
-        self._dispatch = Dispatch(0, flow.batches_per_worker, 0)
+        self._done: list[BatchOutcome] = []
+        self._dispatch = Scheduler(0, flow.batches_per_worker, 0)
         self._totals = PoolTotals()
         self._most_bytes = session.budget_bytes
         make_actor = actor_factory(session, destination, cpus_per_worker)
-        self._lanes = Lanes(self._dispatch, make_actor, recycling, patience, tell)
+        self._lanes = WorkerSlots(self._dispatch, make_actor, recycling, patience, tell)
         try:
             self.resize(workers)
             self._lanes.wait_for_first()
@@ -130,7 +130,7 @@ class WorkerPool:
         """Whether a batch of that size may be submitted now; always true when nothing is in flight."""
         return self._dispatch.has_room(size_bytes)
 
-    def submit(self, batch: Batch, work: Work) -> None:
+    def submit(self, batch: Batch, work: BatchContext) -> None:
         """Takes a batch. A payload that is bytes is put into the object store. Raises ClusterError."""
         if isinstance(batch.payload, bytes):
             batch = replace(batch, payload=put_payload(batch.payload))
@@ -138,11 +138,11 @@ class WorkerPool:
         self._send()
 
     def resize(self, workers: int) -> None:
-        """Makes them so many, or fewer; see `Lanes.resize`."""
+        """Makes them so many, or fewer; see `WorkerSlots.resize`."""
         self._lanes.resize(workers)
         self._dispatch.budget_bytes = min(self._most_bytes, workers * self._flow.bytes_per_worker)
 
-    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[BatchOutcome]:
         """Waits until something is done, or one of `also` is ready, at most so long; gives what is done.
 
         Raises ClusterError or SinkBusy where no worker has been up for too long.
@@ -231,7 +231,7 @@ class WorkerPool:
         else:
             self._finish(queued, _done(queued, error=error))
 
-    def _finish(self, queued: QueuedBatch, done: Done) -> None:
+    def _finish(self, queued: QueuedBatch, done: BatchOutcome) -> None:
         self._dispatch.done(queued.lane, queued)
         self._done.append(done)
 
@@ -249,5 +249,5 @@ class WorkerPool:
             self._done.append(_done(queued, error=error))
 
 
-def _done(queued: QueuedBatch, result: BatchResult | None = None, error: ImporterError | None = None) -> Done:
-    return Done(queued.work, queued.conversations, queued.size_bytes, result, error)
+def _done(queued: QueuedBatch, result: BatchResult | None = None, error: ImporterError | None = None) -> BatchOutcome:
+    return BatchOutcome(queued.work, queued.conversations, queued.size_bytes, result, error)

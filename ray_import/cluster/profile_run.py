@@ -14,7 +14,7 @@ from ray_import.cluster.claude_calls import ClaudeCalls, calls_lost
 from ray_import.cluster.failures import LOST, cannot_be_made, to_ours
 from ray_import.cluster.profile_worker import ProfileWorker
 from ray_import.cluster.session import Session
-from ray_import.cluster.worker_slots import START_TIMEOUT_SECONDS, NoneUp, Patience
+from ray_import.cluster.worker_slots import START_TIMEOUT_SECONDS, NoWorkerTimeout, StartupTimeouts
 from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ClusterError, ConfigError, ImporterError, ModelError
 from ray_import.profile.many_users import MOST_LOSSES, USERS_AT_ONCE, Assignments, failed_report
@@ -156,7 +156,7 @@ class ProfilesRun:
         user_ids: Sequence[str],
         reporters: Sequence[ProfilesReporter],
         tell: Callable[[str], None],
-        patience: Patience,
+        patience: StartupTimeouts,
     ) -> None:
         self._calls = calls
         self._make_worker = make_worker
@@ -176,7 +176,7 @@ class ProfilesRun:
         self._unusable = 0
         self._wanted = 1
         self._next_look = 0.0
-        self._none_up = NoneUp(patience, time.monotonic())
+        self._none_up = NoWorkerTimeout(patience, time.monotonic())
 
     def to_the_end(self) -> list[ProfileReport]:
         """Returns once every user has a report. Raises what keeps all workers from working."""

@@ -13,7 +13,7 @@ from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.readers import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker_slot import Recycling
-from ray_import.pipeline.bulk_run import OpenedRun
+from ray_import.pipeline.bulk_run import BulkRun
 from ray_import.pipeline.engine import Run
 from ray_import.pipeline.progress import AllOf, Reporter
 from ray_import.pipeline.report import RunReport
@@ -27,7 +27,7 @@ RECYCLE_AFTER_BATCHES = 2_000
 
 def import_users(
     session: Session,
-    opened: OpenedRun,
+    opened: BulkRun,
     workers: int | None,
     max_connections: int | None,
     reporters: tuple[Reporter, ...],

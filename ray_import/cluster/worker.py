@@ -9,7 +9,7 @@ from typing import Any
 
 from ray_import.cluster.deaths import WorkerProcess
 from ray_import.destinations.base import Destination, Sink
-from ray_import.pipeline.batch import Work, ended_after, import_batch
+from ray_import.pipeline.batch import BatchContext, ended_after, import_batch
 from ray_import.records import BatchResult, Frame
 
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
@@ -43,7 +43,7 @@ class ImportWorker:
         return WorkerProcess.of_this()
 
     def import_batch(
-        self, payload: Any, frames: Sequence[Frame], replay: bool, work: Work, limit_seconds: float
+        self, payload: Any, frames: Sequence[Frame], replay: bool, work: BatchContext, limit_seconds: float
     ) -> tuple[BatchResult, int] | None:
         """See `ray_import.pipeline.batch.import_batch`; the payload lies in the object store, and is not kept.
 

@@ -29,7 +29,7 @@ SELDOM_RECYCLED = Recycling()
 
 
 @dataclass(slots=True)
-class Lane:
+class WorkerSlot:
     """How often a worker was asked in vain, what it has done since it was started, and whether it is to end.
 
     `slow`: when it was lost, its batch had been there for longer than its time limit.

@@ -9,9 +9,9 @@ import ray
 
 from ray_import.cluster.deaths import WorkerProcess, cause_of_death, machines_alive
 from ray_import.cluster.failures import LOST, cannot_be_made, to_ours
-from ray_import.cluster.worker_slot import Lane, Recycling
+from ray_import.cluster.worker_slot import Recycling, WorkerSlot
 from ray_import.errors import ClusterError, ImporterError, SinkBusy
-from ray_import.pipeline.scheduler import Death, Dispatch, Verdict
+from ray_import.pipeline.scheduler import Death, Scheduler, Verdict
 
 START_TIMEOUT_SECONDS = 120
 AWAY_SECONDS = 600
@@ -22,24 +22,24 @@ LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class StartupTimeouts:
     """For how many seconds a worker is waited for: the first of all, and the next where none is left."""
 
     first: float = START_TIMEOUT_SECONDS
     none_left: float = START_TIMEOUT_SECONDS
 
 
-FOR_WHAT_IS_THERE = Patience()
+FOR_WHAT_IS_THERE = StartupTimeouts()
 
 
-class NoneUp:
+class NoWorkerTimeout:
     """How long no worker has been up, as somebody who looks at all of them sees it.
 
     Asked of all of them: one by one they are given up, and started anew, without end. Only time in which somebody
     looked counts: a driver may be held up for minutes, by its own destination, say, while workers come and go.
     """
 
-    def __init__(self, patience: Patience, now: float) -> None:
+    def __init__(self, patience: StartupTimeouts, now: float) -> None:
         self._patience = patience
         self._looked = now
         self._silent_seconds = 0.0
@@ -69,16 +69,16 @@ REST_SECONDS = 300.0
 """Until a worker is tried again that could not begin where it was: one machine with a wrong setting, say."""
 
 
-class Lanes:
+class WorkerSlots:
     """The workers by number, and what the dispatch is told of them. One that was given up leaves its number to who is
     started next."""
 
     def __init__(
         self,
-        dispatch: Dispatch,
+        dispatch: Scheduler,
         make_actor: Callable[[int], Any],
         recycling: Recycling,
-        patience: Patience,
+        patience: StartupTimeouts,
         tell: Callable[[str], None],
     ) -> None:
         self._dispatch = dispatch
@@ -87,10 +87,10 @@ class Lanes:
         self._patience = patience
         self._tell = tell
         self._told = set[str]()
-        self._lanes: list[Lane] = []
+        self._lanes: list[WorkerSlot] = []
         self._verdicts: list[Verdict] = []
         self._has_been_up = False
-        self._none_up = NoneUp(patience, time.monotonic())
+        self._none_up = NoWorkerTimeout(patience, time.monotonic())
         self.asked: dict[Any, int] = {}  # which lane each call asks whether it is up
 
     @property
@@ -127,7 +127,7 @@ class Lanes:
         self._miss_idle()
         for lane in self._lacking(workers):
             if lane == len(self._lanes):
-                self._lanes.append(Lane(given_up=True))
+                self._lanes.append(WorkerSlot(given_up=True))
                 self._dispatch.add_lane()
             self._start(lane)
         for lane in self._too_many(workers):
@@ -216,7 +216,7 @@ class Lanes:
         else:
             is_dead = isinstance(error, ray.exceptions.ActorDiedError)  # otherwise Ray starts it again
             actor = self._make_actor(lane) if is_dead else known.actor
-            self._lanes[lane] = Lane(actor, known.process, known.silent, slow or known.slow)
+            self._lanes[lane] = WorkerSlot(actor, known.process, known.silent, slow or known.slow)
             self._ask(lane)
 
     def restarted(self, lane: int) -> None:
@@ -226,7 +226,7 @@ class Lanes:
         if known.leaving:
             self._give_up(lane)
         else:
-            self._lanes[lane] = Lane(known.actor)
+            self._lanes[lane] = WorkerSlot(known.actor)
             self._ask(lane)
 
     def _ask(self, lane: int) -> None:
@@ -262,12 +262,12 @@ class Lanes:
         """A fresh worker, in the place of one that may be there."""
         if not self._lanes[lane].given_up:
             ray.kill(self._lanes[lane].actor)
-        self._lanes[lane] = Lane(self._make_actor(lane))
+        self._lanes[lane] = WorkerSlot(self._make_actor(lane))
         self._ask(lane)
 
     def _give_up(self, lane: int, rest_seconds: float = 0.0) -> None:
         ray.kill(self._lanes[lane].actor)
-        self._lanes[lane] = Lane(given_up=True, rests_until=time.monotonic() + rest_seconds)
+        self._lanes[lane] = WorkerSlot(given_up=True, rests_until=time.monotonic() + rest_seconds)
         self.asked = {call: asked for call, asked in self.asked.items() if asked != lane}
         self._dispatch.retire(lane)
         self._judge(lane, Death.MACHINE)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.chunks.rows import ConversationRows, ImportJob
 from ray_import.destinations.profiles import ProfileStore
 from ray_import.destinations.reading import Reading
 from ray_import.destinations.service_jobs import ServiceJobs
@@ -28,7 +28,7 @@ LEASE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LedgerEntry:
     """What the ledger knows of a conversation with some content hash (or of the copy beside it, see `Sink.write`)."""
 
     import_id: str
@@ -36,7 +36,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class WriteResult:
     """What came of replacing one conversation.
 
     `older`: a newer copy was there and stays. `own_messages`: how many messages another copy had that
@@ -130,7 +130,7 @@ class RunUser:
 
 
 @dataclass(frozen=True, slots=True)
-class RunOf:
+class RunKey:
     """What a run does: it imports the users of `what` with these settings; with `force` also what was in before."""
 
     what: str
@@ -141,10 +141,10 @@ class RunOf:
 class RunLedger(Protocol):
     """What a destination remembers of runs over many users. Raises what a Sink raises."""
 
-    def interrupted_run(self, of: RunOf) -> str | None:
+    def interrupted_run(self, key: RunKey) -> str | None:
         """The last run that does the same, if it has not come to its end."""
 
-    def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
+    def start_run(self, run_id: str, key: RunKey, holder: str) -> Running | None:
         """Begins a run, or goes on with it, unless a process other than `holder` is at one over the same users: then
         tells of that. One that has given no sign of life for LEASE_SECONDS is not, and does not hold its run any more.
 
@@ -185,17 +185,17 @@ class Sink(RunLedger, Reading, ProfileStore, Protocol):
     def retries(self) -> int:
         """How often something was tried again here since it was opened."""
 
-    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
+    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, LedgerEntry]:
         """Which of the content hashes are in, made with these settings."""
 
     def write(
         self,
-        of: Import,
+        job: ImportJob,
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
-    ) -> list[Replaced]:
+    ) -> list[WriteResult]:
         """Puts a batch in, and tells for each conversation what became of it.
 
         For each conversation, in one transaction, the old chunks and messages go, the new ones come and the ledger row
@@ -210,7 +210,7 @@ class Sink(RunLedger, Reading, ProfileStore, Protocol):
         """
 
     def keep_rejects(
-        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
+        self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
     ) -> int:
         """Keeps items that could not be imported, and deletes those whose hash is among `settled`.
 
@@ -219,14 +219,14 @@ class Sink(RunLedger, Reading, ProfileStore, Protocol):
         how many of `rejects` are not kept for that.
         """
 
-    def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
+    def takes_none(self, job: ImportJob, hashes: Sequence[str] = ()) -> bool:
         """Whether this import has written no chunks. False as well if `hashes` are given and all of them are kept as
         rejects of earlier imports: then these were found to be at fault before.
 
         Rejects of an import that failed before it wrote any chunks prove nothing, and do not count.
         """
 
-    def withdraw_rejects(self, of: Import, reason: str) -> bool:
+    def withdraw_rejects(self, job: ImportJob, reason: str) -> bool:
         """Deletes what this import has kept as rejects for this reason, and what imports of the user have that failed
         before they wrote any chunks. What other imports have kept stays.
 
@@ -239,15 +239,15 @@ class Sink(RunLedger, Reading, ProfileStore, Protocol):
     def reject_bytes(self, user_id: str, raw_hash: str) -> bytes | None:
         """The bytes of one of them; None where it is not kept (any more)."""
 
-    def mark_seen(self, of: Import, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
+    def mark_seen(self, job: ImportJob, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
         """Remembers that the export of this import holds these: the unchanged by their hash, the others by their id.
         What the import itself puts in is remembered anyway."""
 
-    def prune(self, of: Import) -> Pruned:
+    def prune(self, job: ImportJob) -> Pruned:
         """Deletes the user's conversations of this product that this import has not seen, in one transaction; but none
         that is newer than the newest that it has: that one was made after the export was."""
 
-    def start_job(self, of: Import, source: str, holder: str) -> Running | None:
+    def start_job(self, job: ImportJob, source: str, holder: str) -> Running | None:
         """Remembers that an import runs, unless another one of the same user does: then tells of that.
 
         One that has given no sign of life for LEASE_SECONDS is ended, as interrupted.
@@ -323,9 +323,9 @@ class Destination(Protocol):
     def migrate(self) -> Migrated:
         """Sets the destination up."""
 
-    def look_command(self) -> str:
+    def query_hint(self) -> str:
         """A command that shows the newest chunk, with what this machine has; empty where there is none."""
 
-    def hand_down_password(self, *, to_children: bool) -> None:
+    def export_password(self, *, to_children: bool) -> None:
         """Lets the workers find a password that was given with the address, if they are to be processes of this one;
         else raises ConfigError where there is one."""

@@ -26,7 +26,7 @@ def newness(update_time: str | None, node_count: int) -> tuple[str, int]:
     return update_time or "", node_count
 
 
-def fate_of(rows: ConversationRows, there: InLedger | None, settings_hash: str, import_id: str) -> Fate:
+def resolve_copy(rows: ConversationRows, there: InLedger | None, settings_hash: str, import_id: str) -> Fate:
     """What to do with a copy that has come.
 
     `put_in`: it replaces what is there. `same`: this import has put in the very same. `older`: what is

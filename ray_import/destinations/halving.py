@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from ray_import.chunks.rows import ChunkRow, ConversationRows, MessageRow
-from ray_import.destinations.base import Replaced
+from ray_import.destinations.base import WriteResult
 from ray_import.destinations.refusals import FirstRefusals
 from ray_import.errors import RowsRefused, SinkBusy, SinkOverloaded
 from ray_import.records import Reject
@@ -43,14 +43,14 @@ def _utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
-Put = Callable[[Sequence[ConversationRows]], list[Replaced]]
+Put = Callable[[Sequence[ConversationRows]], list[WriteResult]]
 
 TOO_LARGE = "413"
 
 
 def put_halving(
     conversations: Sequence[ConversationRows], put: Put, first: FirstRefusals | None = None
-) -> list[Replaced]:
+) -> list[WriteResult]:
     """What `put` gives, in the same order; where it refuses, or it is too much for it, of both halves.
 
     One conversation that is refused comes back as such, and `first` is told of it, which may raise EverythingRefused.
@@ -66,7 +66,7 @@ def put_halving(
             raise busy(error) from None
         if first is not None:
             first.refused(conversations[0].content_hash, error.code)
-        return [Replaced(0, 0, refused=error.code)]
+        return [WriteResult(0, 0, refused=error.code)]
     if first is not None:
         first.took(sum(one.written > 0 for one in replaced))
     return replaced

@@ -44,15 +44,15 @@ class SqliteDestination:
         self.open().close()
         return Migrated(self.url, ())
 
-    def look_command(self) -> str:
-        """See `Destination.look_command`."""
+    def query_hint(self) -> str:
+        """See `Destination.query_hint`."""
         if shutil.which("sqlite3"):
             return f'sqlite3 {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
         script = "import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]), ()))"
         return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
 
-    def hand_down_password(self, *, to_children: bool) -> None:
-        """See `Destination.hand_down_password`."""
+    def export_password(self, *, to_children: bool) -> None:
+        """See `Destination.export_password`."""
 
 
 def is_absolute(url: str) -> bool:

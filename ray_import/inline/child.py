@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError
-from ray_import.pipeline.batch import Work, ended_after, import_batch
+from ray_import.pipeline.batch import BatchContext, ended_after, import_batch
 from ray_import.records import BatchResult, Frame
 
 
@@ -24,7 +24,7 @@ class Task:
 
     payload: bytes
     frames: tuple[Frame, ...]
-    work: Work
+    work: BatchContext
     replay: bool
     limit_seconds: float
 

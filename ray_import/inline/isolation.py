@@ -15,10 +15,10 @@ import ray_import
 from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError
 from ray_import.inline.child import Task
-from ray_import.pipeline.batch import Work, reject_whole
+from ray_import.pipeline.batch import BatchContext, reject_whole
 from ray_import.pipeline.batching import split_batch
-from ray_import.pipeline.executor import Done
-from ray_import.pipeline.scheduler import Death, Dispatch, Fate, QueuedBatch, Verdict
+from ray_import.pipeline.executor import BatchOutcome
+from ray_import.pipeline.scheduler import Death, Fate, QueuedBatch, Scheduler, Verdict
 from ray_import.records import Batch, BatchResult
 
 ENDS_WITHIN_SECONDS = 5.0
@@ -44,7 +44,7 @@ class ChildProcess:
         """Starts the child. Raises ImporterError where that fails, and what opening the destination raises."""
         try:
             with _one_at_a_time:
-                destination.hand_down_password(to_children=True)
+                destination.export_password(to_children=True)
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "ray_import.inline.child"],
                     stdin=subprocess.PIPE,
@@ -137,7 +137,7 @@ class Child(Protocol):
 
 
 class Suspects:
-    """Imports batches with care, by the rules of `Dispatch` with one worker: the child.
+    """Imports batches with care, by the rules of `Scheduler` with one worker: the child.
 
     A conversation that keeps ending the child, or takes it more CPU time than a batch may, is rejected as
     `kills_worker`: in this process it would end every run. When rejects are retried, one that takes too much CPU time
@@ -150,9 +150,9 @@ class Suspects:
         self._limit_seconds = limit_seconds
         self._child: Child | None = None
 
-    def import_batch(self, batch: Batch, work: Work) -> Iterator[Done]:
+    def import_batch(self, batch: Batch, work: BatchContext) -> Iterator[BatchOutcome]:
         """Gives the batch, or the parts that it was split into, as they are done with."""
-        dispatch = Dispatch(1, 1, 0)
+        dispatch = Scheduler(1, 1, 0)
         dispatch.add(QueuedBatch(batch, work, suspect=True))
         while dispatch.in_flight:
             dispatch.lane_up(0)
@@ -191,7 +191,7 @@ class Suspects:
             self.close()
             raise
 
-    def _carried_out(self, verdict: Verdict, dispatch: Dispatch) -> Iterator[Done]:
+    def _carried_out(self, verdict: Verdict, dispatch: Scheduler) -> Iterator[BatchOutcome]:
         queued = verdict.queued
         if verdict.fate is Fate.SPLIT:
             for half in split_batch(queued.batch):
@@ -207,5 +207,5 @@ class Suspects:
             yield _done(queued, result)
 
 
-def _done(queued: QueuedBatch, result: BatchResult | None = None, error: ImporterError | None = None) -> Done:
-    return Done(queued.work, queued.conversations, queued.size_bytes, result, error)
+def _done(queued: QueuedBatch, result: BatchResult | None = None, error: ImporterError | None = None) -> BatchOutcome:
+    return BatchOutcome(queued.work, queued.conversations, queued.size_bytes, result, error)

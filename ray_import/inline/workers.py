@@ -12,10 +12,10 @@ from ray_import.destinations.base import Destination, Sink
 from ray_import.errors import ImporterError, SinkBusy
 from ray_import.inline.crash_marks import Marks, items_of, key_of
 from ray_import.inline.isolation import Suspects
-from ray_import.pipeline.batch import Work, import_batch
-from ray_import.pipeline.bulk_run import OpenedRun
+from ray_import.pipeline.batch import BatchContext, import_batch
+from ray_import.pipeline.bulk_run import BulkRun
 from ray_import.pipeline.engine import Run
-from ray_import.pipeline.executor import Done
+from ray_import.pipeline.executor import BatchOutcome
 from ray_import.pipeline.progress import AllOf, Reporter
 from ray_import.pipeline.reading import LocalReaders
 from ray_import.pipeline.report import RunReport
@@ -51,7 +51,7 @@ class InlineWorkers:
         self._marks = marks
         self._suspects = Suspects(destination, sink, flow.max_batch_seconds)
         self._tell = tell
-        self._done: list[Done] = []
+        self._done: list[BatchOutcome] = []
         self._at_work_since: float | None = None
 
     @property
@@ -63,9 +63,9 @@ class InlineWorkers:
         """See `Workers.has_room`."""
         return not self._done
 
-    def submit(self, batch: Batch, work: Work) -> None:
+    def submit(self, batch: Batch, work: BatchContext) -> None:
         """Imports the batch; its payload is bytes. An ImporterError is in what `wait` gives."""
-        key, items = key_of(self._url, work.of.user_id, work.source), items_of(batch.frames)
+        key, items = key_of(self._url, work.job.user_id, work.source), items_of(batch.frames)
         was_left = self._marks.left_at(key, items)
         if was_left:
             self._tell("an earlier run ended in this batch: importing it in a child process")
@@ -80,14 +80,14 @@ class InlineWorkers:
         try:
             with _no_garbage_collection():
                 result = self._import_batch(batch, work)
-            self._done.append(Done(work, *size, result))
+            self._done.append(BatchOutcome(work, *size, result))
         except ImporterError as error:
-            self._done.append(Done(work, *size, error=error))
+            self._done.append(BatchOutcome(work, *size, error=error))
         # Not in `finally`: whatever else is raised has interrupted the batch, see `close`.
         self._at_work_since = None
         self._marks.leave()
 
-    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[BatchOutcome]:
         """Gives what is done, at once. Waits only if there is neither that nor anything in `also`."""
         if not self._done and not also and timeout_seconds:
             threading.Event().wait(timeout_seconds)
@@ -100,7 +100,7 @@ class InlineWorkers:
         self._suspects.close()
         self._marks.close(keep=since is not None and time.monotonic() - since >= HUNG_AFTER_SECONDS)
 
-    def _import_batch(self, batch: Batch, work: Work) -> BatchResult:
+    def _import_batch(self, batch: Batch, work: BatchContext) -> BatchResult:
         for tried in range(MAX_BUSY_TRIES):
             try:
                 return import_batch(batch.payload, batch.frames, work, self._sink, replay=tried > 0)
@@ -123,7 +123,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def import_users(
-    opened: OpenedRun, marks: Path | None, reporters: tuple[Reporter, ...], tell: Callable[[str], None]
+    opened: BulkRun, marks: Path | None, reporters: tuple[Reporter, ...], tell: Callable[[str], None]
 ) -> RunReport:
     """Imports all users that have not ended, one after the other. `marks` is the folder of `marks_folder`."""
     settings = opened.settings

@@ -196,7 +196,7 @@ class Watch:
 HOLDER_ENDS_WITHIN_SECONDS = 5.0
 
 
-class LastWill:
+class DeadMansSwitch:
     """A message for `url` in case that this process is gone; nothing where `url` is empty."""
 
     def __init__(self, url: str) -> None:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ray_import.chatgpt.extract import NotAConversation, content_hash, extract, likely_id
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import ConversationRows, Import, rows_of
-from ray_import.destinations.base import Known, RejectLimits, Replaced, Sink
+from ray_import.chunks.rows import ConversationRows, ImportJob, rows_of
+from ray_import.destinations.base import LedgerEntry, RejectLimits, Sink, WriteResult
 from ray_import.errors import RecordError, reject_reason
 from ray_import.pipeline.tally import bounded_counts
 from ray_import.records import BatchResult, Counts, Frame, Reject, RejectRef
@@ -19,7 +19,7 @@ from ray_import.settings import ImportSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class BatchContext:
     """What holds for every batch of an import.
 
     With `retries` it is of what was rejected before. With `prune` the destination is to remember what was met. With
@@ -27,7 +27,7 @@ class Work:
     `source` tells imports of one user apart that are made by turns (see `ray_import.inline.crash_marks`).
     """
 
-    of: Import
+    job: ImportJob
     settings: ImportSettings
     retries: bool = False
     prune: bool = False
@@ -37,7 +37,7 @@ class Work:
 
 
 def import_batch(
-    payload: bytes | memoryview, frames: Sequence[Frame], work: Work, sink: Sink, *, replay: bool = False
+    payload: bytes | memoryview, frames: Sequence[Frame], work: BatchContext, sink: Sink, *, replay: bool = False
 ) -> BatchResult:
     """Imports the conversations that `frames` finds in `payload`.
 
@@ -57,7 +57,7 @@ class _Extracted(NamedTuple):
 
 
 class _BatchWork:
-    def __init__(self, payload: bytes | memoryview, work: Work, sink: Sink, replay: bool) -> None:
+    def __init__(self, payload: bytes | memoryview, work: BatchContext, sink: Sink, replay: bool) -> None:
         self._payload = memoryview(payload)
         self._work = work
         self._sink = sink
@@ -73,15 +73,15 @@ class _BatchWork:
         began, retries = time.perf_counter(), self._sink.retries
         settings_hash = self._work.settings.rows_hash
         hashes = [content_hash(self._raw(frame)) for frame in frames]
-        known: dict[str, Known] = {}
+        known: dict[str, LedgerEntry] = {}
         if not self._work.force:
             with self._on_the_sink("look_up"):
-                known = self._sink.known(self._work.of.user_id, settings_hash, hashes)
+                known = self._sink.known(self._work.job.user_id, settings_hash, hashes)
         for frame, raw_hash in zip(frames, hashes, strict=True):
             self._take(frame, raw_hash, known.get(raw_hash))
         rows = [extracted.rows for extracted in self._extracted]
         with self._on_the_sink("write" if rows else "rest"):
-            replaced = self._sink.write(self._work.of, settings_hash, rows, [])
+            replaced = self._sink.write(self._work.job, settings_hash, rows, [])
         for extracted, outcome in zip(self._extracted, replaced, strict=True):
             if outcome.refused:
                 self._reject(extracted.frame, f"refused:{outcome.refused}")
@@ -90,7 +90,7 @@ class _BatchWork:
         with self._on_the_sink("rest"):
             _keep(self._rejects, self._work, self._sink, self._counts, self._settled)
             if self._work.prune:
-                self._sink.mark_seen(self._work.of, self._unchanged, [one.conversation_id for one in rows])
+                self._sink.mark_seen(self._work.job, self._unchanged, [one.conversation_id for one in rows])
         references = tuple(RejectRef(r.member, r.position, r.reason) for r in self._rejects)
         spent = self._sink_seconds
         return BatchResult(
@@ -107,9 +107,9 @@ class _BatchWork:
     def _raw(self, frame: Frame) -> memoryview:
         return self._payload[frame.start : frame.start + frame.length]
 
-    def _take(self, frame: Frame, raw_hash: str, known: Known | None) -> None:
+    def _take(self, frame: Frame, raw_hash: str, known: LedgerEntry | None) -> None:
         self._counts.seen += 1
-        if known is not None and not (self._replay and known.import_id == self._work.of.id):
+        if known is not None and not (self._replay and known.import_id == self._work.job.id):
             self._settle(raw_hash)
             self._unchanged.append(raw_hash)
             if known.message_count:
@@ -137,10 +137,10 @@ class _BatchWork:
             return
         settings = self._work.settings
         chunks = chunk_conversation(conversation, settings.chunks)
-        rows = rows_of(conversation, raw_hash, chunks, self._work.of, messages=settings.messages)
+        rows = rows_of(conversation, raw_hash, chunks, self._work.job, messages=settings.messages)
         self._extracted.append(_Extracted(frame, rows, conversation.left_out, conversation.notes))
 
-    def _count(self, extracted: _Extracted, outcome: Replaced) -> None:
+    def _count(self, extracted: _Extracted, outcome: WriteResult) -> None:
         counts = self._counts
         if outcome.same and not self._replay:
             counts.unchanged += 1  # the same bytes twice in one export
@@ -176,7 +176,7 @@ class _BatchWork:
         self._rejects.append(_rejected(frame, reason, raw))
 
 
-def reject_whole(payload: bytes, frames: Sequence[Frame], reason: str, work: Work, sink: Sink) -> BatchResult:
+def reject_whole(payload: bytes, frames: Sequence[Frame], reason: str, work: BatchContext, sink: Sink) -> BatchResult:
     """Keeps all of a batch as rejects: what is done with a conversation that no worker survives."""
     rejects = [_rejected(frame, reason, payload[frame.start : frame.start + frame.length]) for frame in frames]
     counts = Counts(seen=len(rejects), rejected=len(rejects))
@@ -184,8 +184,10 @@ def reject_whole(payload: bytes, frames: Sequence[Frame], reason: str, work: Wor
     return BatchResult(counts, tuple(RejectRef(r.member, r.position, r.reason) for r in rejects))
 
 
-def _keep(rejects: Sequence[Reject], work: Work, sink: Sink, counts: Counts, settled: Sequence[str] = ()) -> None:
-    left = sink.keep_rejects(work.of, rejects, settled, work.reject_limits)
+def _keep(
+    rejects: Sequence[Reject], work: BatchContext, sink: Sink, counts: Counts, settled: Sequence[str] = ()
+) -> None:
+    left = sink.keep_rejects(work.job, rejects, settled, work.reject_limits)
     if left:
         counts.notes["rejects_not_kept"] += left
 

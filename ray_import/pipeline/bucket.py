@@ -16,7 +16,7 @@ PASSED_OVER = get_args(PassedOver)
 
 
 @dataclass(frozen=True, slots=True)
-class FoundUsers:
+class SelectedUsers:
     """The users of a run; where they were looked for, how many files were passed over, by why.
 
     `others` are those who are listed, too, but whom the run is not to be over. `of_unknown_age` of the users have been
@@ -31,7 +31,7 @@ class FoundUsers:
     nobody_lacking: bool = False
 
 
-def newest_exports(files: Iterable[StoredFile], place: StorageFolder) -> FoundUsers:
+def newest_exports(files: Iterable[StoredFile], place: StorageFolder) -> SelectedUsers:
     """The newest export of each user below `place`, by user; of equal times the one whose key sorts last.
 
     `USER/…/export.zip`, however deep, is an export of USER, and so is `USER.zip`. A file whose time is not known is
@@ -53,7 +53,7 @@ def newest_exports(files: Iterable[StoredFile], place: StorageFolder) -> FoundUs
         UserSource(user_id, place.source(file.key), file.updated_at, file.size_bytes, file.version)
         for user_id, file in sorted(newest.items())
     ]
-    return FoundUsers(users, {why: passed_over[why] for why in PASSED_OVER if passed_over[why]})
+    return SelectedUsers(users, {why: passed_over[why] for why in PASSED_OVER if passed_over[why]})
 
 
 def _user_of(key: str, folder: str) -> tuple[str, PassedOver | None]:

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
-from ray_import.chunks.rows import Import
-from ray_import.destinations.base import DONE_STATES, WHOLE_STATES, Destination, RunOf, RunUser, Sink
-from ray_import.pipeline.batch import Work
-from ray_import.pipeline.bucket import FoundUsers
-from ray_import.pipeline.executor import Opened, Readers
+from ray_import.chunks.rows import ImportJob
+from ray_import.destinations.base import DONE_STATES, WHOLE_STATES, Destination, RunKey, RunUser, Sink
+from ray_import.pipeline.batch import BatchContext
+from ray_import.pipeline.bucket import SelectedUsers
+from ray_import.pipeline.executor import Readers, ReadStarted
 from ray_import.pipeline.lease import Heartbeat, begin_run, let_go, lost, this_process
 from ray_import.pipeline.profile_table import profile_of
 from ray_import.pipeline.report import REJECTS_KEPT, RunReport
-from ray_import.pipeline.selection import WhichUsers
+from ray_import.pipeline.selection import UserSelection
 from ray_import.pipeline.user_import import UserImport
 from ray_import.pipeline.users import UserSource, seen_bytes, seen_version
 from ray_import.records import Problem
@@ -31,7 +31,7 @@ class MakeImport(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Imports:
+class UserImportFactory:
     """See `MakeImport`. `sources` are by user, `versions` as `RunLedger.versions` gives them.
 
     With `options.force` an export is also read if its version is imported already.
@@ -55,12 +55,12 @@ class Imports:
         seen = seen_version(named, self.settings.read.sources)
         is_in = known_version and known_version == seen
         reading = Unchanged(version) if is_in else self.readers.read(named.source, known_version, gives_up=gives_up)
-        of = Import(str(uuid.uuid4()), user.user_id, time.time())
+        job = ImportJob(str(uuid.uuid4()), user.user_id, time.time())
         options = self.options
-        work = Work(
-            of, self.settings, prune=options.prune, force=options.force, reject_limits=REJECTS_KEPT, source=user.source
+        work = BatchContext(
+            job, self.settings, prune=options.prune, force=options.force, reject_limits=REJECTS_KEPT, source=user.source
         )
-        profile = profile_of(of, self.options)
+        profile = profile_of(job, self.options)
         return UserImport(replace(user, version=seen), work, reading, known_version, self.sink, profile)
 
 
@@ -73,21 +73,21 @@ class Unchanged:
     of_server: ClassVar[bool] = False
     problems: ClassVar[Sequence[Problem]] = ()
 
-    def poll(self) -> Opened:
+    def poll(self) -> ReadStarted:
         """See `Reading.poll`."""
-        return Opened(self.version, None)
+        return ReadStarted(self.version, None)
 
     def close(self) -> None:
         """See `Reading.close`."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedRun:
+class BulkRun:
     """`users` are those that are to be imported, as far as they are; `others_wait` tells whether that is not the end of
     it: the run was begun over more of those who are listed."""
 
     id: str
-    of: RunOf
+    key: RunKey
     users: Sequence[RunUser]
     others_wait: bool
     sources: Mapping[str, UserSource]
@@ -108,11 +108,11 @@ class OpenedRun:
         sizes = {user.user_id: seen_bytes(self.sources[user.user_id], rules) for user in self.users}
         return {user_id: size for user_id, size in sizes.items() if size is not None}
 
-    def imports(self, readers: Readers) -> Imports:
+    def imports(self, readers: Readers) -> UserImportFactory:
         """What begins to read a user's export, by what is in now: since the run was opened, a machine may have been
         waited for."""
         versions = self.sink.versions(self.settings.rows_hash)
-        return Imports(readers, self.sink, self.settings, self.sources, versions, self.options)
+        return UserImportFactory(readers, self.sink, self.settings, self.sources, versions, self.options)
 
     def save(self, users: Sequence[RunUser]) -> None:
         """Remembers how far these users are. Raises LeaseLost where another process is at the run by now."""
@@ -127,7 +127,7 @@ class OpenedRun:
     def report(self, users: Sequence[RunUser], bytes_read: int, seconds: float, workers: int) -> RunReport:
         """How the run has ended, by its users as they are now."""
         url = self.destination.url
-        return RunReport(self.id, self.of.what, url, tuple(users), bytes_read, seconds, workers, self.passed_over)
+        return RunReport(self.id, self.key.what, url, tuple(users), bytes_read, seconds, workers, self.passed_over)
 
     def ended(self) -> None:
         """All `users` are done."""
@@ -139,20 +139,20 @@ class OpenedRun:
 
 @contextmanager
 def opened_run(
-    which: WhichUsers,
-    found: FoundUsers,
+    which: UserSelection,
+    found: SelectedUsers,
     settings: ImportSettings,
     destination: Destination,
     sink: Sink,
     options: ImportOptions,
-) -> Iterator[OpenedRun]:
+) -> Iterator[BulkRun]:
     """The run over these users that was interrupted, or a new one. It is this process's until the context ends.
 
     Raises ImportRunning where another process is at one over the same users.
     """
-    of = RunOf(which.what, settings.rows_hash, options.force)
-    run_id = sink.interrupted_run(of) or str(uuid.uuid4())
-    begin_run(sink, run_id, of)
+    key = RunKey(which.what, settings.rows_hash, options.force)
+    run_id = sink.interrupted_run(key) or str(uuid.uuid4())
+    begin_run(sink, run_id, key)
 
     def open_sink() -> Sink:
         return destination.open(create=False)
@@ -166,8 +166,8 @@ def opened_run(
             users = which.as_far_as_they_are(found.users, in_run, whole, settings.read.sources)
             others_wait = any(user.state not in DONE_STATES and user.user_id in found.others for user in in_run)
             sources = {user.user_id: user for user in found.users}
-            yield OpenedRun(
-                run_id, of, users, others_wait, sources, found.passed_over, settings, options, destination, sink
+            yield BulkRun(
+                run_id, key, users, others_wait, sources, found.passed_over, settings, options, destination, sink
             )
     except BaseException:
         let_go(open_sink)

@@ -9,8 +9,8 @@ from typing import Any
 from ray_import.destinations.base import LEASE_SECONDS, RunUser, UserState
 from ray_import.errors import ImporterError, ImportRunning, PayloadLost, SourceRefused, SourceSlow
 from ray_import.pipeline.bulk_run import MakeImport
-from ray_import.pipeline.executor import Done, Workers
-from ray_import.pipeline.progress import Pace, Progress, Reporter, Sizes, Step
+from ray_import.pipeline.executor import BatchOutcome, Workers
+from ray_import.pipeline.progress import BottleneckEstimator, Progress, Reporter, Sizes, Step
 from ray_import.pipeline.report import in_short
 from ray_import.pipeline.user_import import UserImport
 from ray_import.settings import SourcePace
@@ -95,7 +95,7 @@ class Run:
         self._most_active = most_active
         self._resize = resize
         self._fails_fast = fails_fast
-        self._pace = Pace()
+        self._pace = BottleneckEstimator()
         self._waited_seconds = 0.0  # for workers alone, since progress was shown
         self._turns = 0
         self._bytes_read = 0
@@ -129,7 +129,7 @@ class Run:
         moved = self._go_on()
         waits_on = [ref for one in self._active.values() if (ref := one.waits_on) is not None]
         for done in self._wait(0.0 if moved else TURN_SECONDS, waits_on):
-            self._active[done.work.of.id].take(done)
+            self._active[done.work.job.id].take(done)
             if done.result is not None:
                 self._pace.add(done.result)
         if self._fails_fast:
@@ -150,7 +150,7 @@ class Run:
             if one.error is not None and not isinstance(one.error, SourceRefused):
                 raise one.error
 
-    def _wait(self, timeout_seconds: float, waits_on: Sequence[Any]) -> Sequence[Done]:
+    def _wait(self, timeout_seconds: float, waits_on: Sequence[Any]) -> Sequence[BatchOutcome]:
         began = self._clock()
         done = self._workers.wait(timeout_seconds, waits_on)
         if timeout_seconds and not waits_on:
@@ -190,7 +190,7 @@ class Run:
                 self._is_now(replace(user, state="failed", attempts=user.attempts + 1, error=in_short(error.message)))
                 continue
             one.told_at = one.moved_at = now
-            self._active[one.work.of.id] = one
+            self._active[one.work.job.id] = one
             places -= 1
 
     def _go_on(self) -> bool:
@@ -209,7 +209,7 @@ class Run:
         return moved
 
     def _finish(self, one: UserImport) -> None:
-        del self._active[one.work.of.id]
+        del self._active[one.work.job.id]
         self._bytes_read += one.bytes_read
         self._sizes.opened(one.user.user_id, one.bytes_total)
         user = one.finish()
@@ -266,9 +266,9 @@ class Run:
         now = self._clock()
         self._pace.look(now - self._told, self._waited_seconds)
         self._told, self._waited_seconds = now, 0.0
-        self._reporter.show(self._progress(now, None if at_end else self._pace.slowest))
+        self._reporter.show(self._progress(now, None if at_end else self._pace.bottleneck))
 
-    def _progress(self, now: float, slowest: Step | None) -> Progress:
+    def _progress(self, now: float, bottleneck: Step | None) -> Progress:
         at_work = self._active.values()
         return Progress(
             states=Counter(user.state for user in self._users.values()),
@@ -280,7 +280,7 @@ class Run:
             active=len(at_work),
             slow=len(self._waiting_slow) + sum(one.user.user_id in self._slow for one in at_work),
             bytes_share=self._sizes.share(at_work),
-            slowest=slowest,
+            bottleneck=bottleneck,
         )
 
 

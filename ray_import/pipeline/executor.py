@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ray_import.errors import ImporterError
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.records import Batch, BatchResult, Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class ReadStarted:
     """The first thing a reader tells: which version of the export it is, and how many bytes of JSON, if that is known.
 
     Nothing follows if this version was imported before. `seconds`, here and in what follows, is how long
@@ -23,7 +23,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ReadFinished:
     """The last thing a reader tells: what was wrong with the export, and whether it may hold no conversation at all."""
 
     problems: tuple[Problem, ...]
@@ -32,7 +32,7 @@ class Ended:
     seconds: float = 0.0
 
 
-ReadEvent = Opened | Batch | Ended
+ReadEvent = ReadStarted | Batch | ReadFinished
 """What a reader gives, in this order; any number of batches."""
 
 
@@ -45,7 +45,7 @@ class Reading(Protocol):
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """What is known to be wrong with the export so far; empty where only `Ended` tells."""
+        """What is known to be wrong with the export so far; empty where only `ReadFinished` tells."""
 
     @property
     def waits_on(self) -> Any:
@@ -67,13 +67,13 @@ class Readers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class BatchOutcome:
     """A batch, or a part of one that was split, that is done with: its `result`, or the `error` that it ended with.
 
     `conversations` and `size_bytes` are its own: those of a batch's parts add up to the batch's.
     """
 
-    work: Work
+    work: BatchContext
     conversations: int
     size_bytes: int
     result: BatchResult | None = None
@@ -90,8 +90,8 @@ class Workers(Protocol):
     def has_room(self, size_bytes: int) -> bool:
         """Whether a batch of that size may be submitted now."""
 
-    def submit(self, batch: Batch, work: Work) -> None:
+    def submit(self, batch: Batch, work: BatchContext) -> None:
         """Takes a batch that was read. Raises ClusterError where its payload finds no room."""
 
-    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> Sequence[Done]:
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> Sequence[BatchOutcome]:
         """Waits for results, or for one of `also`."""

@@ -8,27 +8,27 @@ from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
-from ray_import.chunks.rows import Import
-from ray_import.destinations.base import LEASE_SECONDS, Running, RunOf, Sink
+from ray_import.chunks.rows import ImportJob
+from ray_import.destinations.base import LEASE_SECONDS, RunKey, Running, Sink
 from ray_import.destinations.heartbeat import BEAT_EVERY_SECONDS, PATIENCE_AT_THE_END_SECONDS, BeatingThread
 from ray_import.errors import ImportRunning, LeaseLost
 
 
-def begin(sink: Sink, of: Import, source: str) -> None:
+def begin(sink: Sink, job: ImportJob, source: str) -> None:
     """Begins the job of an import. Raises ImportRunning where one of the same user is alive.
 
     That one was killed on this machine is seen at once; of another machine's it is known when its last sign of life is
     LEASE_SECONDS old.
     """
-    running = _unless_dead(sink, lambda: sink.start_job(of, source, this_process()))
+    running = _unless_dead(sink, lambda: sink.start_job(job, source, this_process()))
     if running is not None:
-        raise _is_running(f"An import of {of.user_id}", running)
+        raise _is_running(f"An import of {job.user_id}", running)
 
 
-def begin_run(sink: Sink, run_id: str, of: RunOf) -> None:
+def begin_run(sink: Sink, run_id: str, key: RunKey) -> None:
     """Begins a run over many users, or goes on with it. Raises ImportRunning where one over the same users is alive,
     which is known as in `begin`."""
-    running = _unless_dead(sink, lambda: sink.start_run(run_id, of, this_process()))
+    running = _unless_dead(sink, lambda: sink.start_run(run_id, key, this_process()))
     if running is not None:
         raise _is_running("A run over these users", running)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ray_import.destinations.base import RunUser, Sink
 from ray_import.errors import ImporterError, Interrupted
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.engine import Run
 from ray_import.pipeline.executor import Workers
 from ray_import.pipeline.profile_table import Profile
@@ -45,7 +45,7 @@ class _Shown:
 
 def import_user(
     source: ConversationSource,
-    work: Work,
+    work: BatchContext,
     sink: Sink,
     destination: str,
     make_workers: Callable[[], OwnWorkers],
@@ -60,7 +60,7 @@ def import_user(
     `make_workers`, which may take seconds. A fault of ours is raised after the job's row names its type. Between the
     updates of the job's row, `heartbeat` keeps the lease.
     """
-    user = RunUser(work.of.user_id, source.label)
+    user = RunUser(work.job.user_id, source.label)
     one = UserImport(user, work, read_opened(source, work.settings), "", sink, profile, counts_not_read=False)
     one.begin()
     workers, began = 0, time.monotonic()
@@ -80,8 +80,8 @@ def import_user(
         one.abandon(ImporterError(type(fault).__name__))
         raise
     return Summary(
-        import_id=work.of.id,
-        user_id=work.of.user_id,
+        import_id=work.job.id,
+        user_id=work.job.user_id,
         source=source.label,
         destination=destination,
         status=job_status(one.state),

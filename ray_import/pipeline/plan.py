@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ray_import.destinations.base import DONE_STATES, RunUser
 from ray_import.errors import ConfigError, SourceNotAllowed
-from ray_import.pipeline.bucket import FoundUsers
+from ray_import.pipeline.bucket import SelectedUsers
 from ray_import.pipeline.users import UserSource, at_a_glance
 from ray_import.settings import SourceRules
 from ray_import.source.address import ANY_SOURCE, label_of
@@ -99,7 +99,7 @@ def _as_dict(user: PlannedUser) -> dict[str, Any]:
 
 
 def plan_of(
-    found: FoundUsers,
+    found: SelectedUsers,
     known: Sequence[RunUser],
     versions: Mapping[str, tuple[str, str]],
     workers: int,

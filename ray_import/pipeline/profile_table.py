@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from ray_import.chunks.rows import Import, iso_time
+from ray_import.chunks.rows import ImportJob, iso_time
 from ray_import.destinations.base import JobStatus, Sink
 from ray_import.errors import ConfigError, ImporterError
 from ray_import.settings import ImportOptions
@@ -53,11 +53,11 @@ def _ending(ended: JobStatus, status: str | None, error: str | None, is_pending:
     return {"import_stage": "done", "progress_percent": 100, **told}
 
 
-def profile_of(of: Import, options: ImportOptions) -> "Profile | None":
+def profile_of(job: ImportJob, options: ImportOptions) -> "Profile | None":
     """The row that the import updates, if it has to update one."""
     if options.profile_table is None:
         return None
-    return Profile(options.profile_table, of, options.profile_pending, options.is_retried)
+    return Profile(options.profile_table, job, options.profile_pending, options.is_retried)
 
 
 def check_profiles(sink: Sink, options: ImportOptions, user_id: str) -> None:
@@ -76,7 +76,7 @@ class Profile:
     """
 
     table: str
-    of: Import
+    job: ImportJob
     is_pending: bool = False
     is_retried: bool = False
     warning: str = ""
@@ -89,11 +89,11 @@ class Profile:
         Raises ConfigError if the table or a column is missing, or the table does not allow `complete`.
         """
         begin = {"import_status": "processing", "import_stage": "starting", "progress_percent": 0, "import_error": None}
-        started_at = iso_time(self.of.started_at)
-        sink.set_profile(self.table, self.of.user_id, {**begin, "processing_started_at": started_at})
+        started_at = iso_time(self.job.started_at)
+        sink.set_profile(self.table, self.job.user_id, {**begin, "processing_started_at": started_at})
         self._has_begun = True
         endings = [_ending(ended, status, None if ended == "complete" else ended) for ended, status in _ENDINGS]
-        takes = sink.profile_takes(self.table, self.of.user_id, endings)
+        takes = sink.profile_takes(self.table, self.job.user_id, endings)
         self._allowed = list(compress((status for _, status in _ENDINGS), takes))
         if profile_status("complete", self._allowed, self.is_pending) is None:
             raise ConfigError(
@@ -117,8 +117,8 @@ class Profile:
     def _try_to_set(self, sink: Sink, values: dict[str, Any]) -> None:
         """The import itself matters more than this row."""
         try:
-            sink.set_profile(self.table, self.of.user_id, values)
+            sink.set_profile(self.table, self.job.user_id, values)
         except ImporterError as error:
-            self.warning = f"The row of {self.of.user_id} in {self.table} is not up to date: {error.message}"
+            self.warning = f"The row of {self.job.user_id} in {self.table} is not up to date: {error.message}"
         else:
             self.warning = ""

@@ -18,7 +18,7 @@ WAITS_AT_LEAST = 0.2
 """A reader that waits for less than this share of its time is what the workers wait for."""
 
 
-class Pace:
+class BottleneckEstimator:
     """Adds up where time goes, the last seconds above all."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Pace:
         self._written += result.sink_seconds
 
     @property
-    def slowest(self) -> Step | None:
+    def bottleneck(self) -> Step | None:
         """The step that the others wait for; None where nothing is known yet."""
         if not self._passed:
             return None
@@ -52,7 +52,7 @@ class Progress:
 
     `states` counts the users by state, `active` is the number of users being imported at this moment, `slow` how many
     users that have not ended have a slow source. `bytes_share` is how much of all bytes is done, from 0 to 1; None
-    where the size of a source is not known. `slowest` is the step that the others wait for.
+    where the size of a source is not known. `bottleneck` is the step that the others wait for.
     """
 
     states: Counter[str]
@@ -64,7 +64,7 @@ class Progress:
     active: int = 1
     slow: int = 0
     bytes_share: float | None = None
-    slowest: Step | None = None
+    bottleneck: Step | None = None
 
     @property
     def users(self) -> int:

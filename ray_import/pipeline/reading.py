@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ray_import.pipeline.batching import batches_of
-from ray_import.pipeline.executor import Ended, Opened, ReadEvent
+from ray_import.pipeline.executor import ReadEvent, ReadFinished, ReadStarted
 from ray_import.pipeline.sources import ConversationSource, open_sources
 from ray_import.records import Batch, Problem
 from ray_import.settings import ImportSettings
@@ -19,31 +19,31 @@ from ray_import.source.waiting import Waiting
 def read_export(
     source: str, known_version: str, settings: ImportSettings, *, gives_up: bool = False
 ) -> Generator[ReadEvent]:
-    """Yields `Opened`, then each `Batch` with its payload as bytes, then `Ended`.
+    """Yields `ReadStarted`, then each `Batch` with its payload as bytes, then `ReadFinished`.
 
-    Yields `Opened` alone if the source still has `known_version`. With `gives_up` a source on a slow server ends with
-    SourceSlow. Raises ConfigError, SourceError and its kinds; SourceRefused after the batches that were read before.
+    Yields `ReadStarted` alone if the source still has `known_version`. With `gives_up` a source on a slow server ends
+    with SourceSlow. Raises ConfigError, SourceError and its kinds; SourceRefused after the batches read before.
     """
     began = time.perf_counter()
     # One for all that is asked of the server: the deadline is for the source as a whole.
     patience = replace(PATIENCE, waiting=Waiting(label_of(source), settings.read, gives_up=gives_up))
     version = version_of(source, patience, settings.read.sources)
     if version and version == known_version:
-        yield Opened(version, None, time.perf_counter() - began)
+        yield ReadStarted(version, None, time.perf_counter() - began)
         return
     sources = open_sources([source], settings.read, patience)
-    yield Opened(version, sources.bytes_total, time.perf_counter() - began)
+    yield ReadStarted(version, sources.bytes_total, time.perf_counter() - began)
     yield from read_batches(sources, settings.flow.batch_bytes)
 
 
-def read_batches(source: ConversationSource, batch_bytes: int) -> Generator[Batch | Ended]:
-    """Yields the batches of a source that is open, then `Ended`. Keeps no reference to a batch that was yielded."""
+def read_batches(source: ConversationSource, batch_bytes: int) -> Generator[Batch | ReadFinished]:
+    """Yields the batches of a source that is open, then `ReadFinished`. Keeps no reference to a yielded batch."""
     began = time.perf_counter()
     for batch in batches_of(source.conversations(), batch_bytes):
         yield replace(batch, bytes_read=source.bytes_read, seconds=time.perf_counter() - began)
         del batch  # its payload may be large, and the next one is read now
         began = time.perf_counter()  # excludes the time in which nobody asked for more
-    yield Ended(tuple(source.problems), source.bytes_read, source.may_be_empty, time.perf_counter() - began)
+    yield ReadFinished(tuple(source.problems), source.bytes_read, source.may_be_empty, time.perf_counter() - began)
 
 
 class LocalReading:
@@ -83,5 +83,5 @@ def read_opened(source: ConversationSource, settings: ImportSettings) -> LocalRe
 
 
 def _events_of(source: ConversationSource, batch_bytes: int) -> Generator[ReadEvent]:
-    yield Opened("", source.bytes_total)
+    yield ReadStarted("", source.bytes_total)
     yield from read_batches(source, batch_bytes)

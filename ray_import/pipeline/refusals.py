@@ -1,6 +1,6 @@
 """What the driver of an import does about conversations that its destination refuses; the rule is `Refusals`."""
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.base import Sink
 from ray_import.destinations.postgres.sqlstates import everything_refused
 from ray_import.destinations.refusals import REFUSED, Refusals
@@ -8,7 +8,7 @@ from ray_import.errors import EverythingRefused, ImporterError, LeaseLost, SinkB
 from ray_import.records import Counts
 
 
-def refused_by_all(refusals: Refusals, of: Import, sink: Sink, *, at_end: bool = False) -> EverythingRefused | None:
+def refused_by_all(refusals: Refusals, job: ImportJob, sink: Sink, *, at_end: bool = False) -> EverythingRefused | None:
     """What the import fails with if the destination refuses everything; its rejects for that are deleted then.
 
     Raises SinkError.
@@ -16,13 +16,13 @@ def refused_by_all(refusals: Refusals, of: Import, sink: Sink, *, at_end: bool =
     code = refusals.code_of_all(at_end=at_end)
     if code is None:
         return None
-    if sink.takes_none(of) and sink.withdraw_rejects(of, f"{REFUSED}{code}"):
+    if sink.takes_none(job) and sink.withdraw_rejects(job, f"{REFUSED}{code}"):
         return everything_refused(code)
     refusals.taken += 1  # by a worker that has not told yet, or these were rejects before: no need to ask again
     return None
 
 
-def code_to_withdraw(error: ImporterError | None, refusals: Refusals, of: Import, sink: Sink) -> str | None:
+def code_to_withdraw(error: ImporterError | None, refusals: Refusals, job: ImportJob, sink: Sink) -> str | None:
     """The code whose rejects an import that ends with `error` must not leave; None if they may stay.
 
     An import that another error ends keeps no rejects either if everything was refused until then: to the next one
@@ -33,13 +33,13 @@ def code_to_withdraw(error: ImporterError | None, refusals: Refusals, of: Import
     # An import whose lease is lost leaves them to the one that has it now; a destination that is away is not asked.
     if error is None or isinstance(error, (LeaseLost, SinkBusy)):
         return None
-    refused = refused_by_all(refusals, of, sink, at_end=True)
+    refused = refused_by_all(refusals, job, sink, at_end=True)
     return None if refused is None else refused.code
 
 
-def withdraw(code: str, refusals: Refusals, counts: Counts, of: Import, sink: Sink) -> None:
+def withdraw(code: str, refusals: Refusals, counts: Counts, job: ImportJob, sink: Sink) -> None:
     """Deletes what workers have kept since, once they are done, and counts these rejects no more. Raises SinkError."""
-    sink.withdraw_rejects(of, f"{REFUSED}{code}")
+    sink.withdraw_rejects(job, f"{REFUSED}{code}")
     withdrawn = refusals.refused.pop(code, 0)
     counts.seen -= withdrawn
     counts.rejected -= withdrawn

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.records import Batch
 
 ALONE_BEFORE_SPLIT = 2
@@ -46,7 +46,7 @@ class QueuedBatch:
     """
 
     batch: Batch
-    work: Work
+    work: BatchContext
     deaths_alone: int = 0
     excused: int = 0
     suspect: bool = False
@@ -118,7 +118,7 @@ class Verdict:
     fate: Fate
 
 
-class Dispatch:
+class Scheduler:
     """The state of the pool: lanes (down until they answer), what waits for one, and the bytes of it."""
 
     def __init__(self, lanes: int, per_lane: int, budget_bytes: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ray_import.chatgpt.files import shown
 from ray_import.destinations.base import DONE_STATES, WHOLE_STATES, RunUser, Sink
 from ray_import.errors import ConfigError
-from ray_import.pipeline.bucket import FoundUsers, newest_exports
+from ray_import.pipeline.bucket import SelectedUsers, newest_exports
 from ray_import.pipeline.users import (
     UserSource,
     not_older,
@@ -32,7 +32,7 @@ _WRONG_LIST = (
 
 
 @dataclass(frozen=True, slots=True)
-class WhichUsers:
+class UserSelection:
     """Where the users of a run come from, and which of them it is over. `since` is in seconds since 1970.
 
     Raises ConfigError unless exactly one of `manifest`, `bucket` and `table` is given, this one with its column.
@@ -77,7 +77,7 @@ class WhichUsers:
             return "manifest"
         return "bucket" if self.bucket is not None else "table"
 
-    def found(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
+    def found(self, sink: Sink, settings: ImportSettings) -> SelectedUsers:
         """The users, each with a source.
 
         Raises ConfigError, also where no user is named at all; SourceRefused and its kinds.
@@ -98,16 +98,16 @@ class WhichUsers:
         others = frozenset(user.user_id for user in found.users) - {user.user_id for user in chosen}
         return replace(found, users=chosen, others=others, of_unknown_age=unknown, nobody_lacking=nobody_lacking)
 
-    def _all(self, sink: Sink, settings: ImportSettings) -> FoundUsers:
+    def _all(self, sink: Sink, settings: ImportSettings) -> SelectedUsers:
         if self.manifest is not None:
-            return FoundUsers([_from_here(user) for user in read_manifest(self.manifest)])
+            return SelectedUsers([_from_here(user) for user in read_manifest(self.manifest)])
         if self.bucket is not None:
             with closing(files_in(self.bucket, limits=settings.read)) as files:
                 return newest_exports(files, self.bucket)
         named = sink.users_of(self.table or "", self.source_column or "")
         users = [UserSource(user_id, source) for user_id, source in named if what_is_wrong_with_id(user_id) is None]
         passed_over = {"no_users": len(named) - len(users)} if len(users) < len(named) else None
-        return FoundUsers([_from_here(user) for user in unique(users)], passed_over)
+        return SelectedUsers([_from_here(user) for user in unique(users)], passed_over)
 
     def as_far_as_they_are(
         self,

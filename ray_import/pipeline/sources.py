@@ -18,7 +18,7 @@ from ray_import.settings import ReadLimits
 from ray_import.source.address import label_of
 from ray_import.source.export import Export, Member
 from ray_import.source.open_export import open_export
-from ray_import.source.patience import PATIENCE, Patience
+from ray_import.source.patience import PATIENCE, RetryPolicy
 
 LOOK_AT_ITEMS = 20
 """How many items decide that an export is another product's: some begin with items of other kinds."""
@@ -142,7 +142,7 @@ class Sources:
 
 
 def open_sources(
-    sources: Sequence[str | os.PathLike[str]], limits: ReadLimits, patience: Patience = PATIENCE
+    sources: Sequence[str | os.PathLike[str]], limits: ReadLimits, patience: RetryPolicy = PATIENCE
 ) -> Sources:
     """Looks into every source (see `open_export`). Of several, a bad one is a problem and the rest go on; if none
     is good, the first one's error is raised (ConfigError, SourceError and its kinds). A shard is missing only if no

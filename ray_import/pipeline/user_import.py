@@ -9,8 +9,8 @@ from ray_import.chatgpt.files import base_name
 from ray_import.destinations.base import Pruned, RunUser, Sink, UserState
 from ray_import.destinations.refusals import REFUSED, Refusals
 from ray_import.errors import ImporterError, ImportRunning, Interrupted, NotAnExport, SinkError, may_pass
-from ray_import.pipeline.batch import Work
-from ray_import.pipeline.executor import Done, Ended, Opened, Reading, Workers
+from ray_import.pipeline.batch import BatchContext
+from ray_import.pipeline.executor import BatchOutcome, ReadFinished, Reading, ReadStarted, Workers
 from ray_import.pipeline.lease import begin, lost
 from ray_import.pipeline.profile_table import Profile, words_for_partial
 from ray_import.pipeline.refusals import code_to_withdraw, refused_by_all, withdraw
@@ -35,7 +35,7 @@ class UserImport:
     def __init__(
         self,
         user: RunUser,
-        work: Work,
+        work: BatchContext,
         reading: Reading,
         known_version: str,
         sink: Sink,
@@ -66,7 +66,7 @@ class UserImport:
         self._counts_not_read = counts_not_read
         self._batch: Batch | None = None
         self._skipped = False
-        self._end: Ended | None = None
+        self._end: ReadFinished | None = None
         self._may_have_begun = False
         self._job_ended = False
         self._finished = False
@@ -112,17 +112,17 @@ class UserImport:
         match self._reading.poll():
             case None:
                 return False
-            case Opened() as opened:
+            case ReadStarted() as opened:
                 self._take_version(opened)
             case Batch() as batch:
                 self._batch = batch
                 self.bytes_read = batch.bytes_read
-            case Ended() as end:
+            case ReadFinished() as end:
                 self._end = end
                 self.bytes_read = end.bytes_read
         return True
 
-    def _take_version(self, opened: Opened) -> None:
+    def _take_version(self, opened: ReadStarted) -> None:
         """Begins, unless this version of the export is imported already. Raises ImportRunning."""
         self.user = replace(self.user, version=opened.version)
         self.bytes_total = opened.bytes_total
@@ -136,7 +136,7 @@ class UserImport:
         """Takes the user's lease. Raises ImportRunning."""
         self._may_have_begun = True
         try:
-            begin(self._sink, self.work.of, self.user.source)
+            begin(self._sink, self.work.job, self.user.source)
         except ImportRunning:
             self._may_have_begun = False
             raise
@@ -160,7 +160,7 @@ class UserImport:
         self.last_turn = turn
         return True
 
-    def take(self, done: Done) -> None:
+    def take(self, done: BatchOutcome) -> None:
         """A batch, or a part of one, is done with."""
         self.in_flight -= done.conversations
         self.bytes_in_flight -= done.size_bytes
@@ -178,7 +178,7 @@ class UserImport:
         if not self.has_begun:
             return
         with self._ends_alone():
-            if not self._sink.update_job(self.work.of.id, counts_as_dict(self.counts)):
+            if not self._sink.update_job(self.work.job.id, counts_as_dict(self.counts)):
                 self.error = self.error or lost()
             elif self._profile is not None:
                 total = self.bytes_total
@@ -187,7 +187,7 @@ class UserImport:
     def _look_at_refusals(self, *, at_end: bool = False) -> None:
         if self.error is None:
             with self._ends_alone():
-                self.error = refused_by_all(self._refusals, self.work.of, self._sink, at_end=at_end)
+                self.error = refused_by_all(self._refusals, self.work.job, self._sink, at_end=at_end)
 
     @contextmanager
     def _ends_alone(self) -> Iterator[None]:
@@ -236,17 +236,17 @@ class UserImport:
     def _prune(self) -> None:
         """Only by a complete export: what is missing in another one may have been in it."""
         if self.work.prune and self.error is None and self.state == "complete":
-            self.pruned = self._sink.prune(self.work.of)
+            self.pruned = self._sink.prune(self.work.job)
             self.counts.chunks_deleted += self.pruned.chunks
 
     def _withdraw_refused(self) -> None:
         """Deletes the rejects that an import with this error must not leave."""
-        self._withdrawn = code_to_withdraw(self.error, self._refusals, self.work.of, self._sink)
+        self._withdrawn = code_to_withdraw(self.error, self._refusals, self.work.job, self._sink)
         self._withdraw()
 
     def _withdraw(self) -> None:
         if self._withdrawn is not None:
-            withdraw(self._withdrawn, self._refusals, self.counts, self.work.of, self._sink)
+            withdraw(self._withdrawn, self._refusals, self.counts, self.work.job, self._sink)
             self._rejects = [told for told in self._rejects if told.detail != f"{REFUSED}{self._withdrawn}"]
 
     def _note_what_is_not_read(self) -> None:
@@ -265,7 +265,7 @@ class UserImport:
             return
         status, told = job_status(self.state), error_text(self.error)
         try:
-            is_ours = self._sink.update_job(self.work.of.id, counts_as_dict(self.counts), status, told)
+            is_ours = self._sink.update_job(self.work.job.id, counts_as_dict(self.counts), status, told)
         except ImporterError:
             self._job_ended = True  # the answer may be lost, and the row may have it
             raise

@@ -14,7 +14,7 @@ SAMPLE_BYTES = 64 * 1024
 """Of what is too large to be kept, the first and the last bytes are, as many each."""
 
 
-class Passed:
+class HeadTailSample:
     """The first and the last bytes of what was let go of."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ class Items:
     def _too_large(self, length: int) -> RawConversation:
         """An item that was found to be larger than is allowed: its first and last bytes."""
         offset = self._window.offset
-        passed = Passed()
+        passed = HeadTailSample()
         passed.add(self._window, self._window.at + length)
         return self._item(offset, passed.sample.rstrip(b" \t\r\n,"), "too_large")
 
@@ -188,7 +188,7 @@ class Items:
         Gives the first and the last bytes that were passed, and whether there is such a conversation.
         """
         window = self._window
-        passed = Passed()
+        passed = HeadTailSample()
         while True:
             start = next_start(window.data, window.at + ahead, len(window.data))
             found_at = len(window.data) - LONGEST_START_BYTES if start is None else start.at

@@ -17,7 +17,7 @@ from ray_import import __version__
 from ray_import.errors import SourceError, SourceRefused
 from ray_import.source.address import DEFAULT_PORTS, HttpAddress
 from ray_import.source.network import NETWORK, Network, watch
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from ray_import.source.refusals import Refusal, changed, error_of, refusal, unavailable
 from ray_import.source.ssrf_guard import guarded, refuse_inner
 from ray_import.source.streams import exhausted, opening
@@ -70,7 +70,7 @@ class Client:
     """Asks for bytes of one object. Raises SourceRefused and its kinds, which name its label alone, and
     ResourcesExhausted if this process can open no more files."""
 
-    def __init__(self, address: HttpAddress, patience: Patience, network: Network = NETWORK) -> None:
+    def __init__(self, address: HttpAddress, patience: RetryPolicy, network: Network = NETWORK) -> None:
         """Waits are counted, and end, where `patience` has a `waiting`."""
         self.address = address
         self.patience = patience

@@ -14,12 +14,14 @@ from ray_import.source.address import HttpAddress, address_of
 from ray_import.source.export import Export, in_reading_order
 from ray_import.source.files import PermittedPath, permitted
 from ray_import.source.finder import Finder
-from ray_import.source.patience import PATIENCE, Patience
+from ray_import.source.patience import PATIENCE, RetryPolicy
 
 LIMITS = ReadLimits()
 
 
-def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, patience: Patience = PATIENCE) -> Export:
+def open_export(
+    source: str | os.PathLike[str], limits: ReadLimits = LIMITS, patience: RetryPolicy = PATIENCE
+) -> Export:
     """Finds the conversation members of `source` (see `address_of`), reading no more than directories and first bytes.
 
     Raises ConfigError where `source` names nothing, SourceError and its kinds where it cannot be read, may not be by
@@ -36,7 +38,7 @@ def open_export(source: str | os.PathLike[str], limits: ReadLimits = LIMITS, pat
     return Export(finder.where, members, problems, frozenset(finder.listed), frozenset(finder.shards))
 
 
-def _looked_at(address: HttpAddress, limits: ReadLimits, patience: Patience) -> Finder:
+def _looked_at(address: HttpAddress, limits: ReadLimits, patience: RetryPolicy) -> Finder:
     from ray_import.source.remote import open_remote  # noqa: PLC0415 - a fifth of a second that a path need not wait
 
     opener, size = open_remote(address, patience, limits)

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Seconds to connect, and for each next byte; attempts without one byte in between, and the longest wait
     between two of them, whatever the server asks for. `waiting` counts the time that is waited for one source, that
     between attempts included; its errors are raised then, too."""
@@ -27,7 +27,7 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
     waiting: Waiting | None = None
 
-    def for_source(self, label: str, limits: ReadLimits) -> "Patience":
+    def for_source(self, label: str, limits: ReadLimits) -> "RetryPolicy":
         """The same for one source; a `waiting` that there is already goes on."""
         return self if self.waiting is not None else replace(self, waiting=Waiting(label, limits))
 
@@ -60,4 +60,4 @@ class Patience:
         return min(max(asked, wait_random_exponential(max=self.longest_wait_seconds)(state)), self.longest_wait_seconds)
 
 
-PATIENCE = Patience()
+PATIENCE = RetryPolicy()

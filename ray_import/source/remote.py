@@ -16,7 +16,7 @@ from ray_import.errors import SourceError, SourceRefused, SourceUnavailable
 from ray_import.settings import ReadLimits
 from ray_import.source.address import HttpAddress
 from ray_import.source.http import Answer, Client
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from ray_import.source.refusals import changed, unavailable
 from ray_import.source.streams import Opener, ReadAt, opening, read_at_of, window
 
@@ -25,7 +25,12 @@ class Forward:
     """The bytes `[at, end)`. A connection that breaks is followed by one that begins at the byte where it broke."""
 
     def __init__(
-        self, ask: Callable[[int, int], Answer], patience: Patience, start: int, end: int, answer: Answer | None = None
+        self,
+        ask: Callable[[int, int], Answer],
+        patience: RetryPolicy,
+        start: int,
+        end: int,
+        answer: Answer | None = None,
     ) -> None:
         """`ask` gives an answer for a range that is not asked for yet; `answer` is one for this range."""
         self._ask = ask
@@ -161,7 +166,7 @@ KEPT_BYTES = 8 * 1024 * 1024
 """What is read first stays: directories and heads are looked at several times before members are read."""
 
 
-def open_remote(address: HttpAddress, patience: Patience, limits: ReadLimits) -> tuple[Opener, int]:
+def open_remote(address: HttpAddress, patience: RetryPolicy, limits: ReadLimits) -> tuple[Opener, int]:
     """The object at `address`, and its size. All of its bytes are those of the version that is there now.
 
     An object is read once, to a temporary file, where the server gives no ranges, or does not tell whether two answers

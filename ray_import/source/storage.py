@@ -14,7 +14,7 @@ import msgspec
 from ray_import.errors import ConfigError
 from ray_import.settings import ReadLimits
 from ray_import.source.address import in_project, label_of
-from ray_import.source.patience import PATIENCE, Patience
+from ray_import.source.patience import PATIENCE, RetryPolicy
 from ray_import.source.refusals import unavailable
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def storage_folder(address: str) -> StorageFolder:
 
 
 def files_in(
-    place: StorageFolder, patience: Patience = PATIENCE, limits: ReadLimits = LIMITS
+    place: StorageFolder, patience: RetryPolicy = PATIENCE, limits: ReadLimits = LIMITS
 ) -> Generator[StoredFile, None, None]:
     """All files of the folder and of those below it, in no order. The deadline is for each next answer.
 
@@ -169,7 +169,7 @@ def _seconds(time: str | None) -> float | None:
         return None
 
 
-def _nothing(place: StorageFolder, patience: Patience) -> ConfigError:
+def _nothing(place: StorageFolder, patience: RetryPolicy) -> ConfigError:
     """Why a listing is empty: Storage lists a bucket that is not there as one without anything."""
     from ray_import.source.http import Client  # noqa: PLC0415
 

@@ -9,10 +9,12 @@ from ray_import.errors import ConfigError, SourceNotAllowed
 from ray_import.settings import SourceRules
 from ray_import.source.address import ANY_SOURCE, address_of, label_of
 from ray_import.source.files import permitted
-from ray_import.source.patience import PATIENCE, Patience
+from ray_import.source.patience import PATIENCE, RetryPolicy
 
 
-def version_of(source: str | os.PathLike[str], patience: Patience = PATIENCE, rules: SourceRules = ANY_SOURCE) -> str:
+def version_of(
+    source: str | os.PathLike[str], patience: RetryPolicy = PATIENCE, rules: SourceRules = ANY_SOURCE
+) -> str:
     """Something that is another one when the bytes at `source` are; empty where that cannot be told.
 
     Of files their sizes and times, of an object its etag and size. Raises ConfigError where there is nothing,

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.sqlite.sink import SqliteSink
 from tests.cli.commands import Ended, ended, environment, ray_import, started
 from tests.unit.pipeline.webhook import webhook
@@ -262,7 +262,7 @@ def test_a_run_that_failed_prints_one_json_object_too(folder: Path, arguments: l
 def test_status_prints_the_imports_newest_first(folder: Path) -> None:
     with closing(SqliteSink(folder / "chunks.db")) as sink:
         for i, (status, error) in enumerate((("complete", None), ("failed", "The disk is full."), ("partial", None))):
-            sink.start_job(Import(f"import-{i}", "u1", 1_790_000_000.0 + i), f"/exports/[{i}].zip", "host/1")
+            sink.start_job(ImportJob(f"import-{i}", "u1", 1_790_000_000.0 + i), f"/exports/[{i}].zip", "host/1")
             sink.update_job(f"import-{i}", {"conversations": {"imported": 7}}, status, error)  # type: ignore[arg-type]
     shown = ray_import(folder, "status")
     assert (shown.code, shown.err) == (0, "")
@@ -282,7 +282,7 @@ def test_status_prints_the_imports_newest_first(folder: Path) -> None:
 def test_status_tells_the_newest_and_that_there_are_more(folder: Path) -> None:
     with closing(SqliteSink(folder / "chunks.db")) as sink:
         for number, user in enumerate(("ana", "ben", "ana")):
-            sink.start_job(Import(f"import-{number}", user, 1_790_000_000.0 + number), "x", "host/1")
+            sink.start_job(ImportJob(f"import-{number}", user, 1_790_000_000.0 + number), "x", "host/1")
             sink.update_job(f"import-{number}", {}, "complete")
     newest = ray_import(folder, "status", "--json", "--limit", "2")
     assert [job["id"] for job in newest.json["jobs"]] == ["import-2", "import-1"]
@@ -299,7 +299,7 @@ def test_status_of_a_destination_without_imports_says_so(folder: Path) -> None:
 
 def test_status_changes_nothing(folder: Path) -> None:
     with closing(SqliteSink(folder / "chunks.db")) as sink:
-        sink.start_job(Import("import-1", "u1", 1_790_000_000.0), "x", "host/1")
+        sink.start_job(ImportJob("import-1", "u1", 1_790_000_000.0), "x", "host/1")
     before = (folder / "chunks.db").read_bytes()
     assert ray_import(folder, "status").code == 0
     assert (folder / "chunks.db").read_bytes() == before

@@ -15,11 +15,11 @@ import pytest
 
 from ray_import.cli.reimport_run import planned, reimport
 from ray_import.cluster.environment import JOB_CONFIG
-from ray_import.destinations.base import RunOf, RunUser
+from ray_import.destinations.base import RunKey, RunUser
 from ray_import.destinations.migrations import LATEST_SQLITE, migrations
 from ray_import.destinations.sqlite.sink import APPLICATION_ID, SqliteSink
 from ray_import.errors import ConfigError
-from ray_import.pipeline.selection import WhichUsers
+from ray_import.pipeline.selection import UserSelection
 from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.source.version import version_of
 from tests.cli.commands import Ended, ray_import, started
@@ -99,7 +99,7 @@ def test_what_cannot_be_meant_is_an_error_before_anything_is_made(
 
 def test_a_job_has_to_name_its_manifest_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(JOB_CONFIG, "{}")
-    which = WhichUsers(manifest=Path("users.csv"))
+    which = UserSelection(manifest=Path("users.csv"))
     to = f"sqlite:///{tmp_path}/chunks.db"
     with pytest.raises(ConfigError, match=r"users\.csv is relative"):
         reimport(which, to, ImportSettings(), None, None, ImportOptions())
@@ -164,7 +164,7 @@ def test_a_run_that_was_interrupted_when_all_were_done_is_over_at_once(tmp_path:
     manifest = tmp_path / "users.csv"
     manifest.write_text(f"user_id,source\nana,{tmp_path}/gone.zip\n")
     with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
-        assert sink.start_run("run", RunOf(str(manifest), ImportSettings().rows_hash), "") is None
+        assert sink.start_run("run", RunKey(str(manifest), ImportSettings().rows_hash), "") is None
         [ana] = sink.add_users("run", [RunUser("ana", f"{tmp_path}/gone.zip")])
         assert sink.save_users("run", "", [replace(ana, state="failed", attempts=1, error="It is gone.")])
         sink.let_go("")
@@ -237,8 +237,8 @@ def test_dry_run_reads_an_export_again_when_it_was_imported_with_the_other_choic
     (tmp_path / "users.csv").write_text(f"user_id,source\nana,{source}\n")
     user = RunUser("ana", str(source), "complete", 1, version_of(source))
     with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
-        of = RunOf(str(tmp_path / "users.csv"), ImportSettings(messages=False).rows_hash)
-        assert sink.start_run("run", of, "here/1") is None
+        key = RunKey(str(tmp_path / "users.csv"), ImportSettings(messages=False).rows_hash)
+        assert sink.start_run("run", key, "here/1") is None
         sink.add_users("run", [RunUser("ana", str(source))])
         assert sink.save_users("run", "here/1", [user])
         sink.complete_run("run", "here/1")

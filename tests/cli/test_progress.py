@@ -45,7 +45,7 @@ def test_a_moment_is_told_in_counts_and_speed() -> None:
 
 
 def test_the_step_that_the_others_wait_for_is_told() -> None:
-    told = described(replace(at(2.0), slowest="writing"))
+    told = described(replace(at(2.0), bottleneck="writing"))
     assert told == "50.0 MB, 1,234 conversations, 5,678 chunks, 25 MB/s, writing is slowest, 2 rejects"
 
 
@@ -82,7 +82,7 @@ def test_the_bar_keeps_percent_and_time_left_when_the_terminal_is_narrow(width: 
     with progress_on(Console(file=out, force_terminal=True, width=width, color_system=None)) as reporter:
         for seconds in (1.0, 2.0, 3.0):
             read = int(25_000_000 * seconds)
-            reporter.show(replace(at(seconds, share=read / 2e8), bytes_read=read, slowest="writing"))
+            reporter.show(replace(at(seconds, share=read / 2e8), bytes_read=read, bottleneck="writing"))
     last = out.getvalue().split("\x1b[2K")[-1].splitlines()[0]
     assert re.search(r" 38 % (\d\d:\d\d|-:--) 75\.0 MB", last), last
     assert len(last) <= width

@@ -15,7 +15,7 @@ from ray_import.cli.run_tables import (
     show_report,
 )
 from ray_import.destinations.base import RunUser, UserState
-from ray_import.pipeline.bucket import PASSED_OVER, FoundUsers
+from ray_import.pipeline.bucket import PASSED_OVER, SelectedUsers
 from ray_import.pipeline.plan import BASED_ON, Plan, PlannedUser, plan_of
 from ray_import.pipeline.report import RunReport
 from ray_import.pipeline.users import UserSource
@@ -95,7 +95,9 @@ def test_what_users_are_called_is_no_markup() -> None:
     assert "sqlite:///[b]x.db" in told
     assert "[red]ben[/red]" in told
     assert "[bold]no[/x]" in told
-    told = plan_shown(plan_of(FoundUsers([UserSource("[b]a", "https://host/[x].zip?token=secret")]), [], {}, 2, None))
+    told = plan_shown(
+        plan_of(SelectedUsers([UserSource("[b]a", "https://host/[x].zip?token=secret")]), [], {}, 2, None)
+    )
     assert "[b]a" in told
     assert "https://host/[x].zip" in told
     assert "secret" not in told

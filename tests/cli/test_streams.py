@@ -115,7 +115,7 @@ def test_a_terminal_is_wrapped_at_its_width() -> None:
 
 
 def test_an_ellipsis_is_three_dots_when_the_terminal_has_only_ascii(folder: Path) -> None:
-    code = "from ray_import.cli import streams as s; s.set_up(); s.stderr.print('starting Ray … é')"
+    code = "from ray_import.cli import output as s; s.set_up(); s.stderr.print('starting Ray … é')"
     ascii_alone = environment() | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=ascii_alone, capture_output=True, timeout=60, check=True)
     assert done.stderr == b"starting Ray ... \\xe9\n"

@@ -18,9 +18,9 @@ import ray  # noqa: E402
 
 from ray_import.cluster.deaths import WorkerProcess, cause_of_death  # noqa: E402
 from ray_import.cluster.worker_slot import SELDOM_RECYCLED  # noqa: E402
-from ray_import.cluster.worker_slots import Lanes, Patience  # noqa: E402
+from ray_import.cluster.worker_slots import StartupTimeouts, WorkerSlots  # noqa: E402
 from ray_import.errors import ClusterError  # noqa: E402
-from ray_import.pipeline.scheduler import Dispatch  # noqa: E402
+from ray_import.pipeline.scheduler import Scheduler  # noqa: E402
 from tests.support.cluster.several_nodes import QUICKLY, add, lose, several_nodes  # noqa: E402
 
 ALWAYS_TOO_FULL = {"memory_usage_threshold": 0.0001, "memory_monitor_refresh_ms": 3000}
@@ -59,7 +59,7 @@ def mortal(_lane: int = 0) -> Any:
 
 def miss_idle(machine: Any) -> None:
     """Until the pool tells that it has no worker any more."""
-    workers = Lanes(Dispatch(0, 1, 0), mortal, SELDOM_RECYCLED, Patience(none_left=2), print)
+    workers = WorkerSlots(Scheduler(0, 1, 0), mortal, SELDOM_RECYCLED, StartupTimeouts(none_left=2), print)
     workers.resize(1)
     workers.wait_for_first()
     lose(machine)

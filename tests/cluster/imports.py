@@ -9,12 +9,12 @@ from typing import Any
 
 import ray
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
 from ray_import.destinations.base import Destination, Sink
 from ray_import.destinations.registry import SqliteDestination
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import OwnWorkers, import_user
 from ray_import.pipeline.progress import NoReporter, Reporter
 from ray_import.pipeline.report import Summary
@@ -40,7 +40,7 @@ def import_file(
 ) -> Summary:
     """Imports `export` in small batches, so that there are many."""
     settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=max_batch_seconds))
-    work = Work(Import(f"import-{time.monotonic_ns()}", "ada", STARTED_AT), settings)
+    work = BatchContext(ImportJob(f"import-{time.monotonic_ns()}", "ada", STARTED_AT), settings)
     with closing(destination.open()) as sink:
         sources = open_sources([export], settings.read)
         return import_user(

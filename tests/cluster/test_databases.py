@@ -16,7 +16,7 @@ import pytest
 import ray
 from pydantic import SecretStr
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker import ImportWorker
 from ray_import.credentials import SupabaseAccess
@@ -26,7 +26,7 @@ from ray_import.destinations.postgres.calls import OPENING_PATIENCE_SECONDS
 from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.postgres.supabase import SupabaseDatabase
 from ray_import.destinations.registry import parse_destination
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.sources import open_sources
@@ -59,7 +59,7 @@ def keys_of(project: Gateway) -> dict[str, str]:
 
 def import_here(export: Path, opened: Sink) -> None:
     """Imports without Ray."""
-    work = Work(Import("import-0", "ana", 1_760_000_000.0), ImportSettings())
+    work = BatchContext(ImportJob("import-0", "ana", 1_760_000_000.0), ImportSettings())
     with closing(opened) as sink:
         sources = open_sources([export], work.settings.read)
         summary = import_user(sources, work, sink, "x", lambda: InProcessWorkers(sink), NoReporter())

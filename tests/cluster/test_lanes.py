@@ -12,19 +12,19 @@ import psutil
 import pytest
 import ray
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.cluster import worker_slot, worker_slots
 from ray_import.cluster.deaths import WorkerProcess
 from ray_import.cluster.failures import LOST
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker_slot import SELDOM_RECYCLED
-from ray_import.cluster.worker_slots import FOR_WHAT_IS_THERE, LOOK_SECONDS, REST_SECONDS, Lanes, Patience
+from ray_import.cluster.worker_slots import FOR_WHAT_IS_THERE, LOOK_SECONDS, REST_SECONDS, StartupTimeouts, WorkerSlots
 from ray_import.errors import ClusterError, ConfigError
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.batching import batches_of
-from ray_import.pipeline.executor import Done
-from ray_import.pipeline.scheduler import Dispatch
+from ray_import.pipeline.executor import BatchOutcome
+from ray_import.pipeline.scheduler import Scheduler
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Batch
 from ray_import.settings import FlowLimits, ImportSettings
@@ -36,7 +36,7 @@ from tests.support.generate import write_export
 pytestmark = pytest.mark.ray
 
 SETTINGS = ImportSettings(flow=FlowLimits(batch_bytes=16 * 1024))
-WORK = Work(Import("import", "ada", STARTED_AT), SETTINGS)
+WORK = BatchContext(ImportJob("import", "ada", STARTED_AT), SETTINGS)
 SLOW = Dials(seconds_per_write=0.2)
 CPUS = 0.8
 TURNS = 600
@@ -56,7 +56,7 @@ class Pooled:
     """A pool, and what has become of what was handed to it."""
 
     pool: WorkerPool
-    done: list[Done] = field(default_factory=list)
+    done: list[BatchOutcome] = field(default_factory=list)
 
     def submit(self, batch: Batch) -> None:
         """Hands it in, room or no room."""
@@ -76,7 +76,7 @@ def pooled(
     session: Session,
     path: Path,
     workers: int,
-    patience: Patience = FOR_WHAT_IS_THERE,
+    patience: StartupTimeouts = FOR_WHAT_IS_THERE,
     cpus: float = CPUS,
     dials: Dials = SLOW,
     tell: Callable[[str], None] = lambda _: None,
@@ -232,7 +232,7 @@ def last_worker_lost(
 ) -> Iterator[tuple[Pooled, Path]]:
     """It works on `batch`, and its CPUs are another's until there is a file, as if its machine was lost."""
     go_on = folder / "go on"
-    with pooled(session, folder / "chunks.db", 1, Patience(none_left=none_left_seconds), session.cpus) as one:
+    with pooled(session, folder / "chunks.db", 1, StartupTimeouts(none_left=none_left_seconds), session.cpus) as one:
         one.wait_until(workers_up)
         other = takes_cpus.options(num_cpus=session.cpus, num_returns="streaming").remote(str(go_on))
         try:
@@ -309,7 +309,9 @@ def test_workers_that_cannot_begin_do_not_put_off_the_end_of_a_pool_in_which_non
             workers.settle(answered)
             workers.refuse_to_wait_for_ever()
 
-    with closing(Lanes(Dispatch(0, 1, 0), make, SELDOM_RECYCLED, Patience(none_left=60), lambda _: None)) as workers:
+    with closing(
+        WorkerSlots(Scheduler(0, 1, 0), make, SELDOM_RECYCLED, StartupTimeouts(none_left=60), lambda _: None)
+    ) as workers:
         workers.resize(1)
         workers.wait_for_first()
         ray.kill(workers.actor(0))

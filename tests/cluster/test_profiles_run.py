@@ -11,7 +11,7 @@ from ray_import.cluster import profile_run
 from ray_import.cluster.claude_calls import ClaudeCalls
 from ray_import.cluster.profile_run import ProfilesRun
 from ray_import.cluster.profile_worker import ProfileWorker
-from ray_import.cluster.worker_slots import Patience
+from ray_import.cluster.worker_slots import StartupTimeouts
 from ray_import.destinations.registry import parse_destination
 from ray_import.errors import ClusterError, ImporterError, ModelError, SinkError
 from ray_import.profile.lease import Holder
@@ -58,7 +58,7 @@ class Bench:
         with closing(self._to.open(create=False)) as sink:
             run = ProfilesRun(
                 self.calls, self._make_worker, lambda: self._lanes, sink, self.settings, USERS, [self],
-                self.told.append, Patience(),
+                self.told.append, StartupTimeouts(),
             )  # fmt: skip
             with closing(run):
                 return run.to_the_end()

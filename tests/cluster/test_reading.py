@@ -10,7 +10,7 @@ import ray
 from ray_import.cluster.readers import AHEAD_OBJECTS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.errors import ConfigError, PayloadLost
-from ray_import.pipeline.executor import Ended, Opened, ReadEvent, Reading
+from ray_import.pipeline.executor import ReadEvent, ReadFinished, Reading, ReadStarted
 from ray_import.settings import FlowLimits, ImportSettings
 from tests.support.cluster.reimports import processes
 from tests.support.user_exports import write_users
@@ -42,25 +42,25 @@ def next_of(reading: Reading) -> ReadEvent:
 
 def all_of(reading: Reading) -> list[ReadEvent]:
     told = [next_of(reading)]
-    while not isinstance(told[-1], Ended):
+    while not isinstance(told[-1], ReadFinished):
         told.append(next_of(reading))
     return told
 
 
 def test_the_version_comes_first_then_every_batch_then_the_end(readers: RayReaders, export: Path) -> None:
     opened, *parts, end = all_of(readers.read(str(export), ""))
-    assert isinstance(opened, Opened)
-    assert isinstance(end, Ended)
+    assert isinstance(opened, ReadStarted)
+    assert isinstance(end, ReadFinished)
     assert len(parts) > 10
     assert opened.bytes_total == end.bytes_read == export.stat().st_size
 
 
 def test_nothing_follows_the_version_that_is_known(readers: RayReaders, export: Path) -> None:
     opened = next_of(readers.read(str(export), ""))
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, ReadStarted)
     known = readers.read(str(export), opened.version)
     told = next_of(known)
-    assert isinstance(told, Opened)
+    assert isinstance(told, ReadStarted)
     assert (told.version, told.bytes_total) == (opened.version, None)
     with pytest.raises(StopIteration):
         next_of(known)
@@ -94,4 +94,4 @@ def test_readings_that_nobody_wants_any_more_hold_up_nobody(readers: RayReaders,
         for _ in range(told % 4):
             next_of(reading)
         reading.close()
-    assert isinstance(all_of(readers.read(str(export), ""))[-1], Ended)
+    assert isinstance(all_of(readers.read(str(export), ""))[-1], ReadFinished)

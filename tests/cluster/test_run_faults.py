@@ -10,14 +10,14 @@ import psutil
 import pytest
 import ray
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.cluster.pool import WorkerPool
 from ray_import.cluster.readers import WORKER_CPUS, RayReaders
 from ray_import.cluster.session import Session
 from ray_import.cluster.worker_slot import Recycling
 from ray_import.destinations.base import Destination, RunUser
 from ray_import.errors import ConfigError, SinkBusy
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.engine import Run
 from ray_import.pipeline.progress import Progress
 from ray_import.pipeline.user_import import UserImport
@@ -76,7 +76,7 @@ def run(
         readers = RayReaders(session.node_id, settings)
 
         def make_import(user: RunUser, *, gives_up: bool) -> UserImport:
-            work = Work(Import(str(uuid.uuid4()), user.user_id, time.time()), settings)
+            work = BatchContext(ImportJob(str(uuid.uuid4()), user.user_id, time.time()), settings)
             return UserImport(user, work, readers.read(users.sources[user.user_id], "", gives_up=gives_up), "", sink)
 
         named = [RunUser(user_id, source) for user_id, source in users.sources.items()]

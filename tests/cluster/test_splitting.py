@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.cluster.pool import in_halves, put_payload, rejected
 from ray_import.cluster.session import Session
 from ray_import.errors import PayloadLost
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.scheduler import QueuedBatch
 from ray_import.records import Batch, Frame
 from ray_import.settings import ImportSettings
@@ -26,7 +26,7 @@ FRAMES = (Frame("conversations.json", 0, 0, 2, ""), Frame("conversations.json", 
 @pytest.fixture
 def queued(session: Session) -> QueuedBatch:
     """Two conversations."""
-    work = Work(Import("import", "ada", STARTED_AT), ImportSettings())
+    work = BatchContext(ImportJob("import", "ada", STARTED_AT), ImportSettings())
     return QueuedBatch(Batch(put_payload(b"{}[]"), 4, FRAMES), work, limit_share=0.5)
 
 

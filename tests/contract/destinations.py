@@ -18,7 +18,7 @@ from uuid import UUID
 import orjson
 from pydantic import SecretStr
 
-from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, Import, MessageRow, iso_time, uuid5
+from ray_import.chunks.rows import PRODUCT, ChunkRow, ConversationRows, ImportJob, MessageRow, iso_time, uuid5
 from ray_import.credentials import SupabaseAccess
 from ray_import.destinations.base import Sink
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
@@ -54,9 +54,9 @@ COLUMNS = {
 """What every destination has of each table, and what two destinations have to agree in."""
 
 
-def import_of(number: int, user_id: str = "u1") -> Import:
+def import_of(number: int, user_id: str = "u1") -> ImportJob:
     """The import of that number; they start a minute apart."""
-    return Import(f"import-{number}", user_id, STARTED_AT + 60 * number)
+    return ImportJob(f"import-{number}", user_id, STARTED_AT + 60 * number)
 
 
 def rows_for(
@@ -64,14 +64,14 @@ def rows_for(
     *,
     version: str = "v1",
     chunks: int = 2,
-    of: Import | None = None,
+    job: ImportJob | None = None,
     update_time: float | None = 1_700_000_000.0,
     nodes: int = 5,
     text: str = "text",
     messages: bool = True,
 ) -> ConversationRows:
     """Rows of which every chunk and message names its version; the hash is the version, too. One message a chunk."""
-    owner = of or import_of(1)
+    owner = job or import_of(1)
     return ConversationRows(
         conversation_id=conversation_id,
         product=PRODUCT,
@@ -111,7 +111,7 @@ def rows_for(
     )
 
 
-def _message_row(owner: Import, conversation_id: str, number: int, text: str) -> MessageRow:
+def _message_row(owner: ImportJob, conversation_id: str, number: int, text: str) -> MessageRow:
     return MessageRow(
         user_id=owner.user_id,
         product=PRODUCT,
@@ -437,14 +437,14 @@ def _plain(value: Any) -> Any:
 CONVERSATIONS_A_BATCH = 5
 
 
-def batch_of(number: int, owner: Import) -> list[ConversationRows]:
+def batch_of(number: int, owner: ImportJob) -> list[ConversationRows]:
     """The conversations of batch `number`: always the same."""
     names = (f"c{number * CONVERSATIONS_A_BATCH + i}" for i in range(CONVERSATIONS_A_BATCH))
-    return [rows_for(name, chunks=1 + i, of=owner, text="x" * 2000) for i, name in enumerate(names)]
+    return [rows_for(name, chunks=1 + i, job=owner, text="x" * 2000) for i, name in enumerate(names)]
 
 
 def write_batches(
-    destination: DestinationUnderTest, owner: Import, numbers: range, after: Callable[[int], object]
+    destination: DestinationUnderTest, owner: ImportJob, numbers: range, after: Callable[[int], object]
 ) -> None:
     """Writes the batches of `numbers`, calling `after` when each one is in."""
     with closing(destination.open()) as sink:
@@ -453,13 +453,15 @@ def write_batches(
             after(number)
 
 
-def write_at_the_same_time(destination: DestinationUnderTest, owner: Import, numbers: range, together: Barrier) -> None:
+def write_at_the_same_time(
+    destination: DestinationUnderTest, owner: ImportJob, numbers: range, together: Barrier
+) -> None:
     """A process that begins with others."""
     together.wait(60)
     write_batches(destination, owner, numbers, lambda _: None)
 
 
-def write_and_tell(destination: DestinationUnderTest, owner: Import, numbers: range, told: Connection) -> None:
+def write_and_tell(destination: DestinationUnderTest, owner: ImportJob, numbers: range, told: Connection) -> None:
     """A process that says how far it is."""
     write_batches(destination, owner, numbers, told.send)
 
@@ -475,11 +477,11 @@ def claim_all(destination: DestinationUnderTest, holder: str, together: Barrier,
     told.put(claimed)
 
 
-def rewrite(destination: DestinationUnderTest, owner: Import, versions: int, told: Connection) -> None:
+def rewrite(destination: DestinationUnderTest, owner: ImportJob, versions: int, told: Connection) -> None:
     """A process that replaces one conversation again and again, by another number of chunks each time."""
     with closing(destination.open()) as sink:
         for i in range(1, versions + 1):
-            rows = rows_for("a", version=f"v{i}", chunks=1 + i % 7, of=owner, update_time=1_700_000_000.0 + i)
+            rows = rows_for("a", version=f"v{i}", chunks=1 + i % 7, job=owner, update_time=1_700_000_000.0 + i)
             sink.write(owner, SETTINGS, [rows], [])
             if i == 1:
                 told.send(i)

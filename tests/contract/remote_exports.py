@@ -11,7 +11,7 @@ from pathlib import Path
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Problem, RawConversation
 from ray_import.settings import ReadLimits
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from tests.unit.source.exports import Style, conversation, exported, zipped
 from tests.unit.source.test_containers import METHOD, patched
 
@@ -97,7 +97,7 @@ class Read:
     bytes_total: int | None
 
 
-def read(source: str | Path, patience: Patience, limits: ReadLimits = READ) -> Read:
+def read(source: str | Path, patience: RetryPolicy, limits: ReadLimits = READ) -> Read:
     """Reads `source` as an import does; its label is left out of where problems are."""
     sources = open_sources([source], limits, patience)
     items = list(sources.conversations())

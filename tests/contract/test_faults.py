@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.credentials import SupabaseAccess
 from ray_import.destinations.base import Sink
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.postgres.supabase import SupabaseDatabase
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.report import Summary
@@ -33,7 +33,7 @@ from tests.support.in_process import InProcessWorkers
 
 CHANCE = 0.1
 SETTINGS = ImportSettings(flow=FlowLimits(batch_bytes=24 * 1024))
-OF = Import("import-1", "u1", 1_760_000_000.0)
+OF = ImportJob("import-1", "u1", 1_760_000_000.0)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def undisturbed(export: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def imported(export: Path, opened: Sink) -> Summary:
-    work = Work(OF, SETTINGS)
+    work = BatchContext(OF, SETTINGS)
     with closing(opened) as sink:
         sources = open_sources([export], SETTINGS.read)
         return import_user(sources, work, sink, "x", lambda: InProcessWorkers(sink), NoReporter())

@@ -11,7 +11,7 @@ import pytest
 
 from ray_import.errors import ConfigError, ImporterError, SourceRefused, SourceUnavailable
 from ray_import.source.http import MAX_ANSWER_BYTES
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from ray_import.source.storage import (
     LEAST_PAGE_ENTRIES,
     PAGE_ENTRIES,
@@ -28,7 +28,7 @@ from tests.support.gateway.faults import Fault
 from tests.support.gateway.server import Gateway, gateway
 
 NOWHERE = "host=/nowhere"  # Storage asks no database
-SOON = Patience(connect_seconds=5, read_seconds=5, attempts=3, longest_wait_seconds=0.01)
+SOON = RetryPolicy(connect_seconds=5, read_seconds=5, attempts=3, longest_wait_seconds=0.01)
 LIST = "/object/list/"
 HTML = Fault("page", answer=html_answer(200, "Sign in to the network"))
 
@@ -57,7 +57,7 @@ def put(project: Gateway, *keys: str) -> None:
         project.objects.put("exports", key, key.encode())
 
 
-def listed(address: str = "supabase://exports/users", patience: Patience = SOON) -> list[StoredFile]:
+def listed(address: str = "supabase://exports/users", patience: RetryPolicy = SOON) -> list[StoredFile]:
     return sorted(files_in(storage_folder(address), patience), key=lambda file: file.key)
 
 
@@ -221,7 +221,7 @@ def test_where_one_folder_cannot_be_listed_the_others_are_not_waited_for(project
     project.faults.decide = decide
     began = time.monotonic()
     with pytest.raises(SourceUnavailable):
-        listed(patience=Patience(attempts=2, longest_wait_seconds=20.0))
+        listed(patience=RetryPolicy(attempts=2, longest_wait_seconds=20.0))
     assert time.monotonic() - began < 15
 
 

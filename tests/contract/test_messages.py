@@ -101,7 +101,7 @@ def test_ledger_holds_what_a_reader_wants_of_a_conversation(sink: Sink, destinat
     columns = ("product", "model", "is_starred", "is_archived", "project", "memory_scope", "has_messages")
     found = [in_ledger(destination, column) for column in columns]
     assert found == [["chatgpt"], ["gpt-4o"], [True], [True], ["g-p-1"], ["project_enabled"], [True]]
-    changed = rows_for("a", version="v2", of=import_of(2), update_time=NEW)
+    changed = rows_for("a", version="v2", job=import_of(2), update_time=NEW)
     sink.write(import_of(2), SETTINGS, [replace(changed, model=None, is_starred=False, project=None)], [])
     found = [in_ledger(destination, column) for column in columns]
     assert found == [["chatgpt"], [None], [False], [False], [None], [None], [True]]
@@ -124,7 +124,7 @@ def test_messages_are_replaced_as_a_whole_when_a_newer_copy_comes(
 ) -> None:
     other = rows_for("b")
     sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=before, update_time=OLD), other], [])
-    newer = rows_for("a", version="v2", chunks=after, update_time=NEW, of=import_of(2))
+    newer = rows_for("a", version="v2", chunks=after, update_time=NEW, job=import_of(2))
     sink.write(import_of(2), SETTINGS, [newer], [])
     assert stored(destination) == messages_of(newer, other)
 
@@ -148,7 +148,7 @@ def test_messages_stay_when_a_copy_comes_that_does_not_replace_theirs(
 
 
 def test_messages_are_pruned_with_their_conversations(sink: Sink, destination: DestinationUnderTest) -> None:
-    of_another = rows_for("gone", of=import_of(1, "u2"))
+    of_another = rows_for("gone", job=import_of(1, "u2"))
     sink.write(import_of(1), SETTINGS, [rows_for("stays"), rows_for("gone", chunks=3)], [])
     sink.write(import_of(1, "u2"), SETTINGS, [of_another], [])
     sink.mark_seen(import_of(2), ["stays-v1"], [])
@@ -175,7 +175,7 @@ def test_refused_conversation_leaves_no_messages_and_the_others_theirs(
 
 def test_no_messages_removes_those_of_an_earlier_import(sink: Sink, destination: DestinationUnderTest) -> None:
     sink.write(import_of(1), SETTINGS, [rows_for("a"), rows_for("b")], [])
-    without = rows_for("a", of=import_of(2), messages=False)
+    without = rows_for("a", job=import_of(2), messages=False)
     sink.write(import_of(2), "other settings", [without], [])
     assert stored(destination) == messages_of(rows_for("b"))
     assert in_ledger(destination) == [False, True]
@@ -216,7 +216,7 @@ def test_conversations_of_two_products_are_apart_when_their_ids_are_equal(
     sink: Sink, destination: DestinationUnderTest
 ) -> None:
     other = replace(import_of(2), product="other")
-    rows = rows_for("a", of=other, chunks=3, version="v9", update_time=OLD)
+    rows = rows_for("a", job=other, chunks=3, version="v9", update_time=OLD)
     rows = replace(
         rows,
         product="other",
@@ -228,6 +228,6 @@ def test_conversations_of_two_products_are_apart_when_their_ids_are_equal(
     assert sink.write(other, SETTINGS, [rows], [])[0].written == 1
     assert stored(destination) == messages_of(own, rows)
     later = replace(import_of(3), product="other")
-    sink.write(later, SETTINGS, [replace(rows_for("b", of=later, chunks=0, update_time=NEW), product="other")], [])
+    sink.write(later, SETTINGS, [replace(rows_for("b", job=later, chunks=0, update_time=NEW), product="other")], [])
     assert sink.prune(later) == Pruned(1, 1)
     assert stored(destination) == messages_of(own)

@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from ray_import.destinations.base import Pruned, Replaced, RunOf, RunUser
+from ray_import.destinations.base import Pruned, RunKey, RunUser, WriteResult
 from ray_import.settings import ImportSettings
 from tests.contract.destinations import (
     SETTINGS,
@@ -92,7 +92,9 @@ def test_sink_writes_replaces_and_prunes_when_users_have_added_columns_and_trigg
     first, second = import_of(1), import_of(2)
     with closing(destination.open()) as sink:
         assert sink.start_job(first, "x", "host/1") is None
-        assert sink.write(first, SETTINGS, [rows_for("a"), rows_for("b")], [reject_of(b"bad")]) == [Replaced(2, 0)] * 2
+        assert (
+            sink.write(first, SETTINGS, [rows_for("a"), rows_for("b")], [reject_of(b"bad")]) == [WriteResult(2, 0)] * 2
+        )
         assert sink.update_job(first.id, {}, "complete")
     changed(
         destination,
@@ -101,8 +103,8 @@ def test_sink_writes_replaces_and_prunes_when_users_have_added_columns_and_trigg
     )
     with closing(destination.open()) as sink:
         assert sink.start_job(second, "x", "host/1") is None
-        newer = rows_for("a", version="v2", chunks=3, of=second, update_time=1_800_000_000.0)
-        assert sink.write(second, SETTINGS, [newer], []) == [Replaced(3, 2)]
+        newer = rows_for("a", version="v2", chunks=3, job=second, update_time=1_800_000_000.0)
+        assert sink.write(second, SETTINGS, [newer], []) == [WriteResult(3, 2)]
         assert sink.known("u1", SETTINGS, ["a-v2"]).keys() == {"a-v2"}
         sink.mark_seen(second, ["a-v2"], ["a"])
         assert sink.prune(second) == Pruned(1, 2)
@@ -119,10 +121,10 @@ def test_sink_writes_replaces_and_prunes_when_users_have_added_columns_and_trigg
 
 def test_runs_over_users_go_on_when_users_have_added_columns(destination: DestinationUnderTest) -> None:
     changed(destination, *own_things(destination))
-    of = RunOf("users.jsonl", SETTINGS)
+    key = RunKey("users.jsonl", SETTINGS)
     user = RunUser("u1", "a.zip", "complete", 1, "v1", None, {"seen": 1})
     with closing(destination.open()) as sink:
-        assert sink.start_run("run-1", of, "host/1") is None
+        assert sink.start_run("run-1", key, "host/1") is None
         assert sink.add_users("run-1", [RunUser("u1", "a.zip")]) == [RunUser("u1", "a.zip")]
         assert sink.save_users("run-1", "host/1", [user])
         assert sink.run_users("run-1") == [user]

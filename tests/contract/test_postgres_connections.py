@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from ray_import.chunks.rows import Import
-from ray_import.destinations.base import Replaced
+from ray_import.chunks.rows import ImportJob
+from ray_import.destinations.base import WriteResult
 from ray_import.destinations.postgres import calls
 from ray_import.destinations.postgres.address import split_password
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
@@ -262,9 +262,9 @@ def test_all_letters_are_stored_when_another_client_encoding_is_asked_for(
         address += "&client_encoding=LATIN1"
     else:
         address += "&options=-c%20client_encoding%3DLATIN1"
-    of = Import("import-1", "ж", 1_760_000_000.0)
+    job = ImportJob("import-1", "ж", 1_760_000_000.0)
     with closing(postgres_at(address).open()) as sink:
-        assert sink.write(of, SETTINGS, [rows_for("a", of=of, text="日本 ж")], []) == [Replaced(2, 0)]
+        assert sink.write(job, SETTINGS, [rows_for("a", job=job, text="日本 ж")], []) == [WriteResult(2, 0)]
     monkeypatch.delenv("PGCLIENTENCODING", raising=False)
     assert PostgresTables(migrated_database).content() == {"ж": {"a": ["v1 日本 ж"] * 2}}
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from ray_import.destinations.base import Pruned, Replaced, Sink
+from ray_import.destinations.base import Pruned, Sink, WriteResult
 from ray_import.destinations.migrations import migrations
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from ray_import.destinations.postgres.sink import DatabaseSink
@@ -109,7 +109,7 @@ def test_migrate_keeps_rows_and_names_hashes_when_tables_are_of_the_version_befo
     with closing(PostgresTables(before).open()) as sink:
         assert sink.known("u1", f"sha256:{SETTINGS_HASH}", [f"sha256:{HASH}"])[f"sha256:{HASH}"].message_count == 2
         assert sink.reject_bytes("u1", f"sha256:{HASH}") == b"bad"
-        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 1)]
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [WriteResult(2, 1)]
     assert asked(before, "SELECT count(*) FROM conversation_messages") == [(2,)]
 
 
@@ -200,9 +200,10 @@ def test_messages_have_the_user_ids_of_chunks_when_an_earlier_table_has_its_own(
     migrate(database)
     one, two = import_of(1, user_id), import_of(2, user_id)
     with closing(PostgresTables(database).open()) as sink:
-        assert sink.write(one, SETTINGS, [rows_for("a", of=one), rows_for("b", of=one)], []) == [Replaced(2, 0)] * 2
-        newer = rows_for("a", version="v2", chunks=3, of=two, update_time=1_800_000_000.0)
-        assert sink.write(two, SETTINGS, [newer], []) == [Replaced(3, 2)]
+        rows = [rows_for("a", job=one), rows_for("b", job=one)]
+        assert sink.write(one, SETTINGS, rows, []) == [WriteResult(2, 0)] * 2
+        newer = rows_for("a", version="v2", chunks=3, job=two, update_time=1_800_000_000.0)
+        assert sink.write(two, SETTINGS, [newer], []) == [WriteResult(3, 2)]
         assert sink.prune(two) == Pruned(1, 2)
     found = "SELECT pg_typeof(user_id)::text, user_id::text, text FROM conversation_messages ORDER BY position"
     assert asked(database, found) == [(kind.partition("(")[0], user_id, "v2 text")] * 3
@@ -214,8 +215,8 @@ def test_user_reads_their_own_messages_when_user_ids_are_uuids(supabase_database
     migrate(supabase_database)
     with closing(PostgresTables(supabase_database).open()) as sink:
         for number, user_id in enumerate((ANA, BEN)):
-            of = import_of(number, user_id)
-            sink.write(of, SETTINGS, [rows_for("a", chunks=number + 1, of=of)], [])
+            job = import_of(number, user_id)
+            sink.write(job, SETTINGS, [rows_for("a", chunks=number + 1, job=job)], [])
     with supabase_database.connected() as db, db.transaction():
         as_user(db, BEN)
         assert db.execute("SELECT user_id::text, position FROM conversation_messages ORDER BY 2").fetchall() == [
@@ -259,13 +260,13 @@ def sink(request: pytest.FixtureRequest, migrated_supabase: Gateway, migrated_da
 
 
 def test_no_message_is_left_when_the_conversation_is_refused(sink: Sink, migrated_database: Database) -> None:
-    assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+    assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [WriteResult(2, 0)]
     with migrated_database.connected() as db:
         db.execute("ALTER TABLE conversation_messages ADD CHECK (text <> 'v2 forbidden')")
     newer = 1_800_000_000.0
-    bad_message = rows_for("a", version="v2", text="forbidden", of=import_of(2), update_time=newer)
-    bad_chunk = twice_the_same_chunk(rows_for("b", of=import_of(2)))
-    good = rows_for("c", of=import_of(2))
+    bad_message = rows_for("a", version="v2", text="forbidden", job=import_of(2), update_time=newer)
+    bad_chunk = twice_the_same_chunk(rows_for("b", job=import_of(2)))
+    good = rows_for("c", job=import_of(2))
     outcomes = sink.write(import_of(2), SETTINGS, [bad_message, bad_chunk, good], [])
     assert [one.refused for one in outcomes] == ["23514", "23505", ""]
     query = "SELECT conversation_id, text FROM conversation_messages ORDER BY 1, position"
@@ -282,10 +283,10 @@ def test_other_products_stay_when_one_is_pruned_and_replaced(sink: Sink, migrate
         chunks=tuple(row._replace(product="other", id=row.id[:-1] + "0") for row in rows.chunks[:1]),
         messages=tuple(row._replace(product="other") for row in rows.messages[:1]),
     )
-    assert sink.write(other, SETTINGS, [of_other], []) == [Replaced(1, 0)]
-    assert sink.write(import_of(2), SETTINGS, [rows_for("b", of=import_of(2)), rows], []) == [Replaced(2, 0)] * 2
-    newer = rows_for("b", version="v2", of=import_of(3), update_time=1_800_000_000.0)
-    assert sink.write(import_of(3), SETTINGS, [newer], []) == [Replaced(2, 2)]
+    assert sink.write(other, SETTINGS, [of_other], []) == [WriteResult(1, 0)]
+    assert sink.write(import_of(2), SETTINGS, [rows_for("b", job=import_of(2)), rows], []) == [WriteResult(2, 0)] * 2
+    newer = rows_for("b", version="v2", job=import_of(3), update_time=1_800_000_000.0)
+    assert sink.write(import_of(3), SETTINGS, [newer], []) == [WriteResult(2, 2)]
     assert sink.known("u1", SETTINGS, ["a-v1"])["a-v1"].message_count == 2
     assert sink.prune(import_of(3)) == Pruned(1, 2)
     for table in ("conversation_chunks", "conversation_messages"):
@@ -310,8 +311,8 @@ def test_columns_and_triggers_of_the_user_on_messages_work_when_conversations_ar
     sink.write(import_of(1), SETTINGS, [rows_for("a"), rows_for("b")], [])
     with migrated_database.connected() as db:
         db.execute("""UPDATE conversation_messages SET "own note" = 'read', embedding = '{1}'""")
-    newer = rows_for("a", version="v2", chunks=3, of=import_of(2), update_time=1_800_000_000.0)
-    assert sink.write(import_of(2), SETTINGS, [newer], []) == [Replaced(3, 2)]
+    newer = rows_for("a", version="v2", chunks=3, job=import_of(2), update_time=1_800_000_000.0)
+    assert sink.write(import_of(2), SETTINGS, [newer], []) == [WriteResult(3, 2)]
     assert migrate(migrated_database) == []
     query = 'SELECT conversation_id, "own note", embedding, length FROM conversation_messages ORDER BY 1, position'
     assert asked(migrated_database, query) == [("a", "mine", None, 7)] * 3 + [("b", "read", [1.0], 7)] * 2
@@ -325,8 +326,8 @@ def test_earlier_messages_are_deleted_when_a_conversation_comes_without_messages
     sink: Sink, migrated_database: Database
 ) -> None:
     sink.write(import_of(1), SETTINGS, [rows_for("a"), rows_for("b")], [])
-    of = import_of(2)
-    assert sink.write(of, "without", [rows_for("a", of=of, messages=False)], []) == [Replaced(2, 2)]
+    job = import_of(2)
+    assert sink.write(job, "without", [rows_for("a", job=job, messages=False)], []) == [WriteResult(2, 2)]
     assert asked(migrated_database, "SELECT DISTINCT conversation_id FROM conversation_messages") == [("b",)]
     query = "SELECT conversation_id, has_messages, message_count FROM conversations ORDER BY 1"
     assert asked(migrated_database, query) == [("a", False, 2), ("b", True, 2)]
@@ -337,8 +338,8 @@ def test_the_importers_role_reads_messages_and_conversations_of_all_users(migrat
         db.execute("ALTER ROLE ray_importer LOGIN")
     with closing(DatabaseSink(PostgresDatabase(migrated_database.dsn_as("ray_importer")))) as sink:
         for number, user_id in enumerate(("u1", "u2")):
-            of = import_of(number, user_id)
-            sink.write(of, SETTINGS, [rows_for("a", of=of)], [])
+            job = import_of(number, user_id)
+            sink.write(job, SETTINGS, [rows_for("a", job=job)], [])
     with migrated_database.connected() as db, db.transaction():
         db.execute("SET LOCAL ROLE ray_importer")
         assert db.execute(
@@ -357,8 +358,8 @@ TEXTS = ("Wie hoch ist die Flut \u00fcberall?", "\U0001f30a In the Bay of Fundy 
 
 
 def test_queries_of_the_docs_give_messages_by_month_conversation_and_place(migrated_database: Database) -> None:
-    of = import_of(1, "ada")
-    rows = rows_for("a", of=of)
+    job = import_of(1, "ada")
+    rows = rows_for("a", job=job)
     content = f"# Tides \u00e9\n\nUser: {TEXTS[0]}\n\nAssistant: {TEXTS[1]}"
     spans = []
     for node, text in enumerate(TEXTS):
@@ -372,7 +373,7 @@ def test_queries_of_the_docs_give_messages_by_month_conversation_and_place(migra
     )
     title = "Why there are two tides a day"
     with closing(PostgresTables(migrated_database).open()) as sink:
-        sink.write(of, SETTINGS, [replace(rows, title=title, chunks=(chunk,), messages=messages)], [])
+        sink.write(job, SETTINGS, [replace(rows, title=title, chunks=(chunk,), messages=messages)], [])
         sink.write(import_of(2), SETTINGS, [replace(rows_for("a"), title=title)], [])
     assert asked(migrated_database, PER_MONTH) == [("2025-03", 1)]
     assert [(role, text) for role, _, text in asked(migrated_database, ONE_CONVERSATION)] == [

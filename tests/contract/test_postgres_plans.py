@@ -27,11 +27,11 @@ WRITE = "SELECT ray_import_write(%s, %s::json, %s::json)"
 
 def write(db: Connection, number: int, version: str = "v1") -> None:
     """Puts in the batch of that number, of an import of its own."""
-    of = import_of(number)
-    rows = [rows_for(f"{number}-{i}", version=version, of=of) for i in range(ASKED)]
+    job = import_of(number)
+    rows = [rows_for(f"{number}-{i}", version=version, job=job) for i in range(ASKED)]
     chunks = [chunk_object(chunk) for one in rows for chunk in one.chunks]
     messages = [message_object(message) for one in rows for message in one.messages]
-    db.execute(WRITE, (Jsonb(batch_of(of, SETTINGS, rows, [], [])), Jsonb(chunks), Jsonb(messages)))
+    db.execute(WRITE, (Jsonb(batch_of(job, SETTINGS, rows, [], [])), Jsonb(chunks), Jsonb(messages)))
 
 
 def known(db: Connection, number: int) -> None:

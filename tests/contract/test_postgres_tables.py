@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Json, Jsonb
 
 from ray_import.chunks.rows import ChunkRow, MessageRow
-from ray_import.destinations.base import Pruned, Replaced, RunOf, RunUser, Sink
+from ray_import.destinations.base import Pruned, RunKey, RunUser, Sink, WriteResult
 from ray_import.destinations.migrations import LATEST_POSTGRES, migrations
 from ray_import.destinations.postgres.address import split_password
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
@@ -34,7 +34,7 @@ from tests.support.gateway.postgres import Database
 
 ANA, BEN = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "7f9619ff-8b86-4d01-b42d-00cf4fc964ff"
 
-OF_USERS = RunOf("users.jsonl", SETTINGS)
+OF_USERS = RunKey("users.jsonl", SETTINGS)
 
 EARLIER = """
 CREATE TABLE conversation_chunks (
@@ -88,7 +88,7 @@ def test_every_step_may_be_pasted_again(supabase: Database) -> None:
             db.execute(migration.sql.encode())
     assert PostgresTables(supabase).everything() == before
     with closing(PostgresTables(supabase).open()) as sink:
-        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [WriteResult(2, 0)]
         assert sink.run_users("run-1") == opened
         assert (sink.facts("u1"), sink.requests("u1")) == ([fact_of(1)], [answered(request_of(1))])
 
@@ -115,10 +115,10 @@ def test_the_earlier_services_table_keeps_its_rows_and_columns(supabase_database
         )
         before = db.execute("SELECT * FROM conversation_chunks WHERE conversation_id = 'old'").fetchall()
     migrate(supabase_database)
-    of = import_of(1, ANA)
+    job = import_of(1, ANA)
     with closing(PostgresTables(supabase_database).open()) as sink:
-        assert sink.start_job(of, "x", "host/1") is None
-        assert sink.write(of, SETTINGS, [rows_for("a", of=of)], []) == [Replaced(2, 1)]
+        assert sink.start_job(job, "x", "host/1") is None
+        assert sink.write(job, SETTINGS, [rows_for("a", job=job)], []) == [WriteResult(2, 1)]
         assert sink.known(ANA, SETTINGS, ["a-v1"]).keys() == {"a-v1"}
     with supabase_database.connected() as db:
         after = db.execute(
@@ -272,10 +272,11 @@ def test_an_import_works_when_migrate_accepts_other_types(database: Database, ty
     opened = PostgresDatabase(database.dsn) if way == "driver" else AsJson(database.dsn)
     with closing(DatabaseSink(opened)) as sink:
         assert sink.start_job(one, "x", "host/1") is None
-        assert sink.write(one, SETTINGS, [rows_for("a", of=one), rows_for("b", of=one)], []) == [Replaced(2, 0)] * 2
+        rows = [rows_for("a", job=one), rows_for("b", job=one)]
+        assert sink.write(one, SETTINGS, rows, []) == [WriteResult(2, 0)] * 2
         assert sink.update_job(one.id, {}, "complete")
-        newer = rows_for("a", version="v2", chunks=3, of=two, update_time=1_800_000_000.0)
-        assert sink.write(two, SETTINGS, [newer], []) == [Replaced(3, 2)]
+        newer = rows_for("a", version="v2", chunks=3, job=two, update_time=1_800_000_000.0)
+        assert sink.write(two, SETTINGS, [newer], []) == [WriteResult(3, 2)]
         sink.mark_seen(two, [], ["a"])
         assert sink.prune(two) == Pruned(1, 2)
     with database.connected() as db:
@@ -323,15 +324,15 @@ def test_the_importers_role_can_import_and_nothing_else(supabase: Database) -> N
     with supabase.connected() as db:
         db.execute("ALTER ROLE ray_importer LOGIN")
         db.execute("CREATE TABLE user_profiles (user_id text)")
-    of = import_of(1)
+    job = import_of(1)
     with closing(DatabaseSink(PostgresDatabase(supabase.dsn_as("ray_importer")))) as sink:
-        assert sink.start_job(of, "x", "host/1") is None
+        assert sink.start_job(job, "x", "host/1") is None
         batch = [rows_for("a"), twice_the_same_chunk(rows_for("b")), rows_for("c")]
-        assert [bool(one.refused) for one in sink.write(of, SETTINGS, batch, [reject_of(b"bad")])] == [0, 1, 0]
+        assert [bool(one.refused) for one in sink.write(job, SETTINGS, batch, [reject_of(b"bad")])] == [0, 1, 0]
         assert len(sink.rejects()) == 1
-        sink.mark_seen(of, [], ["a"])
-        sink.prune(of)
-        assert sink.update_job(of.id, {}, "complete")
+        sink.mark_seen(job, [], ["a"])
+        sink.prune(job)
+        assert sink.update_job(job.id, {}, "complete")
         user = RunUser("u1", "a.zip", "complete", 1, "v1")
         assert sink.start_run("run-1", OF_USERS, "host/1") is None
         assert len(sink.add_users("run-1", [user])) == 1
@@ -400,9 +401,9 @@ def make_profile(sink: Sink, user_id: str) -> None:
 def of_two_users(supabase: Database) -> Database:
     with closing(PostgresTables(supabase).open()) as sink:
         for number, user_id in enumerate((ANA, BEN)):
-            of = import_of(number, user_id)
-            sink.start_job(of, "x", "host/1")
-            sink.write(of, SETTINGS, [rows_for("a", of=of)], [reject_of(b"bad")])
+            job = import_of(number, user_id)
+            sink.start_job(job, "x", "host/1")
+            sink.write(job, SETTINGS, [rows_for("a", job=job)], [reject_of(b"bad")])
             make_profile(sink, user_id)
         sink.start_run("run-1", OF_USERS, "host/1")
         sink.add_users("run-1", [RunUser(user_id, "a.zip") for user_id in (ANA, BEN)])

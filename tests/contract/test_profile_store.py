@@ -53,11 +53,11 @@ def test_profile_conversations_gives_all_of_a_user_by_product_and_id(
     sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(profiles, "PAGE_ROWS", 2)
-    of = replace(import_of(2), product="claude")
+    job = replace(import_of(2), product="claude")
     sink.write(import_of(1), SETTINGS, [rows_for(name, messages=name != "b") for name in ("b", "a", "B", "é", "c")], [])
-    sink.write(of, SETTINGS, [replace(rows_for("a", of=of), product="claude", chunks=(), messages=())], [])
+    sink.write(job, SETTINGS, [replace(rows_for("a", job=job), product="claude", chunks=(), messages=())], [])
     other = import_of(3, "u2")
-    sink.write(other, SETTINGS, [rows_for("x", of=other)], [])
+    sink.write(other, SETTINGS, [rows_for("x", job=other)], [])
     found = sink.profile_conversations(ANA)
     names = [("chatgpt", name) for name in ("B", "a", "b", "c", "é")]
     assert [(one.product, one.conversation_id) for one in found] == [*names, ("claude", "a")]
@@ -73,8 +73,8 @@ def test_profile_users_gives_everybody_with_conversations(sink: Sink, monkeypatc
     assert sink.profile_users() == []
     users = ["u5", "u1", "U2", "u3", "u4"]
     for number, user_id in enumerate(users):
-        of = import_of(number, user_id)
-        sink.write(of, SETTINGS, [rows_for(name, of=of) for name in ("a", "b")], [])
+        job = import_of(number, user_id)
+        sink.write(job, SETTINGS, [rows_for(name, job=job) for name in ("a", "b")], [])
     sink.start_job(import_of(9, "u9"), "x", HOLDER)
     assert sink.profile_users() == sorted(users)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.base import Sink
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError, Interrupted
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.profile_table import Profile, check_profiles, profile_status, words_for_partial
 from ray_import.pipeline.progress import NoReporter
@@ -93,7 +93,7 @@ def row_of(server: PostgresTables) -> dict[str, Any]:
 class Interrupting(InProcessWorkers):
     """Somebody asks to stop when the first batch is in."""
 
-    def submit(self, batch: Batch, work: Work) -> None:
+    def submit(self, batch: Batch, work: BatchContext) -> None:
         super().submit(batch, work)
         raise Interrupted("The import was interrupted.")
 
@@ -105,11 +105,11 @@ def export_for(ending: str, folder: Path) -> Path:
 
 
 def imported(ending: str, folder: Path, sink: Sink, *, is_pending: bool = False, number: int = 0) -> Summary:
-    of = Import(f"import-{number}", ANA, 1_790_000_000.0 + number)
-    work = Work(of, SETTINGS)
+    job = ImportJob(f"import-{number}", ANA, 1_790_000_000.0 + number)
+    work = BatchContext(job, SETTINGS)
     source = open_sources([export_for(ending, folder)], SETTINGS.read)
     make = Interrupting if ending == "failed" else InProcessWorkers
-    profile = Profile("user_profiles", of, is_pending)
+    profile = Profile("user_profiles", job, is_pending)
     return import_user(source, work, sink, "x", lambda: make(sink), NoReporter(), profile=profile)
 
 
@@ -266,7 +266,7 @@ def test_profile_warns_and_does_not_end_the_import_when_the_row_cannot_be_writte
     server: PostgresTables,
 ) -> None:
     make_table(server, TABLES["text"])
-    profile = Profile("user_profiles", Import("import-1", ANA, 1_790_000_000.0))
+    profile = Profile("user_profiles", ImportJob("import-1", ANA, 1_790_000_000.0))
     with closing(server.open()) as sink:
         profile.begins(sink)
         with server.database.connected() as db:

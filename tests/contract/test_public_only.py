@@ -16,7 +16,7 @@ from ray_import.source import http
 from ray_import.source.address import HttpAddress, address_of
 from ray_import.source.http import Client
 from ray_import.source.network import Network
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from ray_import.source.version import version_of
 from tests.support.object_server import Fault, ObjectServer, object_server
 from tests.support.tls_server import Certificate, Internet, TlsServer, tls_server
@@ -25,7 +25,7 @@ from tests.unit.source.exports import conversation, exported
 EXPORT = exported([conversation("c", "Hello", "Hi")])
 PUBLIC = SourceRules((), public_only=True)
 FILES = "https://files.example/export.json?token=xyzzy-token"
-PATIENCE = Patience(attempts=2, connect_seconds=5.0, read_seconds=5.0, sleep=lambda _: None)
+PATIENCE = RetryPolicy(attempts=2, connect_seconds=5.0, read_seconds=5.0, sleep=lambda _: None)
 
 HERE, THERE, NOWHERE = "8.8.8.8", "2606:4700::1111", "9.9.9.9"
 

@@ -31,7 +31,7 @@ def filled(sink: Sink) -> Sink:
     ]
     sink.write(import_of(1), SETTINGS, rows, [])
     other = import_of(2, "u2")
-    sink.write(other, SETTINGS, [replace(rows_for("abc-1", of=other), title="Of another user")], [])
+    sink.write(other, SETTINGS, [replace(rows_for("abc-1", job=other), title="Of another user")], [])
     return sink
 
 

@@ -12,14 +12,14 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.credentials import SupabaseAccess
-from ray_import.destinations.base import RunOf, Sink
+from ray_import.destinations.base import RunKey, Sink
 from ray_import.destinations.postgres.psycopg import PostgresDatabase
 from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.postgres.supabase import SupabaseDatabase
 from ray_import.errors import ConfigError, EverythingRefused, SinkBusy, SinkError
-from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batch import BatchContext, import_batch
 from ray_import.pipeline.batching import batches_of
 from ray_import.pipeline.sources import open_sources
 from tests.contract.destinations import (
@@ -221,8 +221,8 @@ def test_an_import_fails_when_every_conversation_is_refused_but_one_without_mess
 
 def killed_while_importing(export: Path, sink: Sink, import_id: str = "import-1") -> None:
     """Leaves what an import does whose process dies when its workers are done, and before it looks at refusals."""
-    work = Work(Import(import_id, "ana", STARTED_AT), IN_ONE_BATCH)
-    sink.start_job(work.of, str(export), "host/1")
+    work = BatchContext(ImportJob(import_id, "ana", STARTED_AT), IN_ONE_BATCH)
+    sink.start_job(work.job, str(export), "host/1")
     for batch in batches_of(open_sources([export], IN_ONE_BATCH.read).conversations(), 1):
         import_batch(batch.payload, batch.frames, work, sink)
     sink.let_go("host/1")
@@ -298,18 +298,18 @@ def test_a_write_asks_the_destination_whether_another_worker_has_put_something_i
     destination: DestinationUnderTest,
 ) -> None:
     told = refuse(destination, f"NEW.conversation_id <> 'by-another-worker' AND {ALL}")
-    of = import_of(1)
-    rows = [rows_for(f"c{i}", of=of) for i in range(25)]
+    job = import_of(1)
+    rows = [rows_for(f"c{i}", job=job) for i in range(25)]
     with closing(destination.open()) as sink:
         with pytest.raises(EverythingRefused) as caught:
-            sink.write(of, SETTINGS, rows, [reject_of(b"bad")])
+            sink.write(job, SETTINGS, rows, [reject_of(b"bad")])
         assert (caught.value.code, caught.value.retry, sink.rejects()) == (told, False, [])
         assert CANARY not in told_by(caught.value)
-        assert sink.takes_none(of)
+        assert sink.takes_none(job)
         with closing(destination.open()) as other:
-            other.write(of, SETTINGS, [rows_for("by-another-worker", of=of)], [])
-        assert not sink.takes_none(of)
-        assert [one.refused for one in sink.write(of, SETTINGS, rows, [])] == [told] * 25
+            other.write(job, SETTINGS, [rows_for("by-another-worker", job=job)], [])
+        assert not sink.takes_none(job)
+        assert [one.refused for one in sink.write(job, SETTINGS, rows, [])] == [told] * 25
         assert sink.takes_none(import_of(2))
         assert sink.takes_none(import_of(1, "u2"))
 
@@ -457,7 +457,7 @@ def call_start_job(sink: Sink) -> None:
 
 
 def call_start_run(sink: Sink) -> None:
-    sink.start_run("run-1", RunOf("users.jsonl", SETTINGS), "host/1")
+    sink.start_run("run-1", RunKey("users.jsonl", SETTINGS), "host/1")
 
 
 def call_keep_rejects(sink: Sink) -> None:

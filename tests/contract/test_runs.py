@@ -7,15 +7,15 @@ from typing import get_args
 
 import pytest
 
-from ray_import.chunks.rows import Import
-from ray_import.destinations.base import LEASE_SECONDS, RunOf, RunUser, Sink, UserState
+from ray_import.chunks.rows import ImportJob
+from ray_import.destinations.base import LEASE_SECONDS, RunKey, RunUser, Sink, UserState
 from ray_import.errors import ConfigError, SinkError
 from tests.contract.destinations import SETTINGS, DestinationUnderTest, PostgresTables
 from tests.support.gateway.postgres import Database
 from tests.unit.pipeline.runs import a_millisecond_later
 
 WHAT = "/exports/users.jsonl"
-OF = RunOf(WHAT, SETTINGS)
+OF = RunKey(WHAT, SETTINGS)
 ME, OTHER = "host/boot/pids/1/5", "other/boot/pids/1/5"
 ANA, BEN, EVE = (RunUser(name, f"{name}.zip") for name in ("ana", "ben", "eve"))
 COUNTS = {"conversations": {"seen": 3}, "messages": {"left_out": {"no_text": 1}}}
@@ -25,15 +25,15 @@ def ended(user: RunUser, state: UserState = "complete", version: str = "v1") -> 
     return replace(user, state=state, attempts=1, version=version, counts=COUNTS)
 
 
-def begun(sink: Sink, run_id: str, *users: RunUser, of: RunOf = OF) -> list[RunUser]:
+def begun(sink: Sink, run_id: str, *users: RunUser, key: RunKey = OF) -> list[RunUser]:
     """The users of a run that begins, or goes on."""
-    assert sink.start_run(run_id, of, ME) is None
+    assert sink.start_run(run_id, key, ME) is None
     return sink.add_users(run_id, users)
 
 
-def run_of(sink: Sink, run_id: str, *users: RunUser, of: RunOf = OF) -> None:
+def run_of(sink: Sink, run_id: str, *users: RunUser, key: RunKey = OF) -> None:
     """A run in which `users` are as they are given."""
-    begun(sink, run_id, *users, of=of)
+    begun(sink, run_id, *users, key=key)
     assert sink.save_users(run_id, ME, users)
     sink.complete_run(run_id, ME)
 
@@ -87,11 +87,11 @@ def test_a_user_is_saved_in_one_run_and_nowhere_else(sink: Sink) -> None:
     assert [sink.run_users(f"run-{i}") for i in (1, 2, 3)] == [[ANA], [ended(ANA)], []]
 
 
-@pytest.mark.parametrize("other", [RunOf("x", SETTINGS), RunOf(WHAT, SETTINGS, force=True)])
-def test_the_last_run_that_did_the_same_is_interrupted_until_it_is_complete(sink: Sink, other: RunOf) -> None:
+@pytest.mark.parametrize("other", [RunKey("x", SETTINGS), RunKey(WHAT, SETTINGS, force=True)])
+def test_the_last_run_that_did_the_same_is_interrupted_until_it_is_complete(sink: Sink, other: RunKey) -> None:
     for run_id in ("run-2", "run-1"):
         begun(sink, run_id, ANA)
-    begun(sink, "run-3", ANA, of=other)
+    begun(sink, "run-3", ANA, key=other)
     sink.let_go(ME)
     assert (sink.interrupted_run(OF), sink.interrupted_run(other)) == ("run-1", "run-3")
     begun(sink, "run-1", ANA)
@@ -109,7 +109,7 @@ def test_a_run_is_interrupted_in_its_table_when_its_process_has_released_it(
     begun(sink, "run-1", ANA)
     assert destination.run_statuses() == {"run-1": "running"}
     sink.let_go(ME)
-    begun(sink, "run-2", ANA, of=RunOf(WHAT, "settings-2"))
+    begun(sink, "run-2", ANA, key=RunKey(WHAT, "settings-2"))
     assert destination.run_statuses() == {"run-1": "failed", "run-2": "running"}
     sink.complete_run("run-2", ME)
     sink.let_go(ME)
@@ -118,11 +118,11 @@ def test_a_run_is_interrupted_in_its_table_when_its_process_has_released_it(
 
 def test_a_run_is_over_when_one_with_other_settings_has_begun(sink: Sink) -> None:
     begun(sink, "run-1", ANA)
-    begun(sink, "run-2", ANA, of=RunOf(WHAT, "settings-2"))
-    begun(sink, "run-3", ANA, of=RunOf("other.jsonl", "settings-3"))
+    begun(sink, "run-2", ANA, key=RunKey(WHAT, "settings-2"))
+    begun(sink, "run-3", ANA, key=RunKey("other.jsonl", "settings-3"))
     sink.let_go(ME)
     assert sink.interrupted_run(OF) is None
-    assert sink.interrupted_run(RunOf(WHAT, "settings-2")) == "run-2"
+    assert sink.interrupted_run(RunKey(WHAT, "settings-2")) == "run-2"
 
 
 def test_thousands_of_users_are_one_run(sink: Sink) -> None:
@@ -133,16 +133,16 @@ def test_thousands_of_users_are_one_run(sink: Sink) -> None:
 # --- one process at a run at a time --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("of", [OF, RunOf(WHAT, "settings-2"), RunOf(WHAT, SETTINGS, force=True)])
-def test_while_a_process_is_at_a_run_no_other_begins_one_over_the_same_users(sink: Sink, of: RunOf) -> None:
+@pytest.mark.parametrize("of", [OF, RunKey(WHAT, "settings-2"), RunKey(WHAT, SETTINGS, force=True)])
+def test_while_a_process_is_at_a_run_no_other_begins_one_over_the_same_users(sink: Sink, key: RunKey) -> None:
     begun(sink, "run-1", ANA)
     for run_id in ("run-1", "run-2"):
-        running = sink.start_run(run_id, of, OTHER)
+        running = sink.start_run(run_id, key, OTHER)
         assert running is not None
         assert (running.id, running.holder) == ("run-1", ME)
         assert 0 <= running.silent_seconds < 60
         assert running.started_at.endswith("Z")
-    assert sink.start_run("run-3", RunOf("other.jsonl", SETTINGS), OTHER) is None
+    assert sink.start_run("run-3", RunKey("other.jsonl", SETTINGS), OTHER) is None
 
 
 @pytest.mark.parametrize("how", ["let go", "complete", "silent"])
@@ -180,18 +180,18 @@ def test_whose_run_was_taken_over_changes_nothing_in_it(sink: Sink, destination:
     assert sink.save_users("run-1", OTHER, [ended(ANA)])
 
 
-@pytest.mark.parametrize("of", [OF, RunOf(WHAT, "settings-2"), RunOf(WHAT, SETTINGS, force=True)])
+@pytest.mark.parametrize("of", [OF, RunKey(WHAT, "settings-2"), RunKey(WHAT, SETTINGS, force=True)])
 def test_a_process_that_was_silent_is_at_its_run_no_more_when_another_one_has_begun(
-    sink: Sink, destination: DestinationUnderTest, of: RunOf
+    sink: Sink, destination: DestinationUnderTest, key: RunKey
 ) -> None:
     begun(sink, "run-1", ANA)
     destination.silence_run("run-1", LEASE_SECONDS + 1)
-    assert sink.start_run("run-2", of, OTHER) is None
+    assert sink.start_run("run-2", key, OTHER) is None
     sink.beat(ME)
     assert not sink.save_users("run-1", ME, [ended(ANA)])
     sink.complete_run("run-1", ME)
     assert sink.run_users("run-1") == [ANA]
-    assert sink.interrupted_run(of) == "run-2"
+    assert sink.interrupted_run(key) == "run-2"
 
 
 def test_of_many_that_begin_at_the_same_moment_one_does(destination: DestinationUnderTest) -> None:
@@ -218,7 +218,7 @@ def test_of_many_that_begin_at_the_same_moment_one_does(destination: Destination
 
 def test_how_somebody_ended_last_counts_in_whichever_run(sink: Sink) -> None:
     run_of(sink, "run-2", ended(ANA, "failed"), ended(BEN, "failed"), ended(EVE, "partial"))
-    run_of(sink, "run-1", ended(BEN), of=RunOf(WHAT, SETTINGS, force=True))
+    run_of(sink, "run-1", ended(BEN), key=RunKey(WHAT, SETTINGS, force=True))
     assert sorted(sink.lacking_users(WHAT, SETTINGS)) == ["ana", "eve"]
     assert sink.lacking_users("other.jsonl", SETTINGS) == sink.lacking_users(WHAT, "settings-2") == []
     run_of(sink, "run-3", ended(EVE, "skipped"), ended(BEN, "partial"))
@@ -262,13 +262,13 @@ def test_what_is_not_in_as_a_whole_does_not_count(sink: Sink, state: UserState) 
 def test_who_has_not_been_tried_since_has_what_was_in(sink: Sink) -> None:
     run_of(sink, "run-1", ended(ANA))
     run_of(sink, "run-2", ANA, BEN)
-    begun(sink, "run-3", ANA, of=RunOf(WHAT, "settings-2"))
+    begun(sink, "run-3", ANA, key=RunKey(WHAT, "settings-2"))
     assert sink.versions(SETTINGS) == {"ana": ("ana.zip", "v1")}
 
 
 def test_what_was_replaced_with_other_settings_is_not_in_any_more(sink: Sink) -> None:
     run_of(sink, "run-1", ended(ANA), ended(BEN))
-    run_of(sink, "run-2", ended(ANA, version="v2"), of=RunOf(WHAT, "settings-2"))
+    run_of(sink, "run-2", ended(ANA, version="v2"), key=RunKey(WHAT, "settings-2"))
     assert sink.versions(SETTINGS) == {"ben": ("ben.zip", "v1")}
     assert sink.versions("settings-2") == {"ana": ("ana.zip", "v2")}
 
@@ -276,7 +276,7 @@ def test_what_was_replaced_with_other_settings_is_not_in_any_more(sink: Sink) ->
 def test_who_was_imported_by_themselves_since_may_have_something_else_in(sink: Sink) -> None:
     run_of(sink, "run-1", ended(ANA), ended(BEN))
     a_millisecond_later()
-    sink.start_job(Import("import-1", "ana", 1_790_000_000.0), "ana.zip", ME)
+    sink.start_job(ImportJob("import-1", "ana", 1_790_000_000.0), "ana.zip", ME)
     sink.update_job("import-1", COUNTS, "complete")
     assert sink.versions(SETTINGS) == {"ben": ("ben.zip", "v1")}
     run_of(sink, "run-2", ended(ANA))
@@ -289,7 +289,7 @@ def test_who_is_skipped_has_nothing_newer_than_what_was_imported_meanwhile(
 ) -> None:
     run_of(sink, "run-1", ended(ANA), ended(BEN))
     begun(sink, "run-2", ANA, BEN)
-    run_of(sink, "run-3", ended(ANA), of=RunOf("other.jsonl", "settings-2"))
+    run_of(sink, "run-3", ended(ANA), key=RunKey("other.jsonl", "settings-2"))
     a_millisecond_later()
     for state in (*attempts, "skipped"):
         assert sink.save_users("run-2", ME, [ended(ANA, state), ended(BEN, state)])

@@ -11,7 +11,7 @@ import pytest
 
 from ray_import.chatgpt.extract import content_hash
 from ray_import.chunks.rows import iso_time
-from ray_import.destinations.base import LEASE_SECONDS, KeptReject, Known, Pruned, Replaced, Sink
+from ray_import.destinations.base import LEASE_SECONDS, KeptReject, LedgerEntry, Pruned, Sink, WriteResult
 from ray_import.records import Reject
 from tests.contract.destinations import (
     SETTINGS,
@@ -38,10 +38,10 @@ OLD, NEW = 1_700_000_000.0, 1_700_000_000.5
 
 def test_what_is_written_is_there_for_everybody(sink: Sink, destination: DestinationUnderTest) -> None:
     outcome = sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=3), rows_for("b", chunks=1)], [])
-    assert outcome == [Replaced(3, 0), Replaced(1, 0)]
+    assert outcome == [WriteResult(3, 0), WriteResult(1, 0)]
     assert destination.content() == {"u1": {"a": ["v1 text"] * 3, "b": ["v1 text"]}}
     with closing(destination.open()) as other:
-        assert other.known("u1", SETTINGS, ["a-v1"]) == {"a-v1": Known("import-1", 3)}
+        assert other.known("u1", SETTINGS, ["a-v1"]) == {"a-v1": LedgerEntry("import-1", 3)}
 
 
 def test_text_comes_back_as_it_went_in(sink: Sink, destination: DestinationUnderTest) -> None:
@@ -56,8 +56,8 @@ def test_nothing_to_write_is_no_error(sink: Sink, destination: DestinationUnderT
 
 
 def test_a_conversation_without_chunks_is_remembered(sink: Sink, destination: DestinationUnderTest) -> None:
-    assert sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=0)], []) == [Replaced(0, 0)]
-    assert sink.known("u1", SETTINGS, ["a-v1"]) == {"a-v1": Known("import-1", 0)}
+    assert sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=0)], []) == [WriteResult(0, 0)]
+    assert sink.known("u1", SETTINGS, ["a-v1"]) == {"a-v1": LedgerEntry("import-1", 0)}
     assert destination.content() == {"u1": {"a": []}}
 
 
@@ -66,10 +66,10 @@ def test_a_newer_copy_replaces_all_of_the_older(
     sink: Sink, destination: DestinationUnderTest, before: int, after: int
 ) -> None:
     sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=before, update_time=OLD), rows_for("b")], [])
-    newer = rows_for("a", version="v2", chunks=after, update_time=NEW, of=import_of(2))
-    assert sink.write(import_of(2), SETTINGS, [newer], []) == [Replaced(after, before)]
+    newer = rows_for("a", version="v2", chunks=after, update_time=NEW, job=import_of(2))
+    assert sink.write(import_of(2), SETTINGS, [newer], []) == [WriteResult(after, before)]
     assert destination.content()["u1"] == {"a": ["v2 text"] * after, "b": ["v1 text"] * 2}
-    assert sink.known("u1", SETTINGS, ["a-v1", "a-v2"]) == {"a-v2": Known("import-2", after)}
+    assert sink.known("u1", SETTINGS, ["a-v1", "a-v2"]) == {"a-v2": LedgerEntry("import-2", after)}
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_of_two_imports_copies_the_newer_stays_then_the_larger_then_the_laters(
     hashes: str,
 ) -> None:
     sink.write(import_of(1), SETTINGS, [rows_for("a", version=hashes[0], update_time=there[0], nodes=there[1])], [])
-    copy = rows_for("a", version=hashes[1], update_time=coming[0], nodes=coming[1], chunks=3, of=import_of(2))
+    copy = rows_for("a", version=hashes[1], update_time=coming[0], nodes=coming[1], chunks=3, job=import_of(2))
     (outcome,) = sink.write(import_of(2), SETTINGS, [copy], [])
     if stays == "coming":
-        assert outcome == Replaced(3, 2)
+        assert outcome == WriteResult(3, 2)
         assert destination.content()["u1"]["a"] == [f"{hashes[1]} text"] * 3
     else:
-        assert outcome == Replaced(0, 0, older=True)
+        assert outcome == WriteResult(0, 0, older=True)
         assert destination.content()["u1"]["a"] == [f"{hashes[0]} text"] * 2
 
 
@@ -121,9 +121,9 @@ def test_a_copy_that_was_passed_over_as_equally_new_is_known_beside_the_other(si
     """So that importing both again changes nothing."""
     for version in order:
         sink.write(import_of(1), SETTINGS, [rows_for("a", version=version)], [])
-    known = Known("import-1", 2)
+    known = LedgerEntry("import-1", 2)
     assert sink.known("u1", SETTINGS, ["a-x", "a-y", "a-z"]) == {"a-x": known, "a-y": known}
-    newer = rows_for("a", version="z", update_time=NEW, of=import_of(2))
+    newer = rows_for("a", version="z", update_time=NEW, job=import_of(2))
     sink.write(import_of(2), SETTINGS, [newer], [])
     assert sink.known("u1", SETTINGS, ["a-x", "a-y", "a-z"]).keys() == {"a-z"}
 
@@ -136,7 +136,7 @@ def test_that_an_import_replaced_its_own_copy_is_told(
     outcomes = []
     for batch in [copies] if one_batch else [[copy] for copy in copies]:
         outcomes.extend(sink.write(import_of(1), SETTINGS, batch, []))
-    assert outcomes == [Replaced(2, 0), Replaced(3, 2, own_messages=copies[0].message_count)]
+    assert outcomes == [WriteResult(2, 0), WriteResult(3, 2, own_messages=copies[0].message_count)]
     assert destination.content()["u1"]["a"] == ["v2 text"] * 3
 
 
@@ -154,18 +154,18 @@ def test_a_batch_that_is_done_again_leaves_the_same_rows_and_tells_what_it_would
 
 def test_the_same_copy_with_other_settings_is_replaced(sink: Sink, destination: DestinationUnderTest) -> None:
     sink.write(import_of(1), SETTINGS, [rows_for("a", chunks=2)], [])
-    again = rows_for("a", chunks=5, of=import_of(2))
-    assert sink.write(import_of(2), "settings-2", [again], []) == [Replaced(5, 2)]
+    again = rows_for("a", chunks=5, job=import_of(2))
+    assert sink.write(import_of(2), "settings-2", [again], []) == [WriteResult(5, 2)]
     assert len(destination.content()["u1"]["a"]) == 5
     assert sink.known("u1", SETTINGS, ["a-v1"]) == {}
-    assert sink.known("u1", "settings-2", ["a-v1"]) == {"a-v1": Known("import-2", 5)}
+    assert sink.known("u1", "settings-2", ["a-v1"]) == {"a-v1": LedgerEntry("import-2", 5)}
 
 
 def test_users_do_not_touch_each_other(sink: Sink, destination: DestinationUnderTest) -> None:
     other = import_of(2, "u2")
     sink.write(import_of(1), SETTINGS, [rows_for("a", update_time=OLD)], [reject_of(b"bad")])
-    newer = rows_for("a", version="v2", update_time=NEW, of=other)
-    assert sink.write(other, SETTINGS, [newer], [reject_of(b"bad")]) == [Replaced(2, 0)]
+    newer = rows_for("a", version="v2", update_time=NEW, job=other)
+    assert sink.write(other, SETTINGS, [newer], [reject_of(b"bad")]) == [WriteResult(2, 0)]
     assert destination.content() == {"u1": {"a": ["v1 text"] * 2}, "u2": {"a": ["v2 text"] * 2}}
     assert sink.known("u1", SETTINGS, ["a-v1", "a-v2"]).keys() == {"a-v1"}
     assert [user for user, _, _ in destination.rejects()] == ["u1", "u2"]
@@ -177,7 +177,7 @@ def test_a_conversation_that_is_refused_leaves_no_trace_and_the_others_alone(
     sink.write(import_of(1), SETTINGS, [rows_for("a")], [])
     batch = [rows_for("b"), twice_the_same_chunk(rows_for("a", version="v2", update_time=NEW)), rows_for("c")]
     b, a, c = sink.write(import_of(1), SETTINGS, batch, [reject_of(b"bad")])
-    assert (b, c) == (Replaced(2, 0), Replaced(2, 0))
+    assert (b, c) == (WriteResult(2, 0), WriteResult(2, 0))
     assert (a.written, a.deleted, bool(a.refused)) == (0, 0, True)
     assert destination.content() == {"u1": {name: ["v1 text"] * 2 for name in "abc"}}
     assert [raw for _, _, raw in destination.rejects()] == [b"bad"]
@@ -196,8 +196,8 @@ def test_where_every_conversation_is_refused_none_is_in(sink: Sink, destination:
 def test_only_what_was_asked_for_and_is_in_is_known(sink: Sink) -> None:
     sink.write(import_of(1), SETTINGS, [rows_for(name, chunks=i) for i, name in enumerate("abc")], [])
     assert sink.known("u1", SETTINGS, ["a-v1", "c-v1", "d-v1"]) == {
-        "a-v1": Known("import-1", 0),
-        "c-v1": Known("import-1", 2),
+        "a-v1": LedgerEntry("import-1", 0),
+        "c-v1": LedgerEntry("import-1", 2),
     }
     assert sink.known("u1", SETTINGS, []) == {}
     assert sink.known("u2", SETTINGS, ["a-v1"]) == {}
@@ -296,9 +296,9 @@ def test_a_reject_whose_conversation_is_refused_stays(sink: Sink, destination: D
 def test_what_an_import_has_not_met_is_pruned_and_nothing_else(sink: Sink, destination: DestinationUnderTest) -> None:
     old = [rows_for(name, chunks=3) for name in ("unchanged", "older", "passed over", "gone", "gone, too")]
     sink.write(import_of(1), SETTINGS, old, [])
-    sink.write(import_of(1, "u2"), SETTINGS, [rows_for("theirs", of=import_of(1, "u2"))], [])
+    sink.write(import_of(1, "u2"), SETTINGS, [rows_for("theirs", job=import_of(1, "u2"))], [])
     second = import_of(2)
-    sink.write(second, SETTINGS, [rows_for("new", update_time=NEW, of=second)], [])
+    sink.write(second, SETTINGS, [rows_for("new", update_time=NEW, job=second)], [])
     sink.mark_seen(second, ["unchanged-v1", "unknown"], ["older", "passed over", "never there"])
     assert sink.prune(second) == Pruned(2, 6)
     assert destination.content()["u1"].keys() == {"unchanged", "older", "passed over", "new"}

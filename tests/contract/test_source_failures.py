@@ -21,7 +21,7 @@ from ray_import.errors import ImporterError, SourceRefused
 from ray_import.pipeline.inspection import extracted
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Conversation
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from ray_import.source.remote import KEPT_BYTES
 from tests.cli.commands import PLAIN
 from tests.contract.remote_exports import talks
@@ -35,9 +35,9 @@ SHARDS = zipped({"conversations-000.json": JSON, "conversations-001.json": talks
 
 
 @pytest.fixture
-def patience() -> Patience:
+def patience() -> RetryPolicy:
     waits: list[float] = []
-    return Patience(read_seconds=5, attempts=3, sleep=waits.append)
+    return RetryPolicy(read_seconds=5, attempts=3, sleep=waits.append)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ GONE = pytest.mark.parametrize(
 @GONE
 @pytest.mark.parametrize("name", ["x.json", "x.zip"])
 def test_what_was_read_before_a_source_breaks_is_in_and_the_import_has_failed(
-    name: str, fault: Fault, told: str, server: ObjectServer, patience: Patience, tmp_path: Path
+    name: str, fault: Fault, told: str, server: ObjectServer, patience: RetryPolicy, tmp_path: Path
 ) -> None:
     database = Database(tmp_path / "chunks.db")
     sources = open_sources([server.put(name, SHARDS if name == "x.zip" else JSON)], SETTINGS.read, patience)
@@ -97,7 +97,7 @@ def test_what_was_read_before_a_source_breaks_is_in_and_the_import_has_failed(
 
 @GONE
 def test_what_breaks_while_it_is_looked_into_is_no_damage(
-    fault: Fault, told: str, server: ObjectServer, patience: Patience
+    fault: Fault, told: str, server: ObjectServer, patience: RetryPolicy
 ) -> None:
     server.faults = {0: Fault()}
     server.every = fault
@@ -110,7 +110,7 @@ def test_what_breaks_while_it_is_looked_into_is_no_damage(
 
 
 def test_of_several_sources_one_that_is_not_there_is_a_problem(
-    server: ObjectServer, patience: Patience, tmp_path: Path
+    server: ObjectServer, patience: RetryPolicy, tmp_path: Path
 ) -> None:
     good, missing = server.put("x.json", talks("c", 3)), server.url("missing.json")
     here = tmp_path / "here.json"
@@ -122,7 +122,7 @@ def test_of_several_sources_one_that_is_not_there_is_a_problem(
     assert SECRET not in sources.label + repr(sources.problems)
 
 
-def test_extract_gives_what_came_before_the_break(server: ObjectServer, patience: Patience) -> None:
+def test_extract_gives_what_came_before_the_break(server: ObjectServer, patience: RetryPolicy) -> None:
     more_than_is_kept = talks("c", 2 * KEPT_BYTES // len(JSON) * 600)
     address = server.put("x.json", more_than_is_kept)
     list(open_sources([address], SETTINGS.read, patience).first_pass())
@@ -136,7 +136,7 @@ def test_extract_gives_what_came_before_the_break(server: ObjectServer, patience
 
 
 def test_extract_gives_nothing_when_the_server_breaks_before_all_copies_are_known(
-    server: ObjectServer, patience: Patience
+    server: ObjectServer, patience: RetryPolicy
 ) -> None:
     sources = open_sources([server.put("x.json", JSON)], SETTINGS.read, patience)
     server.asked.clear()
@@ -156,7 +156,7 @@ def everything_of(error: BaseException) -> str:
 @GONE
 @pytest.mark.parametrize("storage", [False, True], ids=["signed URL", "storage"])
 def test_no_error_and_no_log_holds_a_secret(
-    storage: bool, fault: Fault, told: str, server: ObjectServer, patience: Patience
+    storage: bool, fault: Fault, told: str, server: ObjectServer, patience: RetryPolicy
 ) -> None:
     url = server.put("x.json", JSON).replace("://", "://ada:xyzzy@")
     if storage:

@@ -13,7 +13,7 @@ import pytest
 from ray_import.errors import ConfigError, NotAnExport, SourceError, SourceRefused, SourceSlow, SourceUnavailable
 from ray_import.settings import AllowedHost, ReadLimits, SourcePace, SourceRules
 from ray_import.source.open_export import open_export
-from ray_import.source.patience import PATIENCE, Patience
+from ray_import.source.patience import PATIENCE, RetryPolicy
 from ray_import.source.version import version_of
 from ray_import.source.waiting import Waiting
 from tests.contract.remote_exports import EXPORTS, JSON, SHARDS, Read, read, talks, with_pictures
@@ -31,8 +31,8 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def patience(waits: list[float]) -> Patience:
-    return Patience(connect_seconds=5, read_seconds=0.25, sleep=waits.append)
+def patience(waits: list[float]) -> RetryPolicy:
+    return RetryPolicy(connect_seconds=5, read_seconds=0.25, sleep=waits.append)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_an_export_is_the_same_wherever_it_lies(name: str, place: Place, patience: Patience, folder: Path) -> None:
+def test_an_export_is_the_same_wherever_it_lies(name: str, place: Place, patience: RetryPolicy, folder: Path) -> None:
     here = read_here(name, folder)
     there = read(place(name, EXPORTS[name]), patience)
     assert there == here
@@ -102,7 +102,7 @@ def test_an_export_is_the_same_wherever_it_lies(name: str, place: Place, patienc
     ids=["empty", "page", "pictures", "cut off", "UTF-16", "UTF-32", "Deflate64"],
 )
 def test_what_is_no_export_is_told_as_of_a_file(
-    name: str, data: bytes, told: str, place: Place, patience: Patience, tmp_path: Path
+    name: str, data: bytes, told: str, place: Place, patience: RetryPolicy, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceError, match=told) as here:
         open_export(written(tmp_path / name, data))
@@ -113,7 +113,7 @@ def test_what_is_no_export_is_told_as_of_a_file(
 
 @pytest.mark.parametrize("real", [True, False], ids=["HTTP 416", "HTTP 400 with 416 in its body"])
 def test_an_object_without_a_byte_is_empty_in_both_forms_of_416(
-    server: ObjectServer, real: bool, patience: Patience
+    server: ObjectServer, real: bool, patience: RetryPolicy
 ) -> None:
     server.real_416 = real
     with pytest.raises(NotAnExport, match=r"empty\.json is empty"):
@@ -124,7 +124,7 @@ def test_an_object_without_a_byte_is_empty_in_both_forms_of_416(
 
 
 def test_of_an_export_with_pictures_only_the_conversations_are_fetched(
-    server: ObjectServer, patience: Patience
+    server: ObjectServer, patience: RetryPolicy
 ) -> None:
     data = with_pictures(JSON)
     packed = len(zipped({"conversations.json": JSON}))
@@ -134,7 +134,7 @@ def test_of_an_export_with_pictures_only_the_conversations_are_fetched(
     assert len(server.asked) <= 6
 
 
-def test_no_more_is_fetched_of_a_long_member_than_there_is(server: ObjectServer, patience: Patience) -> None:
+def test_no_more_is_fetched_of_a_long_member_than_there_is(server: ObjectServer, patience: RetryPolicy) -> None:
     conversations = talks("c", 2500)
     packed = len(zipped({"conversations.json": conversations}))
     assert packed > 3_000_000
@@ -142,7 +142,7 @@ def test_no_more_is_fetched_of_a_long_member_than_there_is(server: ObjectServer,
     assert packed < server.sent < packed + 4 * 128 * 1024
 
 
-def test_a_browsers_export_is_opened_without_fetching_its_pictures(server: ObjectServer, patience: Patience) -> None:
+def test_a_browsers_export_is_opened_without_fetching_its_pictures(server: ObjectServer, patience: RetryPolicy) -> None:
     data = EXPORTS["browser.zip"]
     assert len(data) > 5_000_000
     assert len(read(server.put("x.zip", data), patience).items) == 5
@@ -150,14 +150,14 @@ def test_a_browsers_export_is_opened_without_fetching_its_pictures(server: Objec
     assert len(server.asked) <= 6
 
 
-def test_a_zip_of_many_files_is_opened_in_few_requests(server: ObjectServer, patience: Patience) -> None:
+def test_a_zip_of_many_files_is_opened_in_few_requests(server: ObjectServer, patience: RetryPolicy) -> None:
     members = {f"files/{i:05}-{'x' * 100}.png": b"x" for i in range(5000)}
     archive = zipped({**members, "conversations.json": JSON})
     open_export(server.put("x.zip", archive), patience=patience)
     assert len(server.asked) <= 5
 
 
-def test_a_long_file_is_read_in_few_requests_and_no_byte_twice(server: ObjectServer, patience: Patience) -> None:
+def test_a_long_file_is_read_in_few_requests_and_no_byte_twice(server: ObjectServer, patience: RetryPolicy) -> None:
     data = talks("c", 2500)
     assert len(data) > 6_000_000
     assert len(read(server.put("x.json", data), patience).items) == 2500
@@ -170,7 +170,7 @@ def test_a_long_file_is_read_in_few_requests_and_no_byte_twice(server: ObjectSer
 
 @pytest.mark.parametrize("ends_early", [False, True], ids=["reset", "closed early"])
 def test_a_connection_that_breaks_goes_on_at_the_byte_where_it_broke(
-    server: ObjectServer, ends_early: bool, patience: Patience, waits: list[float]
+    server: ObjectServer, ends_early: bool, patience: RetryPolicy, waits: list[float]
 ) -> None:
     url = server.put("x.json", JSON)
     whole = read(url, patience)
@@ -187,7 +187,7 @@ def test_a_connection_that_breaks_goes_on_at_the_byte_where_it_broke(
 
 
 def test_without_ranges_a_broken_download_begins_again(
-    server: ObjectServer, patience: Patience, waits: list[float]
+    server: ObjectServer, patience: RetryPolicy, waits: list[float]
 ) -> None:
     server.ranges = False
     server.faults = {0: Fault(drop_after=70_000), 1: Fault(drop_after=200_000, ends_early=True)}
@@ -195,12 +195,12 @@ def test_without_ranges_a_broken_download_begins_again(
     assert (len(server.asked), len(waits)) == (3, 2)
 
 
-def test_a_server_that_hangs_is_asked_again(server: ObjectServer, patience: Patience) -> None:
+def test_a_server_that_hangs_is_asked_again(server: ObjectServer, patience: RetryPolicy) -> None:
     server.faults = {0: Fault(hangs_after=0), 1: Fault(hangs_after=5000)}
     assert len(read(server.put("x.json", JSON), patience).items) == 200
 
 
-def test_a_server_that_is_slow_but_does_not_stop_is_waited_for(server: ObjectServer, patience: Patience) -> None:
+def test_a_server_that_is_slow_but_does_not_stop_is_waited_for(server: ObjectServer, patience: RetryPolicy) -> None:
     data = talks("c", 1)[:500]
     server.every = Fault(drips=True)
     found = read(server.put("x.json", data), patience)
@@ -220,14 +220,18 @@ def test_a_server_that_is_slow_but_does_not_stop_is_waited_for(server: ObjectSer
     ],
     ids=["429", "503", "HTML 502", "400 means 544", "400 means 423", "400 means 503"],
 )
-def test_what_passes_is_waited_for(server: ObjectServer, fault: Fault, patience: Patience, waits: list[float]) -> None:
+def test_what_passes_is_waited_for(
+    server: ObjectServer, fault: Fault, patience: RetryPolicy, waits: list[float]
+) -> None:
     server.faults = {0: fault, 1: fault, 3: fault}
     assert len(read(server.put("x.json", JSON), patience).items) == 200
     assert len(waits) == 3
     assert min(waits) >= (7 if fault.headers else 0)
 
 
-def test_no_wait_is_longer_than_patience_allows(server: ObjectServer, patience: Patience, waits: list[float]) -> None:
+def test_no_wait_is_longer_than_patience_allows(
+    server: ObjectServer, patience: RetryPolicy, waits: list[float]
+) -> None:
     server.faults = {
         0: Fault(503, headers={"Retry-After": "86400"}),
         1: Fault(503, headers={"Retry-After": "Fri, 31 Dec 2199 23:59:59 GMT"}),
@@ -237,7 +241,7 @@ def test_no_wait_is_longer_than_patience_allows(server: ObjectServer, patience: 
 
 
 def test_where_it_does_not_pass_the_source_is_unavailable(
-    server: ObjectServer, patience: Patience, waits: list[float]
+    server: ObjectServer, patience: RetryPolicy, waits: list[float]
 ) -> None:
     server.every = Fault(503)
     with pytest.raises(SourceUnavailable, match=r"/x\.json cannot be read at the moment: the server answers 503"):
@@ -245,7 +249,7 @@ def test_where_it_does_not_pass_the_source_is_unavailable(
     assert (len(server.asked), len(waits)) == (6, 5)
 
 
-def test_a_server_that_is_not_there_is_unavailable(patience: Patience, waits: list[float]) -> None:
+def test_a_server_that_is_not_there_is_unavailable(patience: RetryPolicy, waits: list[float]) -> None:
     with object_server() as gone:
         url = gone.url("x.json")
     with pytest.raises(SourceUnavailable, match="the server cannot be reached"):
@@ -263,7 +267,7 @@ DRIPS = {
 }
 
 
-def in_a_hurry(patience: Patience, *, gives_up: bool = False, **pace: float) -> Patience:
+def in_a_hurry(patience: RetryPolicy, *, gives_up: bool = False, **pace: float) -> RetryPolicy:
     """With a deadline that `patience` does not have by itself; a read alone may take as long as it likes."""
     limits = ReadLimits(pace=SourcePace(**pace))  # type: ignore[arg-type]
     return replace(patience, read_seconds=60, waiting=Waiting("http://host/x.json", limits, gives_up=gives_up))
@@ -273,7 +277,7 @@ def in_a_hurry(patience: Patience, *, gives_up: bool = False, **pace: float) -> 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
 @pytest.mark.parametrize("fault", DRIPS.values(), ids=DRIPS)
 def test_reading_ends_at_the_deadline_when_a_server_drips(
-    server: ObjectServer, fault: Fault, ranges: bool, patience: Patience, waits: list[float]
+    server: ObjectServer, fault: Fault, ranges: bool, patience: RetryPolicy, waits: list[float]
 ) -> None:
     server.every, server.ranges = fault, ranges
     with pytest.raises(SourceRefused, match=r"x\.json is too slow: [0-9,]+ bytes arrived in \d+ s") as raised:
@@ -284,14 +288,14 @@ def test_reading_ends_at_the_deadline_when_a_server_drips(
 
 
 @pytest.mark.timeout(30)
-def test_version_ends_at_the_deadline_when_a_server_drips(server: ObjectServer, patience: Patience) -> None:
+def test_version_ends_at_the_deadline_when_a_server_drips(server: ObjectServer, patience: RetryPolicy) -> None:
     server.every = Fault(header_drips=True)
     with pytest.raises(SourceRefused, match="is too slow"):
         version_of(server.put("x.json", JSON), in_a_hurry(patience, deadline_seconds=0.4))
 
 
 @pytest.mark.timeout(30)
-def test_deadline_is_of_the_settings_when_an_import_reads_a_source(server: ObjectServer, patience: Patience) -> None:
+def test_deadline_is_of_the_settings_when_an_import_reads_a_source(server: ObjectServer, patience: RetryPolicy) -> None:
     server.every = Fault(header_drips=True)
     with pytest.raises(SourceRefused, match=r"/x\.json is too slow"):
         open_export(server.put("x.json", JSON), ReadLimits(pace=SourcePace(deadline_seconds=0.4)), patience)
@@ -299,7 +303,7 @@ def test_deadline_is_of_the_settings_when_an_import_reads_a_source(server: Objec
 
 @pytest.mark.timeout(30)
 def test_deadline_holds_when_only_public_addresses_and_exempt_hosts_are_allowed(
-    server: ObjectServer, patience: Patience
+    server: ObjectServer, patience: RetryPolicy
 ) -> None:
     server.every = Fault(header_drips=True)
     limits = ReadLimits(
@@ -313,7 +317,7 @@ def test_deadline_holds_when_only_public_addresses_and_exempt_hosts_are_allowed(
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("fault", [DRIPS["body"], DRIPS["header"]], ids=["body", "header"])
 def test_slow_source_is_given_up_when_its_reader_is_told_so(
-    server: ObjectServer, fault: Fault, patience: Patience
+    server: ObjectServer, fault: Fault, patience: RetryPolicy
 ) -> None:
     server.every = fault
     hurry = in_a_hurry(patience, gives_up=True, slow_after_seconds=0.3, slow_bytes_per_second=1_000_000)
@@ -322,7 +326,7 @@ def test_slow_source_is_given_up_when_its_reader_is_told_so(
 
 
 def test_fast_source_is_read_to_its_end_when_its_reader_would_give_it_up(
-    server: ObjectServer, patience: Patience
+    server: ObjectServer, patience: RetryPolicy
 ) -> None:
     hurry = in_a_hurry(patience, gives_up=True, slow_after_seconds=0.001, slow_bytes_per_second=0)
     assert len(read(server.put("x.json", JSON), hurry).items) == 200
@@ -345,7 +349,7 @@ def test_fast_source_is_read_to_its_end_when_its_reader_would_give_it_up(
     ids=["nothing", "weak ETag", "no date", "date to come", "old date", "weak ETag, date", "ETag"],
 )
 def test_object_comes_in_one_answer_when_the_server_does_not_show_changes(
-    server: ObjectServer, etag: str, headers: dict[str, str], requests_in_ranges: bool, patience: Patience
+    server: ObjectServer, etag: str, headers: dict[str, str], requests_in_ranges: bool, patience: RetryPolicy
 ) -> None:
     server.etag, server.every = etag, Fault(headers=headers)
     found = read(server.put("x.json", JSON), patience)
@@ -357,7 +361,7 @@ def test_object_comes_in_one_answer_when_the_server_does_not_show_changes(
 
 @pytest.mark.parametrize("changes_before", [1, 2, 3])
 def test_two_contents_are_not_mixed_when_an_object_without_a_version_changes_at_the_same_length(
-    server: ObjectServer, changes_before: int, patience: Patience, tmp_path: Path
+    server: ObjectServer, changes_before: int, patience: RetryPolicy, tmp_path: Path
 ) -> None:
     before, after = talks("c", 200), talks("d", 200)
     assert len(before) == len(after)
@@ -368,7 +372,7 @@ def test_two_contents_are_not_mixed_when_an_object_without_a_version_changes_at_
     assert read(server.put("x.json", before), patience).items in contents
 
 
-def test_object_that_changes_is_refused_when_only_its_date_tells(server: ObjectServer, patience: Patience) -> None:
+def test_object_that_changes_is_refused_when_only_its_date_tells(server: ObjectServer, patience: RetryPolicy) -> None:
     server.etag = 'W/"one"'
     server.every = Fault(headers={"Last-Modified": "Sat, 01 Jan 2000 10:00:00 GMT"})
     server.faults = {1: Fault(headers={"Last-Modified": "Sat, 01 Jan 2000 10:00:01 GMT"})}
@@ -377,7 +381,7 @@ def test_object_that_changes_is_refused_when_only_its_date_tells(server: ObjectS
 
 
 def test_more_than_may_be_downloaded_is_refused_when_the_server_does_not_show_changes(
-    server: ObjectServer, patience: Patience
+    server: ObjectServer, patience: RetryPolicy
 ) -> None:
     server.etag = ""
     with pytest.raises(
@@ -390,7 +394,7 @@ def test_more_than_may_be_downloaded_is_refused_when_the_server_does_not_show_ch
 # --- objects that change, refusals ---------------------------------------------------------------
 
 
-def test_an_object_that_changes_between_two_ranges_is_refused(server: ObjectServer, patience: Patience) -> None:
+def test_an_object_that_changes_between_two_ranges_is_refused(server: ObjectServer, patience: RetryPolicy) -> None:
     url = server.put("x.json", JSON)
     server.faults = {1: Fault(headers={"ETag": '"two"'})}
     with pytest.raises(SourceRefused, match=r"/x\.json changed while it was being read") as raised:
@@ -400,14 +404,14 @@ def test_an_object_that_changes_between_two_ranges_is_refused(server: ObjectServ
 
 
 @pytest.mark.parametrize("length", [100_000, 300_000, 1_000_000], ids=["much shorter", "shorter", "longer"])
-def test_an_object_whose_length_changes_is_refused(server: ObjectServer, length: int, patience: Patience) -> None:
+def test_an_object_whose_length_changes_is_refused(server: ObjectServer, length: int, patience: RetryPolicy) -> None:
     export = open_export(server.put("x.json", JSON), patience=patience)
     server.put("x.json", (JSON * 3)[:length])
     with pytest.raises(SourceRefused, match="changed while it was being read"), export.members[0].open() as stream:
         stream.read()
 
 
-def test_a_weak_etag_is_the_same_as_a_strong_one(server: ObjectServer, patience: Patience) -> None:
+def test_a_weak_etag_is_the_same_as_a_strong_one(server: ObjectServer, patience: RetryPolicy) -> None:
     server.faults = {1: Fault(headers={"ETag": 'W/"one"'})}
     assert len(read(server.put("x.json", JSON), patience).items) == 200
 
@@ -431,7 +435,7 @@ def test_a_weak_etag_is_the_same_as_a_strong_one(server: ObjectServer, patience:
     ],
 )
 def test_a_refusal_is_told_at_once_and_says_what_to_do(
-    server: ObjectServer, fault: Fault, told: str, patience: Patience, waits: list[float]
+    server: ObjectServer, fault: Fault, told: str, patience: RetryPolicy, waits: list[float]
 ) -> None:
     server.every = fault
     with pytest.raises(SourceRefused) as raised:
@@ -442,7 +446,7 @@ def test_a_refusal_is_told_at_once_and_says_what_to_do(
 
 
 def test_storage_tells_a_wrong_key_and_a_missing_object_apart(
-    server: ObjectServer, patience: Patience, monkeypatch: pytest.MonkeyPatch
+    server: ObjectServer, patience: RetryPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SourceRefused, match=r"There is no object supabase://exports/x\.json\.\nCheck the bucket"):
         open_export("supabase://exports/x.json", patience=patience)
@@ -452,7 +456,9 @@ def test_storage_tells_a_wrong_key_and_a_missing_object_apart(
     assert server.asked[-1].headers["authorization"] == "Bearer eyJh.xyzzy.key"
 
 
-def test_a_key_is_quoted_and_nothing_is_asked_for_in_another_coding(server: ObjectServer, patience: Patience) -> None:
+def test_a_key_is_quoted_and_nothing_is_asked_for_in_another_coding(
+    server: ObjectServer, patience: RetryPolicy
+) -> None:
     server.put(f"{STORAGE[1:]}exports/a b/c&d=e?f+.json", JSON)
     read("supabase://exports/a b/c&d=e?f+.json", patience)
     assert {one.path for one in server.asked} == {f"{STORAGE}exports/a%20b/c%26d%3De%3Ff%2B.json"}
@@ -472,7 +478,7 @@ def test_without_a_project_there_is_no_storage(
 # --- redirects -----------------------------------------------------------------------------------
 
 
-def test_a_redirect_to_another_origin_gets_no_key(server: ObjectServer, patience: Patience) -> None:
+def test_a_redirect_to_another_origin_gets_no_key(server: ObjectServer, patience: RetryPolicy) -> None:
     server.put("real.json", JSON)
     server.every = None
     server.faults = {0: Fault(302, headers={"Location": server.url("real.json", "localhost")})}
@@ -483,7 +489,7 @@ def test_a_redirect_to_another_origin_gets_no_key(server: ObjectServer, patience
     assert {"apikey", "authorization"} & set(second.headers) == set()
 
 
-def test_a_redirect_within_the_origin_keeps_the_user_of_the_url(server: ObjectServer, patience: Patience) -> None:
+def test_a_redirect_within_the_origin_keeps_the_user_of_the_url(server: ObjectServer, patience: RetryPolicy) -> None:
     server.put("real.json", JSON)
     server.faults = {0: Fault(307, headers={"Location": "/real.json"})}
     url = server.url("x.json").replace("://", "://ada:p%40ss@")
@@ -492,14 +498,14 @@ def test_a_redirect_within_the_origin_keeps_the_user_of_the_url(server: ObjectSe
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "", "http://ada:pw@127.0.0.1/x"])
-def test_a_redirect_leads_to_http_alone(server: ObjectServer, location: str, patience: Patience) -> None:
+def test_a_redirect_leads_to_http_alone(server: ObjectServer, location: str, patience: RetryPolicy) -> None:
     server.every = Fault(302, headers={"Location": location})
     with pytest.raises(SourceRefused, match="is redirected to an address that is not followed"):
         open_export(server.put("x.json", JSON), patience=patience)
     assert len(server.asked) == 1
 
 
-def test_redirects_in_a_circle_come_to_an_end(server: ObjectServer, patience: Patience) -> None:
+def test_redirects_in_a_circle_come_to_an_end(server: ObjectServer, patience: RetryPolicy) -> None:
     server.every = Fault(302, headers={"Location": "/x.json"})
     with pytest.raises(SourceRefused, match="redirected more than 5 times"):
         open_export(server.put("x.json", JSON), patience=patience)
@@ -510,7 +516,9 @@ def test_redirects_in_a_circle_come_to_an_end(server: ObjectServer, patience: Pa
 
 
 @pytest.mark.parametrize("fault", [None, Fault(without_length=True)], ids=["told", "counted"])
-def test_more_than_may_be_downloaded_is_refused(server: ObjectServer, fault: Fault | None, patience: Patience) -> None:
+def test_more_than_may_be_downloaded_is_refused(
+    server: ObjectServer, fault: Fault | None, patience: RetryPolicy
+) -> None:
     server.ranges, server.every = False, fault
     limits = ReadLimits(max_download_bytes=100_000)
     with pytest.raises(SourceError, match=r"larger than the download limit of 100,000 bytes\.\nRaise --max"):
@@ -518,7 +526,7 @@ def test_more_than_may_be_downloaded_is_refused(server: ObjectServer, fault: Fau
 
 
 def test_where_there_is_no_room_for_a_download_the_error_names_the_folder(
-    server: ObjectServer, patience: Patience, monkeypatch: pytest.MonkeyPatch
+    server: ObjectServer, patience: RetryPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.ranges = False
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
@@ -529,7 +537,7 @@ def test_where_there_is_no_room_for_a_download_the_error_names_the_folder(
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at /proc")
 def test_a_download_has_no_name_and_is_gone_with_the_export(
-    server: ObjectServer, patience: Patience, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ObjectServer, patience: RetryPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unnamed() -> list[str]:
         links = (str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.destinations.base import Replaced, RunOf, RunUser
+from ray_import.destinations.base import RunKey, RunUser, WriteResult
 from ray_import.destinations.migrations import LATEST_SQLITE, migrations
 from ray_import.destinations.registry import SqliteDestination
 from ray_import.destinations.sqlite.schema import MESSAGES_VERSION, PRODUCT_KEYS, change_keys
@@ -114,7 +114,7 @@ def test_a_file_whose_making_was_interrupted_becomes_a_database(tmp_path: Path) 
         db.execute("PRAGMA page_size = 16384")
         db.execute("PRAGMA journal_mode = WAL")
     with closing(SqliteSink(tmp_path / "chunks.db")) as sink:
-        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [WriteResult(2, 0)]
 
 
 def test_the_file_says_whose_it_is_and_of_which_version(filled: SqliteFile) -> None:
@@ -182,7 +182,7 @@ def test_a_database_that_has_become_read_only_is_an_error_and_nothing_is_lost(fi
                 act()
             assert "writable" in caught.value.hint
         sink._db.execute("PRAGMA query_only = OFF")
-        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [WriteResult(2, 0)]
     assert all(set(rows) <= set(filled.everything()[table]) for table, rows in before.items())
 
 
@@ -201,7 +201,7 @@ def test_a_full_disk_is_an_error_and_when_there_is_room_it_goes_on(filled: Sqlit
             assert "free some space and run the import again" in caught.value.hint
             assert filled.everything() == before
         sink._db.execute("PRAGMA max_page_count = 1000000")
-        assert sink.write(import_of(2), SETTINGS, [newer, large], []) == [Replaced(2, 20), Replaced(50, 0)]
+        assert sink.write(import_of(2), SETTINGS, [newer, large], []) == [WriteResult(2, 20), WriteResult(50, 0)]
     assert is_sound(filled)
 
 
@@ -217,7 +217,7 @@ def test_a_file_that_somebody_keeps_locked_is_worth_another_try(
         assert "lock on it" in caught.value.hint
         assert sink.known("u1", SETTINGS, ["a-v1"]).keys() == {"a-v1"}, "reading goes on"
         somebody.execute("ROLLBACK")
-        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [Replaced(2, 0)]
+        assert sink.write(import_of(2), SETTINGS, [rows_for("b")], []) == [WriteResult(2, 0)]
 
 
 def test_a_damaged_file_is_an_error_and_not_damaged_further(filled: SqliteFile) -> None:
@@ -286,7 +286,7 @@ def test_a_table_with_other_types_is_used_when_they_hold_the_same(file: SqliteFi
     file.open().close()
     rebuilt(file, "conversation_chunks", before, after)
     with closing(file.open()) as sink:
-        assert sink.write(import_of(1), SETTINGS, [rows_for("a", text="007")], []) == [Replaced(2, 0)]
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a", text="007")], []) == [WriteResult(2, 0)]
     assert file.content() == {"u1": {"a": ["v1 007"] * 2}}
 
 
@@ -335,10 +335,10 @@ def test_a_file_of_an_earlier_version_is_brought_up_to_date_and_keeps_what_it_ho
         db.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}")
     with closing(file.open()) as sink:
         assert [job.id for job in sink.jobs()] == ["old"]
-        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [WriteResult(2, 0)]
         sink.mark_seen(import_of(1), [], ["a"])
         users = [RunUser("u1", "a.zip")]
-        assert sink.start_run("run-1", RunOf("users.jsonl", SETTINGS), "host/1") is None
+        assert sink.start_run("run-1", RunKey("users.jsonl", SETTINGS), "host/1") is None
         assert sink.add_users("run-1", users) == users
     new = file.beside("new")
     new.open().close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.destinations.base import Known, Replaced
+from ray_import.destinations.base import LedgerEntry, WriteResult
 from ray_import.destinations.migrations import migrations
 from ray_import.destinations.sqlite.sink import APPLICATION_ID
 from ray_import.errors import SinkError
@@ -61,7 +61,7 @@ def old(tmp_path: Path) -> SqliteFile:
 
 def test_rows_stay_and_get_product_and_named_hashes_when_a_file_is_brought_up_to_date(old: SqliteFile) -> None:
     with closing(old.open()) as sink:
-        assert sink.known("u1", f"sha256:{SETTINGS}", [f"sha256:{DIGITS}"]) == {f"sha256:{DIGITS}": Known("i", 1)}
+        assert sink.known("u1", f"sha256:{SETTINGS}", [f"sha256:{DIGITS}"]) == {f"sha256:{DIGITS}": LedgerEntry("i", 1)}
         (kept,) = sink.rejects()
         assert (kept.product, kept.raw_hash, kept.position) == ("chatgpt", f"sha256:{DIGITS}", 3)
         assert sink.reject_bytes("u1", kept.raw_hash) == b"\x00\xff"
@@ -90,7 +90,7 @@ def test_what_users_have_added_stays_when_a_file_is_brought_up_to_date(old: Sqli
         assert db.execute("SELECT * FROM conversations").fetchall() == [("mine",)]
         assert not db.execute("SELECT 1 FROM sqlite_schema WHERE sql LIKE '%with_old_key%'").fetchall()
     with closing(old.open()) as sink:
-        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [Replaced(2, 1)]
+        assert sink.write(import_of(1), SETTINGS, [rows_for("a")], []) == [WriteResult(2, 1)]
     with old.connected() as db:
         assert db.execute("SELECT count(*) FROM own_log").fetchone()[0] >= 2
         assert db.execute('SELECT "own ""note" FROM imported_conversations').fetchall() == [("read",)]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from tenacity import RetryCallState
 
 from ray_import.credentials import SupabaseAccess
-from ray_import.destinations.base import Replaced
+from ray_import.destinations.base import WriteResult
 from ray_import.destinations.postgres.calls import PATIENCE_SECONDS, polite_wait
 from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.postgres.supabase import LEAST_BYTES, LEAST_ROWS, MOST_BYTES, MOST_ROWS, SupabaseDatabase
@@ -88,7 +88,7 @@ def test_what_passes_costs_a_try_and_leaves_the_same_rows(
     batch = batch_of(0, OF)
     outcomes = sink.write(OF, SETTINGS, batch, [])
     # Also where the first try was done and its answer lost: it is told as what was put in.
-    assert outcomes == [Replaced(len(rows.chunks), 0) for rows in batch]
+    assert outcomes == [WriteResult(len(rows.chunks), 0) for rows in batch]
     content = PostgresTables(migrated_database).content()["u1"]
     assert {name: len(chunks) for name, chunks in content.items()} == {
         rows.conversation_id: len(rows.chunks) for rows in batch
@@ -96,7 +96,7 @@ def test_what_passes_costs_a_try_and_leaves_the_same_rows(
     is_halved = fault.name in HALVED - {"pool_exhausted"}
     assert migrated_supabase.served.count(WRITE) == (3 if is_halved else 2)
     assert sink.retries == len(ours.waits) == (0 if is_halved else 1)
-    assert sink.write(OF, SETTINGS, batch, []) == [Replaced(len(rows.chunks), 0, same=True) for rows in batch]
+    assert sink.write(OF, SETTINGS, batch, []) == [WriteResult(len(rows.chunks), 0, same=True) for rows in batch]
 
 
 @pytest.mark.parametrize("fault", [faults.STATEMENT_TIMEOUT, faults.HANG_BEFORE], ids=lambda fault: fault.name)
@@ -140,7 +140,7 @@ def test_an_odd_retry_after_is_no_trouble(
 ) -> None:
     answer = rest_error(429, "", "slow down", retry_after=after)
     migrated_supabase.faults.add(faults.Fault("odd", answer=answer), path=WRITE, nth=[1])
-    assert sink.write(OF, SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+    assert sink.write(OF, SETTINGS, [rows_for("a")], []) == [WriteResult(2, 0)]
     assert len(ours.waits) == 1
 
 
@@ -151,7 +151,7 @@ def test_an_odd_body_of_an_error_is_no_trouble(
 ) -> None:
     migrated_supabase.faults.add(faults.Fault("odd", answer=json_answer(503, body)), path=path, nth=[1])
     assert sink.known("u1", SETTINGS, ["a"]) == {}
-    assert sink.write(OF, SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+    assert sink.write(OF, SETTINGS, [rows_for("a")], []) == [WriteResult(2, 0)]
 
 
 def test_after_what_was_too_much_parts_are_smaller_and_grow_again(
@@ -230,8 +230,8 @@ def test_what_is_wrong_for_good_is_neither_tried_again_nor_halved(
 
 
 @pytest.mark.parametrize("of", ["wrong", "anon"])
-def test_a_key_that_may_not_write_is_told_at_once_and_without_it(migrated_supabase: Gateway, of: str) -> None:
-    key = migrated_supabase.anon_key if of == "anon" else "sb_secret_xyzzy"
+def test_a_key_that_may_not_write_is_told_at_once_and_without_it(migrated_supabase: Gateway, job: str) -> None:
+    key = migrated_supabase.anon_key if job == "anon" else "sb_secret_xyzzy"
     ours = opened(migrated_supabase, key)
     with pytest.raises(SinkError) as caught, closing(ours.sink()):
         pass

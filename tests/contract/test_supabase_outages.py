@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from tenacity import RetryCallState
 
 from ray_import.credentials import SupabaseAccess
-from ray_import.destinations.base import Replaced
+from ray_import.destinations.base import WriteResult
 from ray_import.destinations.postgres import calls
 from ray_import.destinations.postgres.sink import DatabaseSink
 from ray_import.destinations.postgres.supabase import SupabaseDatabase
@@ -57,7 +57,7 @@ def test_write_is_retried_when_postgrest_loses_its_connections_without_a_code(
     batch = batch_of(0, OF)
     with opened(migrated_supabase.url, migrated_supabase.secret_key, wait) as sink:
         migrated_supabase.pool.break_connections()
-        assert sink.write(OF, SETTINGS, batch, []) == [Replaced(len(rows.chunks), 0) for rows in batch]
+        assert sink.write(OF, SETTINGS, batch, []) == [WriteResult(len(rows.chunks), 0) for rows in batch]
     lost = [request for request in migrated_supabase.served.requests(WRITE) if request.status == 400]
     assert len(lost) == wait.count == 1
     assert PostgresTables(migrated_database).content()["u1"].keys() == {rows.conversation_id for rows in batch}
@@ -70,7 +70,7 @@ def test_write_is_retried_when_the_project_refuses_connections_for_a_while(migra
             project = before.enter_context(gateway(dsn)).project
             wait = NoWaiting(lambda: later.enter_context(gateway(dsn, project=project)))
             sink = later.enter_context(opened(project.url, project.secret_key, wait))
-        assert sink.write(OF, SETTINGS, [rows_for("a")], []) == [Replaced(2, 0)]
+        assert sink.write(OF, SETTINGS, [rows_for("a")], []) == [WriteResult(2, 0)]
     assert wait.count >= 1
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.base import Destination
 from ray_import.inline.crash_marks import Marks
 from ray_import.inline.workers import InlineWorkers
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.report import Summary
@@ -40,7 +40,9 @@ def imported(
     """Imports `export` in this process."""
     settings = ImportSettings(flow=FlowLimits(batch_bytes=batch_bytes, max_batch_seconds=LIMIT_SECONDS))
     sources = open_sources([export], settings.read)
-    work = Work(Import(f"import-{time.monotonic_ns()}", "ada", 1_760_000_000.0), settings, source=sources.label)
+    work = BatchContext(
+        ImportJob(f"import-{time.monotonic_ns()}", "ada", 1_760_000_000.0), settings, source=sources.label
+    )
     lines = (told or Told()).lines
     with closing(destination.open()) as sink:
         return import_user(

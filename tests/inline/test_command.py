@@ -16,9 +16,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ray_import.chunks.rows import ConversationRows, Import
+from ray_import.chunks.rows import ConversationRows, ImportJob
 from ray_import.cli.run import import_exports
-from ray_import.destinations.base import Replaced, Sink
+from ray_import.destinations.base import Sink, WriteResult
 from ray_import.destinations.registry import SqliteDestination
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import LeaseLost
@@ -129,14 +129,14 @@ class TakenOver(SqliteSink):
 
     def write(
         self,
-        of: Import,
+        job: ImportJob,
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
-    ) -> list[Replaced]:
+    ) -> list[WriteResult]:
         self._db.execute("UPDATE import_jobs SET status = 'failed', error = 'interrupted'")
-        return super().write(of, settings_hash, conversations, rejects, settled)
+        return super().write(job, settings_hash, conversations, rejects, settled)
 
 
 class TakenOverDestination(SqliteDestination):

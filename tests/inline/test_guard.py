@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ray_import.destinations.base import Known, Sink
+from ray_import.destinations.base import LedgerEntry, Sink
 from ray_import.destinations.registry import SqliteDestination, parse_destination
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError, Interrupted
@@ -172,7 +172,7 @@ def test_child_process_works_when_it_is_started_in_a_thread(export: Path, tmp_pa
 class Interrupts(SqliteSink):
     """Ctrl-C comes in the middle of a batch."""
 
-    def known(self, *_: object, **__: object) -> dict[str, Known]:
+    def known(self, *_: object, **__: object) -> dict[str, LedgerEntry]:
         raise KeyboardInterrupt
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ray_import.chatgpt.extract import extract
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import Import, rows_of
+from ray_import.chunks.rows import ImportJob, rows_of
 from ray_import.records import Chunk, Conversation
 from ray_import.settings import ChunkSettings
 from tests.reading.chunks_check import Limits, broken_promises
@@ -42,7 +42,7 @@ def test_rows_of_gives_the_same_ids_when_a_conversation_comes_again() -> None:
         for import_id in ("one", "two"):
             made = chunks_of(seed, SIZES[1])
             assert made is not None
-            rows = rows_of(made[0], "sha256:0", made[1], Import(import_id, "ada", 1_700_000_000.0))
+            rows = rows_of(made[0], "sha256:0", made[1], ImportJob(import_id, "ada", 1_700_000_000.0))
             ids.append([row.id for row in rows.chunks])
         assert ids[0] == ids[1]
         assert len(set(ids[0])) == len(ids[0])

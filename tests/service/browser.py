@@ -85,20 +85,20 @@ class Browser:
         self._handle(message.get("method", ""), message.get("params", {}))
         return message
 
-    def _handle(self, event: str, of: dict[str, Any]) -> None:
+    def _handle(self, event: str, job: dict[str, Any]) -> None:
         match event:
             case "Fetch.requestPaused":
-                self._send("Fetch.continueRequest", {"requestId": of["requestId"]})
+                self._send("Fetch.continueRequest", {"requestId": job["requestId"]})
             case "Fetch.authRequired":
                 self.challenges += 1
                 answer = {"response": "ProvideCredentials", "username": "operator", "password": self._password}
-                self._send("Fetch.continueWithAuth", {"requestId": of["requestId"], "authChallengeResponse": answer})
+                self._send("Fetch.continueWithAuth", {"requestId": job["requestId"], "authChallengeResponse": answer})
             case "Network.requestWillBeSent":
-                self.requests.append(of["request"]["url"])
+                self.requests.append(job["request"]["url"])
             case "Log.entryAdded":
-                self.complaints.append(of["entry"]["text"])
+                self.complaints.append(job["entry"]["text"])
             case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown" | "Page.javascriptDialogOpening":
-                self.complaints.append(json.dumps(of))
+                self.complaints.append(json.dumps(job))
 
 
 @contextmanager

@@ -421,7 +421,7 @@ def test_log_has_routes_and_no_ids_when_requests_are_answered(service: Served, u
     service.client.request("PROPFIND", "/jobs")
     until, lines = time.monotonic() + 30, list[str]()
     while "method=other" not in "".join(lines) and time.monotonic() < until:  # a line is written after its answer
-        lines = [line for line in service.log().splitlines() if "access_log request" in line]
+        lines = [line for line in service.log().splitlines() if "middleware request" in line]
     assert any(re.search(r"method=GET route=/jobs/\{job_id\} status=200 milliseconds=[\d.]+$", line) for line in lines)
     assert any(re.search(r"method=other route=\S+ status=\d+", line) for line in lines)
     assert [line for line in lines if job_id in line] == []

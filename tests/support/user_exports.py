@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.exports import with_nan
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.base import Destination
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.sources import open_sources
@@ -90,7 +90,7 @@ def import_one_by_one(users: Mapping[str, str], destination: Destination) -> Non
     """The same by as many plain imports in this process, without Ray."""
     settings = ImportSettings()
     for user_id, source in users.items():
-        work = Work(Import(str(uuid.uuid4()), user_id, STARTED_AT), settings)
+        work = BatchContext(ImportJob(str(uuid.uuid4()), user_id, STARTED_AT), settings)
         with closing(destination.open()) as sink:
             opened = open_sources([source], settings.read)
             import_user(opened, work, sink, destination.url, lambda: InProcessWorkers(sink), NoReporter())

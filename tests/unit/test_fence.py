@@ -12,14 +12,10 @@ IMPORT_ALL_WITHOUT_RAY = """
 import importlib, pkgutil, sys
 sys.modules["ray"] = None  # from here on `import ray` raises
 import ray_import
-MAY_KNOW_RAY = {"deaths", "failures", "job_metadata", "joining", "lane", "lanes", "machines"}
-MAY_KNOW_RAY |= {"metrics", "payloads", "pool", "reading", "session", "splitting", "starting", "submitting"}
-MAY_KNOW_RAY |= {"users_run", "worker"}
-MAY_KNOW_RAY |= {"claude_calls", "profile_metrics", "profile_worker", "profiles_run", "remote_calls", "values"}
-MAY_KNOW_RAY = {f"ray_import.cluster.{name}" for name in MAY_KNOW_RAY}
 for module in pkgutil.walk_packages(ray_import.__path__, "ray_import."):
     name = module.name
-    if name not in MAY_KNOW_RAY and name != "ray_import.__main__" and not name.startswith("ray_import.cli"):
+    may_know_ray = name.startswith("ray_import.cluster.") and name != "ray_import.cluster.environment"
+    if not may_know_ray and name != "ray_import.__main__" and not name.startswith("ray_import.cli"):
         importlib.import_module(name)
         print(name)
 """

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ray_import.chunks.rows import Import, iso_time
-from ray_import.destinations.base import LEASE_SECONDS, Job, JobStatus, Running, RunOf, RunUser
+from ray_import.chunks.rows import ImportJob, iso_time
+from ray_import.destinations.base import LEASE_SECONDS, Job, JobStatus, RunKey, Running, RunUser
 from ray_import.destinations.postgres.calls import DatabaseCalls
 from ray_import.destinations.postgres.rows import our_running, our_time
 from ray_import.errors import ConfigError, RowsRefused, SinkError
@@ -14,20 +14,20 @@ from ray_import.errors import ConfigError, RowsRefused, SinkError
 class DatabaseJobs(DatabaseCalls):
     """The jobs of a `Sink`."""
 
-    def start_job(self, of: Import, source: str, holder: str) -> Running | None:
+    def start_job(self, job: ImportJob, source: str, holder: str) -> Running | None:
         """See `Sink.start_job`."""
         try:
             found = self._call(
                 "start",
-                p_import_id=of.id,
-                p_user_id=of.user_id,
+                p_import_id=job.id,
+                p_user_id=job.user_id,
                 p_source=source,
                 p_holder=holder,
-                p_started_at=iso_time(of.started_at),
+                p_started_at=iso_time(job.started_at),
                 p_lease_seconds=LEASE_SECONDS,
             )
         except RowsRefused as error:
-            raise _refused_user(of.user_id, error.code) from None
+            raise _refused_user(job.user_id, error.code) from None
         return None if found is None else our_running(found)
 
     def beat(self, holder: str) -> None:
@@ -62,14 +62,14 @@ def _refused_user(user_id: str, code: str) -> ConfigError:
 class DatabaseRuns(DatabaseCalls):
     """See `RunLedger`."""
 
-    def interrupted_run(self, of: RunOf) -> str | None:
+    def interrupted_run(self, key: RunKey) -> str | None:
         """See `RunLedger.interrupted_run`."""
-        found: str | None = self._call("run_interrupted", **_named(of))
+        found: str | None = self._call("run_interrupted", **_named(key))
         return found
 
-    def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
+    def start_run(self, run_id: str, key: RunKey, holder: str) -> Running | None:
         """See `RunLedger.start_run`."""
-        found = self._call("run_start", p_run_id=run_id, p_holder=holder, p_lease_seconds=LEASE_SECONDS, **_named(of))
+        found = self._call("run_start", p_run_id=run_id, p_holder=holder, p_lease_seconds=LEASE_SECONDS, **_named(key))
         return None if found is None else our_running(found)
 
     def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
@@ -111,5 +111,5 @@ class DatabaseRuns(DatabaseCalls):
         return [(user_id, source) for user_id, source in found]
 
 
-def _named(of: RunOf) -> dict[str, str | bool]:
-    return {"p_what": of.what, "p_settings_hash": of.settings_hash, "p_force": of.force}
+def _named(key: RunKey) -> dict[str, str | bool]:
+    return {"p_what": key.what, "p_settings_hash": key.settings_hash, "p_force": key.force}

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from ray_import.chatgpt.extract import content_hash
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, MessageRow, iso_time
-from ray_import.destinations.base import Replaced, Running
+from ray_import.chunks.rows import ChunkRow, ConversationRows, ImportJob, MessageRow, iso_time
+from ray_import.destinations.base import Running, WriteResult
 from ray_import.records import Reject
 
 
 def batch_of(
-    of: Import,
+    job: ImportJob,
     settings_hash: str,
     conversations: Sequence[ConversationRows],
     rejects: Sequence[Reject],
@@ -22,11 +22,11 @@ def batch_of(
 ) -> dict[str, Any]:
     """The argument of ray_import_replace."""
     return {
-        "user_id": of.user_id,
-        "product": of.product,
-        "import_id": of.id,
+        "user_id": job.user_id,
+        "product": job.product,
+        "import_id": job.id,
         "settings_hash": settings_hash,
-        "imported_at": iso_time(of.started_at),
+        "imported_at": iso_time(job.started_at),
         "conversations": [
             {
                 "conversation_id": rows.conversation_id,
@@ -67,15 +67,15 @@ def _storable(name: str) -> str:
     return name.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
-def replaced_of(fate: dict[str, Any]) -> Replaced:
+def replaced_of(fate: dict[str, Any]) -> WriteResult:
     """What came of a conversation, from the fate that ray_import_replace gives."""
     match fate["fate"]:
         case "put_in":
-            return Replaced(fate["chunk_count"], fate["deleted"], own_messages=fate["own_messages"])
+            return WriteResult(fate["chunk_count"], fate["deleted"], own_messages=fate["own_messages"])
         case "same":
-            return Replaced(fate["chunk_count"], 0, same=True)
+            return WriteResult(fate["chunk_count"], 0, same=True)
         case _:
-            return Replaced(0, 0, older=True)
+            return WriteResult(0, 0, older=True)
 
 
 def our_time(time: str | None) -> Any:

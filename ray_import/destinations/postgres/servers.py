@@ -51,13 +51,13 @@ class PostgresDestination:
         """See `Destination.migrate`."""
         return _migrated(self.url, self._database())
 
-    def look_command(self) -> str:
-        """See `Destination.look_command`."""
+    def query_hint(self) -> str:
+        """See `Destination.query_hint`."""
         address = shlex.quote(self.url) if self.conninfo else '"$DATABASE_URL"'
         return f'psql {address} -c "{NEWEST_CHUNK}"'
 
-    def hand_down_password(self, *, to_children: bool) -> None:
-        """See `Destination.hand_down_password`."""
+    def export_password(self, *, to_children: bool) -> None:
+        """See `Destination.export_password`."""
         if self.password is None or environment().pgpassword == self.password:
             return
         if not to_children:
@@ -112,12 +112,12 @@ class SupabaseDestination:
         conninfo, password = split_password(url)
         return _migrated(shown_address(conninfo), PostgresDatabase(conninfo, password))
 
-    def look_command(self) -> str:
-        """See `Destination.look_command`."""
+    def query_hint(self) -> str:
+        """See `Destination.query_hint`."""
         return ""
 
-    def hand_down_password(self, *, to_children: bool) -> None:
-        """See `Destination.hand_down_password`."""
+    def export_password(self, *, to_children: bool) -> None:
+        """See `Destination.export_password`."""
 
 
 def supabase_project() -> SupabaseDestination:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from ray_import.chunks.rows import PRODUCT, ConversationRows, Import
-from ray_import.destinations.base import KeptReject, Known, Pruned, RejectLimits, Replaced
+from ray_import.chunks.rows import PRODUCT, ConversationRows, ImportJob
+from ray_import.destinations.base import KeptReject, LedgerEntry, Pruned, RejectLimits, WriteResult
 from ray_import.destinations.halving import busy, parts_of, put_halving, reject_bytes
 from ray_import.destinations.postgres.ledger import DatabaseJobs, DatabaseRuns
 from ray_import.destinations.postgres.profiles import DatabaseProfiles
@@ -25,83 +25,85 @@ REJECT_SAMPLE_BYTES = 64 * 1024
 class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
     """See `Sink`."""
 
-    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
+    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, LedgerEntry]:
         """See `Sink.known`."""
         arguments = {"p_user_id": user_id, "p_product": PRODUCT, "p_settings_hash": settings_hash}
         found = self._call("known", **arguments, p_hashes=list(hashes))
-        return {raw_hash: Known(*known) for raw_hash, known in found.items()}
+        return {raw_hash: LedgerEntry(*known) for raw_hash, known in found.items()}
 
     def write(
         self,
-        of: Import,
+        job: ImportJob,
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
-    ) -> list[Replaced]:
+    ) -> list[WriteResult]:
         """See `Sink.write`."""
 
         unsure: set[str] = set()
 
-        def put(part: Sequence[ConversationRows]) -> list[Replaced]:
-            return self._put(of, settings_hash, part, unsure)
+        def put(part: Sequence[ConversationRows]) -> list[WriteResult]:
+            return self._put(job, settings_hash, part, unsure)
 
-        first = FirstRefusals(lambda hashes: self.takes_none(of, hashes))
-        replaced: list[Replaced] = []
+        first = FirstRefusals(lambda hashes: self.takes_none(job, hashes))
+        replaced: list[WriteResult] = []
         while len(replaced) < len(conversations):  # the limits may change on the way
             limits = self._database.limits
             part = next(parts_of(conversations[len(replaced) :], limits.rows, limits.bytes))
             replaced += put_halving(part, put, first)
-        self.keep_rejects(of, rejects, settled)
+        self.keep_rejects(job, rejects, settled)
         return replaced
 
     def keep_rejects(
-        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
+        self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
     ) -> int:
         """See `Sink.keep_rejects`."""
         if not rejects and not settled:
             return 0
-        return self._keep(of, [_sampled(reject, MOST_REJECT_BYTES) for reject in rejects], settled, limits)
+        return self._keep(job, [_sampled(reject, MOST_REJECT_BYTES) for reject in rejects], settled, limits)
 
-    def _keep(self, of: Import, rejects: Sequence[Reject], settled: Sequence[str], limits: RejectLimits | None) -> int:
+    def _keep(
+        self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str], limits: RejectLimits | None
+    ) -> int:
         """In halves where they are too much at once; of one that is too much alone, its first and last bytes."""
         several = len(rejects) > 1
         if several and sum(map(reject_bytes, rejects)) > self._database.limits.bytes:
-            return self._keep_halves(of, rejects, settled, limits)
+            return self._keep_halves(job, rejects, settled, limits)
         most, most_bytes = (None, None) if limits is None else (limits.count, limits.bytes)
-        arguments = {"p_batch": batch_of(of, "", [], rejects, settled), "p_most": most, "p_most_bytes": most_bytes}
+        arguments = {"p_batch": batch_of(job, "", [], rejects, settled), "p_most": most, "p_most_bytes": most_bytes}
         try:
             left: int = self._patiently(
                 lambda: self._database.call("ray_import_keep_rejects", arguments), whole=not several
             )
         except SinkOverloaded as error:
             if several:
-                return self._keep_halves(of, rejects, settled, limits)
+                return self._keep_halves(job, rejects, settled, limits)
             samples = [_sampled(reject, 2 * REJECT_SAMPLE_BYTES) for reject in rejects]
             if samples == list(rejects):
                 raise busy(error) from None
-            return self._keep(of, samples, settled, limits)
+            return self._keep(job, samples, settled, limits)
         return left
 
     def _keep_halves(
-        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str], limits: RejectLimits | None
+        self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str], limits: RejectLimits | None
     ) -> int:
         middle = len(rejects) // 2
-        return self._keep(of, rejects[:middle], settled, limits) + self._keep(of, rejects[middle:], settled, limits)
+        return self._keep(job, rejects[:middle], settled, limits) + self._keep(job, rejects[middle:], settled, limits)
 
-    def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
+    def takes_none(self, job: ImportJob, hashes: Sequence[str] = ()) -> bool:
         """See `Sink.takes_none`."""
-        return bool(self._call("takes_none", **_named(of), p_hashes=list(hashes)))
+        return bool(self._call("takes_none", **_named(job), p_hashes=list(hashes)))
 
-    def withdraw_rejects(self, of: Import, reason: str) -> bool:
+    def withdraw_rejects(self, job: ImportJob, reason: str) -> bool:
         """See `Sink.withdraw_rejects`."""
-        return bool(self._call("withdraw_rejects", **_named(of), p_reason=reason))
+        return bool(self._call("withdraw_rejects", **_named(job), p_reason=reason))
 
     def _put(
-        self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows], unsure: set[str]
-    ) -> list[Replaced]:
+        self, job: ImportJob, settings_hash: str, conversations: Sequence[ConversationRows], unsure: set[str]
+    ) -> list[WriteResult]:
         """`unsure` collects the conversations that an earlier try may have put in, whose answer was lost."""
-        batch = batch_of(of, settings_hash, conversations, [], [])
+        batch = batch_of(job, settings_hash, conversations, [], [])
         chunks = [chunk for rows in conversations for chunk in rows.chunks]
         messages = [message for rows in conversations for message in rows.messages]
         ids = [rows.conversation_id for rows in conversations]
@@ -122,13 +124,13 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
             for conversation_id, outcome in zip(ids, outcomes, strict=True)
         ]
 
-    def mark_seen(self, of: Import, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
+    def mark_seen(self, job: ImportJob, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
         """See `Sink.mark_seen`."""
-        self._call("mark_seen", **_named(of), p_hashes=list(hashes), p_ids=list(conversation_ids))
+        self._call("mark_seen", **_named(job), p_hashes=list(hashes), p_ids=list(conversation_ids))
 
-    def prune(self, of: Import) -> Pruned:
+    def prune(self, job: ImportJob) -> Pruned:
         """See `Sink.prune`."""
-        return Pruned(**self._call("prune", **_named(of)))
+        return Pruned(**self._call("prune", **_named(job)))
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:
         """See `Sink.rejects`."""
@@ -154,8 +156,8 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
         return [bool(one) for one in takes]
 
 
-def _named(of: Import) -> dict[str, str]:
-    return {"p_import_id": of.id, "p_user_id": of.user_id, "p_product": of.product}
+def _named(job: ImportJob) -> dict[str, str]:
+    return {"p_import_id": job.id, "p_user_id": job.user_id, "p_product": job.product}
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from ray_import.chunks.rows import Import, iso_time
-from ray_import.destinations.base import LEASE_SECONDS, WHOLE_STATES, Job, JobStatus, Running, RunOf, RunUser
+from ray_import.chunks.rows import ImportJob, iso_time
+from ray_import.destinations.base import LEASE_SECONDS, WHOLE_STATES, Job, JobStatus, RunKey, Running, RunUser
 from ray_import.destinations.sqlite.file import SqliteConnection
 from ray_import.errors import ConfigError
 
@@ -16,25 +16,25 @@ from ray_import.errors import ConfigError
 class SqliteJobs(SqliteConnection):
     """The jobs of a `Sink`."""
 
-    def start_job(self, of: Import, source: str, holder: str) -> Running | None:
+    def start_job(self, job: ImportJob, source: str, holder: str) -> Running | None:
         """See `Sink.start_job`."""
         now = time.time()
         with self._translated(), self._transaction():
             self._db.execute(
                 "UPDATE import_jobs SET status = 'failed', error = 'interrupted', finished_at = updated_at"
                 " WHERE user_id = ? AND status = 'running' AND updated_at < ?",
-                (of.user_id, iso_time(now - LEASE_SECONDS)),
+                (job.user_id, iso_time(now - LEASE_SECONDS)),
             )
             running = self._db.execute(
                 "SELECT id, holder, started_at, updated_at FROM import_jobs"
                 " WHERE user_id = ? AND status = 'running' AND id <> ?",
-                (of.user_id, of.id),
+                (job.user_id, job.id),
             ).fetchone()
             if running is None:
                 self._db.execute(
                     "INSERT INTO import_jobs (id, user_id, source, status, counts, started_at, updated_at, holder)"
                     " VALUES (?, ?, ?, 'running', '{}', ?, ?, ?)",
-                    (of.id, of.user_id, source, iso_time(of.started_at), iso_time(now), holder),
+                    (job.id, job.user_id, source, iso_time(job.started_at), iso_time(now), holder),
                 )
                 return None
         id_, its_holder, started_at, updated_at = running
@@ -102,37 +102,37 @@ def _job(row: tuple[Any, ...]) -> Job:
 class SqliteRuns(SqliteConnection):
     """See `RunLedger`."""
 
-    def interrupted_run(self, of: RunOf) -> str | None:
+    def interrupted_run(self, key: RunKey) -> str | None:
         """See `RunLedger.interrupted_run`."""
         with self._translated():
             last = self._db.execute(
                 "SELECT id, status FROM import_runs WHERE what = ? AND settings_hash = ? AND force = ?"
                 " ORDER BY started_at DESC, rowid DESC LIMIT 1",
-                (of.what, of.settings_hash, of.force),
+                (key.what, key.settings_hash, key.force),
             ).fetchone()
         return last[0] if last is not None and last[1] in ("running", "interrupted") else None
 
-    def start_run(self, run_id: str, of: RunOf, holder: str) -> Running | None:
+    def start_run(self, run_id: str, key: RunKey, holder: str) -> Running | None:
         """See `RunLedger.start_run`."""
         now = time.time()
         with self._translated(), self._transaction():
             running = self._db.execute(
                 "SELECT id, holder, started_at, updated_at FROM import_runs"
                 " WHERE what = ? AND status = 'running' AND holder <> ? AND updated_at >= ?",
-                (of.what, holder, iso_time(now - LEASE_SECONDS)),
+                (key.what, holder, iso_time(now - LEASE_SECONDS)),
             ).fetchone()
             if running is None:
                 self._db.execute(
                     "INSERT INTO import_runs (id, what, settings_hash, force, status, holder, started_at, updated_at)"
                     " VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?6)"
                     " ON CONFLICT (id) DO UPDATE SET status = 'running', holder = ?5, updated_at = ?6",
-                    (run_id, of.what, of.settings_hash, of.force, holder, iso_time(now)),
+                    (run_id, key.what, key.settings_hash, key.force, holder, iso_time(now)),
                 )
                 self._db.execute(
                     "UPDATE import_runs SET holder = NULL,"
                     " status = CASE WHEN settings_hash = ? THEN 'interrupted' ELSE 'failed' END"
                     " WHERE what = ? AND status IN ('running', 'interrupted') AND id <> ?",
-                    (of.settings_hash, of.what, run_id),
+                    (key.settings_hash, key.what, run_id),
                 )
                 return None
         id_, its_holder, started_at, updated_at = running

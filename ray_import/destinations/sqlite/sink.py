@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from ray_import.chatgpt.extract import content_hash
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, MessageRow, iso_time
-from ray_import.destinations.base import KeptReject, Known, Pruned, RejectLimits, Replaced
-from ray_import.destinations.copies import InLedger, fate_of, passed_over_by
+from ray_import.chunks.rows import ChunkRow, ConversationRows, ImportJob, MessageRow, iso_time
+from ray_import.destinations.base import KeptReject, LedgerEntry, Pruned, RejectLimits, WriteResult
+from ray_import.destinations.copies import InLedger, passed_over_by, resolve_copy
 from ray_import.destinations.halving import put_halving
 from ray_import.destinations.refusals import FirstRefusals
 from ray_import.destinations.sqlite.file import APPLICATION_ID
@@ -75,7 +75,7 @@ _KEEP = (
 class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
     """See `Sink`."""
 
-    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
+    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, LedgerEntry]:
         """See `Sink.known`."""
         with self._translated():
             found = self._db.execute(
@@ -86,38 +86,38 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
                 ),
                 (user_id, settings_hash, orjson.dumps(hashes).decode()),
             )
-            return {hash_: Known(import_id, messages) for hash_, import_id, messages in found}
+            return {hash_: LedgerEntry(import_id, messages) for hash_, import_id, messages in found}
 
     def write(
         self,
-        of: Import,
+        job: ImportJob,
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
-    ) -> list[Replaced]:
+    ) -> list[WriteResult]:
         """See `Sink.write`."""
-        first = FirstRefusals(lambda hashes: self.takes_none(of, hashes))
-        replaced: list[Replaced] = []
+        first = FirstRefusals(lambda hashes: self.takes_none(job, hashes))
+        replaced: list[WriteResult] = []
         if conversations:
             with self._translated():
-                replaced = put_halving(conversations, lambda part: self._put(of, settings_hash, part), first)
-        self.keep_rejects(of, rejects, settled)
+                replaced = put_halving(conversations, lambda part: self._put(job, settings_hash, part), first)
+        self.keep_rejects(job, rejects, settled)
         return replaced
 
-    def _put(self, of: Import, settings_hash: str, conversations: Sequence[ConversationRows]) -> list[Replaced]:
+    def _put(self, job: ImportJob, settings_hash: str, conversations: Sequence[ConversationRows]) -> list[WriteResult]:
         """All of them or, where one is refused, none: a transaction of its own, which a trigger may roll back."""
         try:
             with self._transaction():
-                replaced = [self._replace(of, settings_hash, rows) for rows in conversations]
-                self._delete_rejects(of, [rows.content_hash for rows in conversations])
+                replaced = [self._replace(job, settings_hash, rows) for rows in conversations]
+                self._delete_rejects(job, [rows.content_hash for rows in conversations])
         except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeError) as error:
             code = getattr(error, "sqlite_errorname", type(error).__name__)
             raise RowsRefused(f"SQLite rejected a row ({code}).", code=code) from None
         return replaced
 
     def keep_rejects(
-        self, of: Import, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
+        self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
     ) -> int:
         """See `Sink.keep_rejects`."""
         if not rejects and not settled:
@@ -125,45 +125,45 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         hashed = [(content_hash(reject.raw), reject) for reject in rejects]
         left = 0
         with self._translated(), self._transaction():
-            self._delete_rejects(of, settled)
-            count, size = (0, 0) if limits is None else self._met_rejects(of, [raw_hash for raw_hash, _ in hashed])
+            self._delete_rejects(job, settled)
+            count, size = (0, 0) if limits is None else self._met_rejects(job, [raw_hash for raw_hash, _ in hashed])
             for raw_hash, reject in hashed:
-                if self._db.execute(_KEPT, (of.user_id, of.product, raw_hash)).fetchone():
+                if self._db.execute(_KEPT, (job.user_id, job.product, raw_hash)).fetchone():
                     continue
                 if limits is not None and (count >= limits.count or size + len(reject.raw) > limits.bytes):
                     left += 1
                     continue
                 place = (reject.member, reject.position, reject.conversation_id)
-                self._db.execute(_KEEP, (of.id, of.user_id, of.product, *place, reject.reason, reject.raw, raw_hash))
+                self._db.execute(_KEEP, (job.id, job.user_id, job.product, *place, reject.reason, reject.raw, raw_hash))
                 count, size = count + 1, size + len(reject.raw)
         return left
 
-    def _met_rejects(self, of: Import, hashes: Sequence[str]) -> tuple[int, int]:
+    def _met_rejects(self, job: ImportJob, hashes: Sequence[str]) -> tuple[int, int]:
         """How many are kept of those that this import has met, `hashes` among them, and their bytes."""
         self._db.execute(
             "UPDATE import_rejects SET seen_in = ?1 WHERE user_id = ?2 AND import_id <> ?1 AND seen_in IS NOT ?1"
             " AND raw_hash IN (SELECT value FROM json_each(?3))",
-            (of.id, of.user_id, orjson.dumps(hashes).decode()),
+            (job.id, job.user_id, orjson.dumps(hashes).decode()),
         )
         count, size = self._db.execute(
             "SELECT count(*), coalesce(sum(length(raw)), 0) FROM import_rejects"
             " WHERE user_id = ?1 AND ?2 IN (import_id, seen_in)",
-            (of.user_id, of.id),
+            (job.user_id, job.id),
         ).fetchone()
         return count, size
 
-    def _delete_rejects(self, of: Import, hashes: Sequence[str]) -> None:
+    def _delete_rejects(self, job: ImportJob, hashes: Sequence[str]) -> None:
         self._db.execute(
             "DELETE FROM import_rejects WHERE user_id = ? AND raw_hash IN (SELECT value FROM json_each(?))",
-            (of.user_id, orjson.dumps(hashes).decode()),
+            (job.user_id, orjson.dumps(hashes).decode()),
         )
 
-    def takes_none(self, of: Import, hashes: Sequence[str] = ()) -> bool:
+    def takes_none(self, job: ImportJob, hashes: Sequence[str] = ()) -> bool:
         """See `Sink.takes_none`."""
         with self._translated():
             has_put_in = self._db.execute(
                 "SELECT 1 FROM imported_conversations WHERE user_id = ? AND import_id = ? AND chunk_count > 0 LIMIT 1",
-                (of.user_id, of.id),
+                (job.user_id, job.id),
             ).fetchone()
             is_new = (
                 not hashes
@@ -171,51 +171,51 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
                     "SELECT 1 FROM json_each(?3) WHERE value NOT IN"  # noqa: S608
                     " (SELECT raw_hash FROM import_rejects WHERE user_id = ?1 AND import_id <> ?2"
                     f" AND import_id NOT IN ({_PROVES_NOTHING})) LIMIT 1",
-                    (of.user_id, of.id, orjson.dumps(hashes).decode()),
+                    (job.user_id, job.id, orjson.dumps(hashes).decode()),
                 ).fetchone()
             )
         return has_put_in is None and bool(is_new)
 
-    def withdraw_rejects(self, of: Import, reason: str) -> bool:
+    def withdraw_rejects(self, job: ImportJob, reason: str) -> bool:
         """See `Sink.withdraw_rejects`."""
         with self._translated(), self._transaction():
             deleted = self._db.execute(
                 "DELETE FROM import_rejects WHERE user_id = ?1 AND reason = ?3"  # noqa: S608
                 f" AND (import_id = ?2 OR import_id IN ({_PROVES_NOTHING}))",
-                (of.user_id, of.id, reason),
+                (job.user_id, job.id, reason),
             ).rowcount
             earlier = self._db.execute(
-                "SELECT 1 FROM import_rejects WHERE user_id = ? AND reason = ? LIMIT 1", (of.user_id, reason)
+                "SELECT 1 FROM import_rejects WHERE user_id = ? AND reason = ? LIMIT 1", (job.user_id, reason)
             ).fetchone()
         return deleted > 0 or earlier is None
 
-    def _replace(self, of: Import, settings_hash: str, rows: ConversationRows) -> Replaced:
-        key = (of.user_id, rows.product, rows.conversation_id)
+    def _replace(self, job: ImportJob, settings_hash: str, rows: ConversationRows) -> WriteResult:
+        key = (job.user_id, rows.product, rows.conversation_id)
         there = self._in_ledger(key)
-        fate = fate_of(rows, there, settings_hash, of.id)
+        fate = resolve_copy(rows, there, settings_hash, job.id)
         if there is not None and fate == "same":
-            return Replaced(there.chunk_count, 0, same=True)
+            return WriteResult(there.chunk_count, 0, same=True)
         if fate == "passed_over":
             self._db.execute(
                 f"UPDATE imported_conversations SET other_hash = ? WHERE {_OF_CONVERSATION}",  # noqa: S608
                 (rows.content_hash, *key),
             )
         if fate != "put_in":
-            return Replaced(0, 0, older=True)
+            return WriteResult(0, 0, older=True)
         deleted = 0 if there is None else self._delete_content(key)
         self._db.executemany(_INSERT_CHUNK, map(_chunk_values, rows.chunks))
         self._db.executemany(_INSERT_MESSAGE, map(_message_values, rows.messages))
         self._db.execute(
             _UPSERT_CONVERSATION,
             (
-                *key, rows.content_hash, passed_over_by(rows, there, of.id), settings_hash, rows.title,
+                *key, rows.content_hash, passed_over_by(rows, there, job.id), settings_hash, rows.title,
                 rows.create_time, rows.update_time, rows.node_count, rows.message_count, len(rows.chunks),
-                of.id, iso_time(of.started_at), of.id, rows.model, int(rows.is_starred), int(rows.is_archived),
+                job.id, iso_time(job.started_at), job.id, rows.model, int(rows.is_starred), int(rows.is_archived),
                 rows.project, rows.memory_scope, int(rows.has_messages),
             ),
         )  # fmt: skip
-        own = there.message_count if there is not None and there.import_id == of.id else None
-        return Replaced(len(rows.chunks), deleted, own_messages=own)
+        own = there.message_count if there is not None and there.import_id == job.id else None
+        return WriteResult(len(rows.chunks), deleted, own_messages=own)
 
     def _delete_content(self, key: tuple[str, str, str]) -> int:
         """Deletes the chunks and messages of a conversation; how many chunks."""
@@ -245,7 +245,7 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
             ).fetchone()
         return None if found is None else found[0]
 
-    def mark_seen(self, of: Import, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
+    def mark_seen(self, job: ImportJob, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
         """See `Sink.mark_seen`."""
         with self._translated(), self._transaction():
             for column, values in (
@@ -254,10 +254,10 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
                 self._db.execute(
                     "UPDATE imported_conversations SET seen_in = ?1 WHERE user_id = ?2 AND product = ?4"  # noqa: S608
                     f" AND {column} IN (SELECT value FROM json_each(?3)) AND seen_in IS NOT ?1",
-                    (of.id, of.user_id, orjson.dumps(values).decode(), of.product),
+                    (job.id, job.user_id, orjson.dumps(values).decode(), job.product),
                 )
 
-    def prune(self, of: Import) -> Pruned:
+    def prune(self, job: ImportJob) -> Pruned:
         """See `Sink.prune`."""
         with self._translated(), self._transaction():
             gone = self._db.execute(
@@ -265,7 +265,7 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
                 " AND coalesce(update_time, create_time, '') <= (SELECT max(coalesce(update_time, create_time))"
                 " FROM imported_conversations WHERE user_id = ?1 AND product = ?3 AND seen_in = ?2)"
                 " RETURNING user_id, product, conversation_id",
-                (of.user_id, of.id, of.product),
+                (job.user_id, job.id, job.product),
             ).fetchall()
             chunks = sum(self._delete_content(key) for key in gone)
         return Pruned(len(gone), chunks)

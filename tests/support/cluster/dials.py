@@ -8,8 +8,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.destinations.base import Replaced, Sink
+from ray_import.chunks.rows import ConversationRows, ImportJob
+from ray_import.destinations.base import Sink, WriteResult
 from ray_import.destinations.registry import SqliteDestination
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ConfigError, SinkBusy
@@ -39,19 +39,19 @@ class DialledSink(SqliteSink):
 
     def write(
         self,
-        of: Import,
+        job: ImportJob,
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
-    ) -> list[Replaced]:
+    ) -> list[WriteResult]:
         if any(rows.conversation_id == self.dials.poison_conversation for rows in conversations):
             _die()
         while any(rows.conversation_id in self.dials.endless_conversations for rows in conversations):
             pass
         _die_once(self.dials.die_before_commit_once)
         time.sleep(self.dials.seconds_per_write)
-        replaced = super().write(of, settings_hash, conversations, rejects, settled)
+        replaced = super().write(job, settings_hash, conversations, rejects, settled)
         _die_once(self.dials.die_after_commit_once)
         return replaced
 

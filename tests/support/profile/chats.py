@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ray_import.chunks.rows import ConversationRows, Import, MessageRow, iso_time
+from ray_import.chunks.rows import ConversationRows, ImportJob, MessageRow, iso_time
 from ray_import.destinations.base import Sink
 from tests.support.model_api.planted import Planted
 
@@ -44,21 +44,21 @@ def filler(characters: int, seed: int = 0) -> str:
 
 def store(sink: Sink, user_id: str, chats: Sequence[Chat], *, messages: bool = True) -> None:
     """Imports these conversations."""
-    of = Import(str(uuid.uuid4()), user_id, JANUARY_2024)
-    sink.start_job(of, "chats", "nobody/0/0")
+    job = ImportJob(str(uuid.uuid4()), user_id, JANUARY_2024)
+    sink.start_job(job, "chats", "nobody/0/0")
     for at in range(0, len(chats), 500):
-        sink.write(of, "settings", [rows_of(of, one, messages) for one in chats[at : at + 500]], [])
-    sink.update_job(of.id, {}, "complete")
+        sink.write(job, "settings", [rows_of(job, one, messages) for one in chats[at : at + 500]], [])
+    sink.update_job(job.id, {}, "complete")
 
 
-def rows_of(of: Import, one: Chat, messages: bool = True) -> ConversationRows:
+def rows_of(job: ImportJob, one: Chat, messages: bool = True) -> ConversationRows:
     """The rows of a conversation, without chunks."""
     digest = hashlib.sha256(repr(one).encode()).hexdigest()
     began = JANUARY_2024 + one.day * DAY
     rows = tuple(
         MessageRow(
-            user_id=of.user_id,
-            product=of.product,
+            user_id=job.user_id,
+            product=job.product,
             conversation_id=one.id,
             node_id=f"{one.id}-{position}",
             parent_id=f"{one.id}-{position - 1}" if position else None,
@@ -71,13 +71,13 @@ def rows_of(of: Import, one: Chat, messages: bool = True) -> ConversationRows:
             text=text,
             quoted="",
             attachments="[]",
-            import_id=of.id,
+            import_id=job.id,
         )
         for position, text in enumerate(one.lines)
     )
     made = ConversationRows(
         conversation_id=one.id,
-        product=of.product,
+        product=job.product,
         content_hash=f"sha256:{digest}",
         title=one.title,
         create_time=iso_time(began),

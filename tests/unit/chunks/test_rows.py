@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import ChunkRow, ConversationRows, Import, MessageRow, iso_time, rows_of, uuid5
+from ray_import.chunks.rows import ChunkRow, ConversationRows, ImportJob, MessageRow, iso_time, rows_of, uuid5
 from ray_import.records import Chunk, Conversation, Message, Span
 from ray_import.settings import ChunkSettings
 from tests.support.strategies import START, kept_conversation, kept_conversations
 
 DAY = 24 * 60 * 60
-IMPORT = Import("import-1", "user-1", START + 10.0 * DAY)
+IMPORT = ImportJob("import-1", "user-1", START + 10.0 * DAY)
 CHUNK = Chunk(
     thread="main",
     index=1,
@@ -27,9 +27,9 @@ CHUNK = Chunk(
 )
 
 
-def row(of: Import = IMPORT, conversation: Conversation | None = None, **changes: object) -> ChunkRow:
+def row(job: ImportJob = IMPORT, conversation: Conversation | None = None, **changes: object) -> ChunkRow:
     """The row of CHUNK with `changes`."""
-    rows = rows_of(conversation or kept_conversation(()), "hash", [replace(CHUNK, **changes)], of)  # type: ignore[arg-type]
+    rows = rows_of(conversation or kept_conversation(()), "hash", [replace(CHUNK, **changes)], job)  # type: ignore[arg-type]
     return rows.chunks[0]
 
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from ray_import.cluster.worker_slots import AWAY_SECONDS, LOOK_SECONDS, NoneUp, Patience
+from ray_import.cluster.worker_slots import AWAY_SECONDS, LOOK_SECONDS, NoWorkerTimeout, StartupTimeouts
 from ray_import.errors import ClusterError, SinkBusy
 
-PATIENCE = Patience(none_left=60)
+PATIENCE = StartupTimeouts(none_left=60)
 AWAY = SinkBusy("The database is away.")
 
 
 class Looks:
     """Looks at the workers, second by second."""
 
-    def __init__(self, patience: Patience = PATIENCE) -> None:
+    def __init__(self, patience: StartupTimeouts = PATIENCE) -> None:
         self.now = 1000.0
-        self.none_up = NoneUp(patience, self.now)
+        self.none_up = NoWorkerTimeout(patience, self.now)
 
     def look(self, seconds: int, *, up: bool = False, away_every: int | None = None) -> None:
         """For so many seconds. Every so many of them a worker answers that its destination is away."""
@@ -71,7 +71,7 @@ def test_time_in_which_nobody_looked_does_not_count() -> None:
 
 @pytest.mark.parametrize("away_before", [False, True])
 def test_one_that_comes_late_may_miss_its_destination_as_long_as_any(away_before: bool) -> None:
-    looks = Looks(Patience(none_left=1800))
+    looks = Looks(StartupTimeouts(none_left=1800))
     if away_before:  # it was lost with its machine since
         looks.look(20, away_every=20)
     looks.look(1000)

@@ -48,7 +48,7 @@ def test_a_password_stays_in_the_process(to: str) -> None:
     assert travelled == destination
     assert travelled.password is None
     assert b"zzy" not in pickle.dumps(destination)
-    assert "zzy" not in repr(destination) + destination.look_command()
+    assert "zzy" not in repr(destination) + destination.query_hint()
 
 
 def test_a_blank_address_in_the_environment_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

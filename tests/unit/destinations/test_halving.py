@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ray_import.chunks.rows import ConversationRows
-from ray_import.destinations.base import Replaced
+from ray_import.destinations.base import WriteResult
 from ray_import.destinations.halving import (
     TOO_LARGE,
     chunk_bytes,
@@ -25,7 +25,7 @@ from ray_import.errors import RowsRefused, SinkBusy, SinkError, SinkOverloaded
 from ray_import.records import Reject
 from tests.contract.destinations import import_of, rows_for
 
-PUT = Replaced(2, 0)
+PUT = WriteResult(2, 0)
 
 
 class Destination:
@@ -38,7 +38,7 @@ class Destination:
         self._most = most
         self._overload = overload
 
-    def put(self, part: Sequence[ConversationRows]) -> list[Replaced]:
+    def put(self, part: Sequence[ConversationRows]) -> list[WriteResult]:
         self.calls += 1
         ids = [rows.conversation_id for rows in part]
         if len(ids) > self._most:
@@ -91,7 +91,7 @@ def test_one_that_is_too_large_alone_is_refused() -> None:
 def test_what_is_wrong_for_good_is_not_tried_in_halves() -> None:
     calls = []
 
-    def put(part: Sequence[ConversationRows]) -> list[Replaced]:
+    def put(part: Sequence[ConversationRows]) -> list[WriteResult]:
         calls.append(len(part))
         raise SinkError("no such table")
 

@@ -50,7 +50,7 @@ def shown_of(address: str) -> str:
         return str(error)
     destination = PostgresDestination(shown_address(conninfo), conninfo, password)
     carried = pickle.dumps(destination).decode("latin-1")
-    look = destination.look_command().replace(NEWEST_CHUNK, "")
+    look = destination.query_hint().replace(NEWEST_CHUNK, "")
     return "".join((conninfo, destination.url, repr(destination), look, carried))
 
 

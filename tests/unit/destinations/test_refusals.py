@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_import.chunks.rows import ConversationRows
-from ray_import.destinations.base import Replaced
+from ray_import.destinations.base import WriteResult
 from ray_import.destinations.halving import put_halving
 from ray_import.destinations.refusals import FirstRefusals, Refusals
 from ray_import.errors import EverythingRefused, RowsRefused
@@ -65,11 +65,11 @@ class Refusing:
         self.rows = [rows_for(f"c{i}") for i in range(len(poison))]
         self.calls = 0
 
-    def put(self, part: Sequence[ConversationRows]) -> list[Replaced]:
+    def put(self, part: Sequence[ConversationRows]) -> list[WriteResult]:
         self.calls += 1
         if any(rows.conversation_id in self.poison for rows in part):
             raise RowsRefused("no", code="X")
-        return [Replaced(2, 0) for _ in part]
+        return [WriteResult(2, 0) for _ in part]
 
 
 def test_put_halving_stops_when_the_first_twenty_are_refused() -> None:
@@ -100,7 +100,7 @@ def test_put_halving_finds_each_and_asks_once_when_another_worker_has_put_someth
 def test_put_halving_stops_when_all_that_was_taken_has_no_chunks() -> None:
     destination = Refusing([False, *[True] * 30])
 
-    def put(part: Sequence[ConversationRows]) -> list[Replaced]:
+    def put(part: Sequence[ConversationRows]) -> list[WriteResult]:
         return [replace(one, written=0) for one in destination.put(part)]
 
     with pytest.raises(EverythingRefused):

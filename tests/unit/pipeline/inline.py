@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ray_import.destinations.base import RunOf, RunUser
+from ray_import.destinations.base import RunKey, RunUser
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ClusterError, ImporterError, PayloadLost, SourceSlow
-from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batch import BatchContext, import_batch
 from ray_import.pipeline.batching import split_batch
-from ray_import.pipeline.bulk_run import Imports
+from ray_import.pipeline.bulk_run import UserImportFactory
 from ray_import.pipeline.engine import Run
-from ray_import.pipeline.executor import Done, ReadEvent
+from ray_import.pipeline.executor import BatchOutcome, ReadEvent
 from ray_import.pipeline.lease import begin_run, lost, this_process
 from ray_import.pipeline.progress import Progress
 from ray_import.pipeline.reading import LocalReaders, LocalReading
@@ -51,7 +51,7 @@ class Dials:
     """Whether every batch of several conversations is worked on in halves, as after the death of a worker."""
     slow: bool = False
     """Whether workers take as long as others have something to do."""
-    after_batch: Callable[[Work], None] = lambda _: None
+    after_batch: Callable[[BatchContext], None] = lambda _: None
 
 
 class InlineReading:
@@ -144,25 +144,25 @@ class InlineWorkers:
     worked_for: list[str] = field(default_factory=list)
     shares: list[Counter[str]] = field(default_factory=list)
     """Bytes by user, whenever a batch was taken."""
-    _held: deque[tuple[Batch, Work]] = field(default_factory=deque)
+    _held: deque[tuple[Batch, BatchContext]] = field(default_factory=deque)
 
     def has_room(self, size_bytes: int) -> bool:  # noqa: ARG002 - the port's
         """See `Workers.has_room`."""
         return len(self._held) < self.room
 
-    def submit(self, batch: Batch, work: Work) -> None:
+    def submit(self, batch: Batch, work: BatchContext) -> None:
         """See `Workers.submit`."""
         assert self.has_room(batch.size_bytes)
-        if self.dials.refused_batches[work.of.user_id]:
-            self.dials.refused_batches[work.of.user_id] -= 1
+        if self.dials.refused_batches[work.job.user_id]:
+            self.dials.refused_batches[work.job.user_id] -= 1
             raise ClusterError("There is nowhere to put it.")
         self._held.append((batch, work))
         self.most_held = max(self.most_held, len(self._held))
         self.shares.append(Counter())
         for held, whose in self._held:
-            self.shares[-1][whose.of.user_id] += len(held.payload)
+            self.shares[-1][whose.job.user_id] += len(held.payload)
 
-    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
+    def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[BatchOutcome]:
         """See `Workers.wait`."""
         self.clock.now += self.tick_seconds if self._held or also else max(timeout_seconds, self.tick_seconds)
         if not self._held or (self.dials.slow and not timeout_seconds):
@@ -173,17 +173,17 @@ class InlineWorkers:
             self._held.appendleft((rest, work))
         return [self._done(batch, work)]
 
-    def _done(self, batch: Batch, work: Work) -> Done:
-        self.worked_for.append(work.of.user_id)
-        if self.dials.lost_batches[work.of.user_id]:
-            self.dials.lost_batches[work.of.user_id] -= 1
-            return Done(work, len(batch.frames), len(batch.payload), error=PayloadLost("A machine was lost."))
+    def _done(self, batch: Batch, work: BatchContext) -> BatchOutcome:
+        self.worked_for.append(work.job.user_id)
+        if self.dials.lost_batches[work.job.user_id]:
+            self.dials.lost_batches[work.job.user_id] -= 1
+            return BatchOutcome(work, len(batch.frames), len(batch.payload), error=PayloadLost("A machine was lost."))
         try:
             result = import_batch(batch.payload, batch.frames, work, self.sink)
         except ImporterError as error:
-            return Done(work, len(batch.frames), len(batch.payload), error=error)
+            return BatchOutcome(work, len(batch.frames), len(batch.payload), error=error)
         self.dials.after_batch(work)
-        return Done(work, len(batch.frames), len(batch.payload), result)
+        return BatchOutcome(work, len(batch.frames), len(batch.payload), result)
 
 
 class LedgerSink(SqliteSink):
@@ -269,14 +269,14 @@ class Users:
             settings_hash = self.settings.rows_hash
             in_run = [RunUser(user_id, label_of(source)) for user_id, source in self.sources.items()]
             order = list(self.sources)
-            begin_run(sink, run_id, RunOf(WHAT, settings_hash, options.force))
+            begin_run(sink, run_id, RunKey(WHAT, settings_hash, options.force))
             opened = sorted(sink.add_users(run_id, in_run), key=lambda user: order.index(user.user_id))
             readers = InlineReaders(
                 self.settings, dials, {source: user for user, source in self.sources.items()}, clock
             )
             workers, reporter = InlineWorkers(sink, clock, dials, room, tick_seconds, budget_bytes), Shown(at)
             named = {user_id: UserSource(user_id, source) for user_id, source in self.sources.items()}
-            imports = Imports(readers, sink, self.settings, named, sink.versions(settings_hash), options)
+            imports = UserImportFactory(readers, sink, self.settings, named, sink.versions(settings_hash), options)
 
             def save(some: Sequence[RunUser]) -> None:
                 if not sink.save_users(run_id, this_process(), some):

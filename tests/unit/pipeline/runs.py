@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ray_import.chunks.rows import Import, iso_time
+from ray_import.chunks.rows import ImportJob, iso_time
 from ray_import.destinations.sqlite.sink import SqliteSink
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.progress import Progress
 from ray_import.pipeline.report import Summary
@@ -73,7 +73,9 @@ class Database:
     ) -> Summary:
         """Imports `source` as one run; runs are numbered from 1 and a second apart."""
         self.imports += 1
-        work = Work(Import(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings, retries, prune)
+        work = BatchContext(
+            ImportJob(f"import-{self.imports}", user_id, STARTED_AT + self.imports), settings, retries, prune
+        )
         with closing(SqliteSink(self.path)) as sink:
             return import_user(source, work, sink, f"sqlite:///{self.path}", lambda: InProcessWorkers(sink), Recorded())
 

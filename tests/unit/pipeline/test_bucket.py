@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_import.pipeline.bucket import FoundUsers, newest_exports
+from ray_import.pipeline.bucket import SelectedUsers, newest_exports
 from ray_import.pipeline.users import UserSource
 from ray_import.source.storage import StorageFolder, StoredFile
 
 USERS = StorageFolder("exports", "users")
 
 
-def found(*files: StoredFile | str, place: StorageFolder = USERS) -> FoundUsers:
+def found(*files: StoredFile | str, place: StorageFolder = USERS) -> SelectedUsers:
     return newest_exports([StoredFile(file) if isinstance(file, str) else file for file in files], place)
 
 
@@ -61,14 +61,14 @@ def test_a_user_is_a_folder_or_a_file_without_its_ending(key: str, user_id: str)
     ],
 )
 def test_what_is_not_taken_is_counted_by_why(key: str, why: str) -> None:
-    assert found(key) == FoundUsers([], {why: 1})
+    assert found(key) == SelectedUsers([], {why: 1})
     assert found(key, "users/eve.zip", key).passed_over == {why: 2}
 
 
 def test_the_newest_is_taken_and_what_is_known_of_it() -> None:
     old, new = StoredFile("users/ana/z.zip", 1.0, 10, "v1 10"), StoredFile("users/ana.zip", 2.0, 20, "v2 20")
     for files in ([old, new], [new, old]):
-        assert found(*files) == FoundUsers(
+        assert found(*files) == SelectedUsers(
             [UserSource("ana", "supabase://exports/users/ana.zip", 2.0, 20, "v2 20")], {"older_exports": 1}
         )
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ray_import.chunks.rows import Import
-from ray_import.pipeline.batch import Work
+from ray_import.chunks.rows import ImportJob
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.scheduler import (
     ALONE_BEFORE_REJECT,
     ALONE_BEFORE_SPLIT,
@@ -18,24 +18,24 @@ from ray_import.pipeline.scheduler import (
     LEAST_SHARE,
     MOST_EXCUSED,
     Death,
-    Dispatch,
     Fate,
     QueuedBatch,
+    Scheduler,
     Verdict,
 )
 from ray_import.records import Batch, Frame
 from ray_import.settings import ImportSettings
 
 
-def pool(lanes: int = 2, per_lane: int = 2, budget_bytes: int = 1000, up: int | None = None) -> Dispatch:
+def pool(lanes: int = 2, per_lane: int = 2, budget_bytes: int = 1000, up: int | None = None) -> Scheduler:
     """A pool with its first `up` lanes up: all, unless told otherwise."""
-    dispatch = Dispatch(lanes, per_lane, budget_bytes)
+    dispatch = Scheduler(lanes, per_lane, budget_bytes)
     for lane in range(lanes if up is None else up):
         dispatch.lane_up(lane)
     return dispatch
 
 
-WORK = Work(Import("import-1", "ada", 0.0), ImportSettings())
+WORK = BatchContext(ImportJob("import-1", "ada", 0.0), ImportSettings())
 FRAME = Frame("conversations.json", 0, 0, 1, "")
 
 
@@ -55,12 +55,12 @@ def number_of(queued: QueuedBatch) -> int:
     return queued.number
 
 
-def add(dispatch: Dispatch, *loads: Load) -> None:
+def add(dispatch: Scheduler, *loads: Load) -> None:
     for each in loads:
         dispatch.add(each)
 
 
-def placed(dispatch: Dispatch) -> list[tuple[int, int]]:
+def placed(dispatch: Scheduler) -> list[tuple[int, int]]:
     """Sends what can be sent: lanes and numbers."""
     sent = []
     while (found := dispatch.place()) is not None:
@@ -185,7 +185,7 @@ def test_a_suspect_that_failed_for_a_reason_that_passes_is_still_sent_alone() ->
 # --- deaths --------------------------------------------------------------------------------------
 
 
-def dies(dispatch: Dispatch, lane: int, death: Death = Death.CRASH) -> Verdict | None:
+def dies(dispatch: Scheduler, lane: int, death: Death = Death.CRASH) -> Verdict | None:
     """The worker of `lane` dies and comes up again."""
     dispatch.lane_lost(lane)
     verdict = dispatch.lane_died_of(lane, death)
@@ -193,7 +193,7 @@ def dies(dispatch: Dispatch, lane: int, death: Death = Death.CRASH) -> Verdict |
     return verdict
 
 
-def fate_after(dispatch: Dispatch, death: Death) -> tuple[int, Fate]:
+def fate_after(dispatch: Scheduler, death: Death) -> tuple[int, Fate]:
     """How often the only batch is tried, where each try ends so, and what then becomes of it."""
     for tries in range(1, 100):
         assert len(placed(dispatch)) == 1
@@ -402,7 +402,7 @@ KILLED_FOR_MEMORY = 2
 class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
     """Batches of conversations on a pool of workers, of which one conversation kills whoever works on it."""
 
-    dispatch: Dispatch
+    dispatch: Scheduler
 
     @initialize(
         lanes=st.integers(1, 3),
@@ -412,7 +412,7 @@ class PoolWithOneGuiltyConversation(RuleBasedStateMachine):
         guilty=st.integers(0, 47),
     )
     def begin(self, lanes: int, per_lane: int, budget_bytes: int, sizes: list[int], guilty: int) -> None:
-        self.dispatch = Dispatch(lanes, per_lane, budget_bytes)
+        self.dispatch = Scheduler(lanes, per_lane, budget_bytes)
         self.per_lane, self.budget_bytes = per_lane, budget_bytes
         numbers = iter(range(sum(sizes)))
         self.coming = [[next(numbers) for _ in range(size)] for size in sizes]

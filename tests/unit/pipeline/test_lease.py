@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.base import Sink
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ImportRunning, LeaseLost, SinkBusy
 from ray_import.pipeline import lease
-from ray_import.pipeline.batch import Work
-from ray_import.pipeline.executor import Done
+from ray_import.pipeline.batch import BatchContext
+from ray_import.pipeline.executor import BatchOutcome
 from ray_import.pipeline.lease import Heartbeat, begin, is_dead, this_process
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.report import Summary
@@ -27,7 +27,7 @@ from tests.unit.pipeline.runs import SETTINGS, Recorded
 from tests.unit.source.exports import conversation, exported, written
 
 HERE = this_process().rsplit("/", 2)[0]
-FIRST, SECOND = Import("import-1", "u1", 1_790_000_000.0), Import("import-2", "u1", 1_790_000_060.0)
+FIRST, SECOND = ImportJob("import-1", "u1", 1_790_000_000.0), ImportJob("import-2", "u1", 1_790_000_060.0)
 
 
 def dead_process() -> str:
@@ -87,10 +87,10 @@ def test_one_whose_process_is_dead_is_taken_over_at_once(tmp_path: Path) -> None
 
 def imported(path: Path, database: Path, meanwhile: Callable[[], None]) -> Summary:
     """Imports `path`; `meanwhile` is done when all of it has been worked on, before that is told."""
-    work = Work(FIRST, SETTINGS)
+    work = BatchContext(FIRST, SETTINGS)
 
     class Interrupted(InProcessWorkers):
-        def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[Done]:
+        def wait(self, timeout_seconds: float, also: Sequence[Any] = ()) -> list[BatchOutcome]:
             done = super().wait(timeout_seconds, also)
             if done:
                 meanwhile()

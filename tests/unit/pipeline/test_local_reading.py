@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ray_import.errors import ConfigError, SourceError
-from ray_import.pipeline.executor import Ended, Opened, ReadEvent, Reading
+from ray_import.pipeline.executor import ReadEvent, ReadFinished, Reading, ReadStarted
 from ray_import.pipeline.reading import LocalReaders, read_opened
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Batch
@@ -23,7 +23,7 @@ def export(tmp_path: Path) -> Path:
 
 def events_of(reading: Reading) -> list[ReadEvent]:
     found: list[ReadEvent] = []
-    while not found or not isinstance(found[-1], Ended):
+    while not found or not isinstance(found[-1], ReadFinished):
         event = reading.poll()
         assert event is not None
         found.append(event)
@@ -34,22 +34,22 @@ def test_local_readers_give_every_byte_of_the_conversations_when_a_file_is_read(
     reading = LocalReaders(SETTINGS).read(str(export), "")
     assert (reading.waits_on, reading.of_server) == (None, False)
     opened, *parts, end = events_of(reading)
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, ReadStarted)
     assert opened.version
     payloads = [part.payload for part in parts if isinstance(part, Batch)]
     assert all(isinstance(payload, bytes) for payload in payloads)
     assert b"[" + b",".join(payloads) + b"]" == export.read_bytes()
     assert [part.size_bytes for part in parts if isinstance(part, Batch)] == [len(payload) for payload in payloads]
-    assert isinstance(end, Ended)
+    assert isinstance(end, ReadFinished)
     assert opened.bytes_total == end.bytes_read == export.stat().st_size
 
 
 def test_local_readers_give_the_version_alone_when_it_is_known(export: Path) -> None:
     opened = LocalReaders(SETTINGS).read(str(export), "").poll()
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, ReadStarted)
     reading = LocalReaders(SETTINGS).read(str(export), opened.version)
     known = reading.poll()
-    assert isinstance(known, Opened)
+    assert isinstance(known, ReadStarted)
     assert (known.version, known.bytes_total) == (opened.version, None)
     with pytest.raises(StopIteration):
         reading.poll()
@@ -68,7 +68,7 @@ def test_read_opened_reads_nothing_more_when_it_is_closed(export: Path) -> None:
     source = open_sources([export], SETTINGS.read)
     reading = read_opened(source, SETTINGS)
     opened, part = reading.poll(), reading.poll()
-    assert isinstance(opened, Opened)
+    assert isinstance(opened, ReadStarted)
     assert isinstance(part, Batch)
     assert (opened.version, opened.bytes_total) == ("", export.stat().st_size)
     reading.close()

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ray_import.chunks.rows import Import
-from ray_import.destinations.base import Job, JobStatus, Running, RunOf
+from ray_import.chunks.rows import ImportJob
+from ray_import.destinations.base import Job, JobStatus, RunKey, Running
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ImporterError, LeaseLost, SinkBusy, SourceRefused, SourceUnavailable
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.engine import MAX_ATTEMPTS, MAX_LOST_ATTEMPTS, RUNNING_AGAIN_SECONDS, RUNNING_PATIENCE_SECONDS
 from ray_import.pipeline.report import MOST_TOLD_CHARACTERS, counts_as_dict, in_short
 from ray_import.settings import ImportOptions
@@ -375,11 +375,11 @@ def test_user_fails_once_when_the_deadline_of_their_source_is_over(users: Users)
 # --- one import of a user at a time --------------------------------------------------------------
 
 
-def other_import(database: Database, user_id: str) -> Import:
-    of = Import("another", user_id, STARTED_AT)
+def other_import(database: Database, user_id: str) -> ImportJob:
+    job = ImportJob("another", user_id, STARTED_AT)
     with closing(SqliteSink(database.path)) as sink:
-        sink.start_job(of, "x", "another-host//1")
-    return of
+        sink.start_job(job, "x", "another-host//1")
+    return job
 
 
 def test_who_is_being_imported_already_is_waited_for(users: Users, database: Database, undisturbed: Database) -> None:
@@ -415,11 +415,11 @@ def test_whose_place_was_taken_fails_and_leaves_the_others_job_alone(
 ) -> None:
     batches = count()
 
-    def takes_over(work: Work) -> None:
-        if work.of.user_id == "ben" and next(batches) == 0:
+    def takes_over(work: BatchContext) -> None:
+        if work.job.user_id == "ben" and next(batches) == 0:
             with closing(SqliteSink(database.path)) as sink:
-                sink.update_job(work.of.id, {}, "failed", "interrupted")
-                sink.start_job(Import("another", "ben", STARTED_AT), "x", "another-host//1")
+                sink.update_job(work.job.id, {}, "failed", "interrupted")
+                sink.start_job(ImportJob("another", "ben", STARTED_AT), "x", "another-host//1")
 
     outcome = users.run(dials=Dials(after_batch=takes_over), tick_seconds=tick_seconds)
     assert outcome.states == {"ana": "complete", "ben": "failed", "eve": "complete"}
@@ -485,7 +485,7 @@ def test_who_lacks_something_is_not_skipped(tmp_path: Path, database: Database, 
 def test_whenever_it_is_interrupted_the_same_run_goes_on_to_the_same_end(
     tmp_path: Path, users: Users, undisturbed: Database
 ) -> None:
-    expected, interruptions, of = undisturbed.content(), 0, RunOf(WHAT, users.settings.rows_hash)
+    expected, interruptions, job = undisturbed.content(), 0, RunKey(WHAT, users.settings.rows_hash)
     for moment in range(1, len(users.run(tick_seconds=1).shown)):
         database = Database(tmp_path / f"{moment}.db")
         users.database = database.path
@@ -495,13 +495,13 @@ def test_whenever_it_is_interrupted_the_same_run_goes_on_to_the_same_end(
         assert {job.error for job in jobs(database) if job.status == "failed"} <= {"interrupted"}
         assert set(first.states.values()) <= {"complete", "running", "pending"}
         with closing(SqliteSink(database.path)) as sink:
-            assert sink.interrupted_run(of) == "run-1"
+            assert sink.interrupted_run(job) == "run-1"
         second = users.run()
         assert second.states == dict.fromkeys(users.sources, "complete")
         assert second.readers.begun.keys() == {name for name, state in first.states.items() if state != "complete"}
         assert database.content() == expected
         with closing(SqliteSink(database.path)) as sink:
-            assert sink.interrupted_run(of) is None
+            assert sink.interrupted_run(job) is None
     assert interruptions > 5
 
 
@@ -518,7 +518,7 @@ def interruption(at: int) -> Callable[[int], None]:
 def test_who_is_being_imported_is_running_in_the_destination_with_this_attempt(users: Users) -> None:
     seen: list[dict[str, tuple[str, int]]] = []
 
-    def looks(_: Work) -> None:
+    def looks(_: BatchContext) -> None:
         with closing(SqliteSink(users.database)) as sink:
             seen.append({user.user_id: (user.state, user.attempts) for user in sink.run_users("run-1")})
 
@@ -534,7 +534,7 @@ def test_who_is_being_imported_is_running_in_the_destination_with_this_attempt(u
 
 
 def test_a_run_that_another_process_has_taken_over_ends_and_changes_nothing_more(users: Users) -> None:
-    def takes_over(_: Work) -> None:
+    def takes_over(_: BatchContext) -> None:
         with closing(SqliteSink(users.database)) as sink:
             sink._db.execute("UPDATE import_runs SET holder = 'other/boot/pids/1/1'")
 
@@ -548,10 +548,10 @@ def test_a_job_whose_begin_was_not_answered_keeps_nobody_waiting(users: Users, d
     unanswered = ["ben"]
 
     class Unanswered(LedgerSink):
-        def start_job(self, of: Import, source: str, holder: str) -> Running | None:
-            running = super().start_job(of, source, holder)
-            if of.user_id in unanswered:
-                unanswered.remove(of.user_id)
+        def start_job(self, job: ImportJob, source: str, holder: str) -> Running | None:
+            running = super().start_job(job, source, holder)
+            if job.user_id in unanswered:
+                unanswered.remove(job.user_id)
                 raise SinkBusy("The answer was lost.")
             return running
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.destinations.base import Known, Replaced
+from ray_import.chunks.rows import ConversationRows, ImportJob
+from ray_import.destinations.base import LedgerEntry, WriteResult
 from ray_import.destinations.sqlite.sink import SqliteSink
-from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batch import BatchContext, import_batch
 from ray_import.pipeline.batching import batches_of
 from ray_import.pipeline.sources import open_sources
 from ray_import.records import Reject
@@ -18,26 +18,26 @@ from tests.unit.source.exports import conversation, exported, written
 class StubbornSink(SqliteSink):
     """Asks once more for each look-up, and twice more for each write."""
 
-    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, Known]:
+    def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, LedgerEntry]:
         self.retries += 1
         return super().known(user_id, settings_hash, hashes)
 
     def write(
         self,
-        of: Import,
+        job: ImportJob,
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
-    ) -> list[Replaced]:
+    ) -> list[WriteResult]:
         if conversations:
             self.retries += 2
-        return super().write(of, settings_hash, conversations, rejects, settled)
+        return super().write(job, settings_hash, conversations, rejects, settled)
 
 
 def test_look_ups_and_writes_are_told_apart_and_what_writes_nothing_has_no_latency(tmp_path: Path) -> None:
     path = written(tmp_path / "conversations.json", exported([conversation("a"), conversation("b")]))
-    work = Work(Import("import-1", "ada", 0.0), ImportSettings())
+    work = BatchContext(ImportJob("import-1", "ada", 0.0), ImportSettings())
     [batch] = batches_of(open_sources([path], work.settings.read).conversations(), 1_000_000)
     with closing(StubbornSink(tmp_path / "chunks.db")) as sink:
         first, again = (import_batch(batch.payload, batch.frames, work, sink) for _ in range(2))

@@ -16,11 +16,11 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 
 from ray_import.chunks.chunker import chunk_conversation
-from ray_import.chunks.rows import ConversationRows, Import
-from ray_import.destinations.base import JobStatus, Replaced
+from ray_import.chunks.rows import ConversationRows, ImportJob
+from ray_import.destinations.base import JobStatus, WriteResult
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import Interrupted, NotAnExport, SinkBusy, SinkError
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import OwnWorkers, import_user
 from ray_import.pipeline.report import Summary
 from ray_import.pipeline.sources import Sources, open_sources
@@ -177,7 +177,7 @@ def test_the_last_thing_that_is_shown_is_the_end(tmp_path: Path, database: Datab
     path = export(tmp_path, *(talk(f"c{i}") for i in range(20)))
     sources = open_sources([path], SETTINGS.read)
     recorded = Recorded()
-    work = Work(Import("i", "u1", 0.0), A_BATCH_EACH)
+    work = BatchContext(ImportJob("i", "u1", 0.0), A_BATCH_EACH)
     with closing(SqliteSink(database.path)) as sink:
         import_user(sources, work, sink, "", lambda: InProcessWorkers(sink), recorded)
     size = path.stat().st_size
@@ -190,18 +190,18 @@ class RefusingSink(SqliteSink):
 
     def write(
         self,
-        of: Import,
+        job: ImportJob,
         settings_hash: str,
         conversations: Sequence[ConversationRows],
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),  # noqa: ARG002 - the port's
-    ) -> list[Replaced]:
+    ) -> list[WriteResult]:
         if (
-            self.known(of.user_id, settings_hash, [])
+            self.known(job.user_id, settings_hash, [])
             or self._db.execute("SELECT 1 FROM imported_conversations").fetchone()
         ):
             raise SinkError("The disk is full.", "Make room.")
-        return super().write(of, settings_hash, conversations, rejects)
+        return super().write(job, settings_hash, conversations, rejects)
 
 
 class AwayAtTheEnd(SqliteSink):
@@ -217,7 +217,7 @@ class AwayAtTheEnd(SqliteSink):
 
 def test_run_import_gives_a_summary_when_the_destination_is_away_at_the_end(tmp_path: Path, database: Database) -> None:
     path = export(tmp_path, talk("a"))
-    work = Work(Import("i", "u1", 0.0), ONE_BATCH)
+    work = BatchContext(ImportJob("i", "u1", 0.0), ONE_BATCH)
     with closing(AwayAtTheEnd(database.path)) as sink:
         summary = import_user(
             open_sources([path], work.settings.read), work, sink, "x", lambda: InProcessWorkers(sink), Recorded()
@@ -230,7 +230,7 @@ def test_where_the_destination_refuses_the_import_has_failed_and_what_was_in_sta
     tmp_path: Path, database: Database
 ) -> None:
     path = export(tmp_path, talk("a"), talk("b"), talk("c"))
-    work = Work(Import("i", "u1", 0.0), A_BATCH_EACH)
+    work = BatchContext(ImportJob("i", "u1", 0.0), A_BATCH_EACH)
     with closing(RefusingSink(database.path)) as sink:
         summary = import_user(
             open_sources([path], SETTINGS.read), work, sink, "", lambda: InProcessWorkers(sink), Recorded()
@@ -616,7 +616,7 @@ def asked_to_exit() -> OwnWorkers:
 
 def test_an_import_that_is_interrupted_while_its_workers_start_says_so(tmp_path: Path, database: Database) -> None:
     sources = open_sources([export(tmp_path, talk("c1"))], SETTINGS.read)
-    work = Work(Import("import-1", "u1", STARTED_AT), SETTINGS)
+    work = BatchContext(ImportJob("import-1", "u1", STARTED_AT), SETTINGS)
     with closing(SqliteSink(database.path)) as sink:
         summary = import_user(sources, work, sink, "sqlite:///chunks.db", asked_to_exit, Recorded())
         (job,) = sink.jobs()

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from ray_import.chunks.rows import Import
-from ray_import.destinations.base import RunOf, RunUser, UserState
+from ray_import.chunks.rows import ImportJob
+from ray_import.destinations.base import RunKey, RunUser, UserState
 from ray_import.destinations.registry import SqliteDestination
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ImportRunning, LeaseLost
-from ray_import.pipeline.bulk_run import OpenedRun, opened_run
+from ray_import.pipeline.bulk_run import BulkRun, opened_run
 from ray_import.pipeline.lease import this_process
-from ray_import.pipeline.selection import WhichUsers
+from ray_import.pipeline.selection import UserSelection
 from ray_import.settings import ImportOptions, ImportSettings
 from ray_import.source.version import version_and_size
 from tests.unit.pipeline.runs import a_millisecond_later
@@ -47,9 +47,9 @@ class Service:
         self.manifest.write_text("user_id,source\n" + "".join(rows))
 
     @contextmanager
-    def opened(self, *only: str, failed: bool = False, force: bool = False) -> Iterator[OpenedRun]:
+    def opened(self, *only: str, failed: bool = False, force: bool = False) -> Iterator[BulkRun]:
         """A run as the command opens it."""
-        which = WhichUsers(self.manifest, only=only, failed=failed)
+        which = UserSelection(self.manifest, only=only, failed=failed)
         with closing(SqliteSink(self.database)) as sink:
             found = which.found(sink, SETTINGS)
             with opened_run(
@@ -218,7 +218,7 @@ def imported_alone(service: Service, name: str) -> None:
     """A user is imported by `ray-import run`, with whatever settings, after what was saved until now."""
     a_millisecond_later()
     with closing(SqliteSink(service.database)) as sink:
-        assert sink.start_job(Import(f"of {name}", name, time.time()), "x", this_process()) is None
+        assert sink.start_job(ImportJob(f"of {name}", name, time.time()), "x", this_process()) is None
         assert sink.update_job(f"of {name}", {}, "complete")
 
 
@@ -274,7 +274,7 @@ def test_that_nobody_failed_is_not_said_of_those_who_are_left_out_for_something_
 ) -> None:
     service.run(ana="failed")
     with closing(SqliteSink(service.database)) as sink:
-        found = WhichUsers(service.manifest, failed=True, **which).found(sink, SETTINGS)
+        found = UserSelection(service.manifest, failed=True, **which).found(sink, SETTINGS)
     assert (found.users, found.others, found.nobody_lacking) == ([], frozenset(NAMES), nobody_lacking)
 
 
@@ -308,7 +308,7 @@ def others_are_at(service: Service, run_id: str, holder: str = "other/boot/pids/
     """Another process begins the run, or goes on with it."""
     with closing(SqliteSink(service.database)) as sink:
         sink.let_go(this_process())
-        assert sink.start_run(run_id, RunOf(str(service.manifest), SETTINGS.rows_hash), holder) is None
+        assert sink.start_run(run_id, RunKey(str(service.manifest), SETTINGS.rows_hash), holder) is None
 
 
 def test_a_run_that_another_process_is_at_is_refused_and_named(service: Service) -> None:
@@ -326,7 +326,7 @@ def test_a_run_whose_process_is_dead_goes_on_at_once(service: Service) -> None:
 
 
 @pytest.mark.parametrize("how", [lambda run: run.save(run.users), lambda run: run.ended()])
-def test_a_run_that_was_taken_over_is_left_to_the_other(service: Service, how: Callable[[OpenedRun], None]) -> None:
+def test_a_run_that_was_taken_over_is_left_to_the_other(service: Service, how: Callable[[BulkRun], None]) -> None:
     with suppress(LeaseLost), service.opened() as opened:
         others_are_at(service, opened.id)
         how(opened)
@@ -348,12 +348,12 @@ class Table(SqliteSink):
 def test_a_relative_source_in_a_table_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with closing(Table(tmp_path / "chunks.db")) as sink:
-        found = WhichUsers(table="profiles", source_column="export").found(sink, SETTINGS)
+        found = UserSelection(table="profiles", source_column="export").found(sink, SETTINGS)
     assert [user.source for user in found.users] == [str(tmp_path / "profiles/export")]
 
 
 def test_an_id_in_a_table_that_nobody_can_have_costs_itself_alone(tmp_path: Path) -> None:
     with closing(Table(tmp_path / "chunks.db")) as sink:
-        found = WhichUsers(table="profiles", source_column="export").found(sink, SETTINGS)
+        found = UserSelection(table="profiles", source_column="export").found(sink, SETTINGS)
     assert [user.user_id for user in found.users] == ["ana"]
     assert found.passed_over == {"no_users": 1}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ray_import.pipeline.progress import Pace, Step
+from ray_import.pipeline.progress import BottleneckEstimator, Step
 from ray_import.records import BatchResult, Counts
 
 
@@ -11,7 +11,7 @@ def result(seconds: float, sink_seconds: float) -> BatchResult:
 
 
 @pytest.mark.parametrize(
-    ("waited", "worked", "written", "slowest"),
+    ("waited", "worked", "written", "bottleneck"),
     [
         (0.00, 0.1, 0.1, "reading"),
         (0.03, 0.1, 0.1, "reading"),
@@ -21,24 +21,24 @@ def result(seconds: float, sink_seconds: float) -> BatchResult:
     ],
 )
 def test_the_slowest_step_is_the_one_that_is_waited_for(
-    waited: float, worked: float, written: float, slowest: Step
+    waited: float, worked: float, written: float, bottleneck: Step
 ) -> None:
-    pace = Pace()
+    pace = BottleneckEstimator()
     for _ in range(20):
         pace.add(result(worked + written, written))
         pace.look(0.2, waited)
-    assert pace.slowest == slowest
+    assert pace.bottleneck == bottleneck
 
 
 def test_before_anything_is_known_nothing_is_said() -> None:
-    assert Pace().slowest is None
+    assert BottleneckEstimator().bottleneck is None
 
 
 def test_what_was_long_ago_is_forgotten() -> None:
-    pace = Pace()
+    pace = BottleneckEstimator()
     for _ in range(500):
         pace.look(0.2, 0.0)
     for _ in range(20):
         pace.add(result(0.2, 0.19))
         pace.look(0.2, 0.19)
-    assert pace.slowest == "writing"
+    assert pace.bottleneck == "writing"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ray_import.destinations.base import RunUser, UserState
-from ray_import.pipeline.bucket import FoundUsers
+from ray_import.pipeline.bucket import SelectedUsers
 from ray_import.pipeline.plan import CPU_SECONDS_PER_MB, SECONDS_PER_USER, UNPACKED_RATIO, Plan, PlannedUser, plan_of
 from ray_import.pipeline.users import UserSource
 from ray_import.source.version import version_of
@@ -15,7 +15,7 @@ STORED = UserSource("ana", "supabase://exports/ana.zip", 1.0, 1_000_000, '"etag"
 
 
 def planned(user: UserSource, *known: RunUser, versions: dict[str, tuple[str, str]] | None = None) -> PlannedUser:
-    [one] = plan_of(FoundUsers([user]), known, versions or {}, 1, None).users
+    [one] = plan_of(SelectedUsers([user]), known, versions or {}, 1, None).users
     return one
 
 

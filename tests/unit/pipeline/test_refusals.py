@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.base import JobStatus
 from ray_import.destinations.refusals import Refusals
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import EverythingRefused, SourceRefused
-from ray_import.pipeline.batch import Work
+from ray_import.pipeline.batch import BatchContext
 from ray_import.pipeline.one_user import import_user
 from ray_import.pipeline.progress import NoReporter
 from ray_import.pipeline.refusals import withdraw
@@ -27,7 +27,7 @@ from tests.unit.source.exports import conversation, exported, written
 
 CODE = "SQLITE_CONSTRAINT_TRIGGER"
 REASON = f"refused:{CODE}"
-OF = Import("import-1", "ana", STARTED_AT)
+OF = ImportJob("import-1", "ana", STARTED_AT)
 SETTINGS = batches_of_bytes(1)
 
 
@@ -64,7 +64,7 @@ class BreakingOff:
 
 
 def imported(source: Any, sink: SqliteSink) -> Summary:
-    work = Work(OF, SETTINGS)
+    work = BatchContext(OF, SETTINGS)
     return import_user(source, work, sink, "x", lambda: InProcessWorkers(sink), NoReporter())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import ray_import.pipeline.batch as module
 from ray_import.chatgpt.extract import NotAConversation, extract
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import RecordError
 from ray_import.pipeline.report import Summary
@@ -98,7 +98,7 @@ def test_what_is_in_already_or_no_conversation_is_let_go_too(database: Database)
     known, folder = exported([conversation("a")])[1:-1], b'{"title":"a folder"}'
     with closing(SqliteSink(database.path)) as sink:
         rejects = [Reject("x.json", i, None, "kills_worker", raw) for i, raw in enumerate((known, folder))]
-        sink.write(Import("import-9", "u1", 0.0), "other settings", [], rejects)
+        sink.write(ImportJob("import-9", "u1", 0.0), "other settings", [], rejects)
     summary = retried(database)
     assert conversation_counts(summary.counts) == {
         "seen": 4, "imported": 1, "unchanged": 1, "rejected": 1, "not_a_conversation": 1,

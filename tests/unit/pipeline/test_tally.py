@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ray_import.chatgpt.visibility import RECIPIENTS
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.pipeline import tally
-from ray_import.pipeline.batch import Work, import_batch
+from ray_import.pipeline.batch import BatchContext, import_batch
 from ray_import.pipeline.inspection import inspect_sources
 from ray_import.pipeline.report import counts_as_dict
 from ray_import.pipeline.sources import open_sources
@@ -105,7 +105,7 @@ def export_of_many_roles(names: int) -> bytes:
 def test_a_batch_tells_of_few_names_when_a_conversation_makes_up_many(tmp_path: Path) -> None:
     raw = export_of_many_roles(400)[1:-1]
     sink = SqliteSink(tmp_path / "chunks.db")
-    result = import_batch(raw, [Frame("m", 0, 0, len(raw), "")], Work(import_of(1), ImportSettings()), sink)
+    result = import_batch(raw, [Frame("m", 0, 0, len(raw), "")], BatchContext(import_of(1), ImportSettings()), sink)
     sink.close()
     assert len(result.counts.left_out) == 101
     assert result.counts.left_out["role:other"] == 300
@@ -117,7 +117,7 @@ def test_a_batch_reports_few_frames_and_marks_when_an_answer_makes_up_many(tmp_p
     message = {"author": {"role": "assistant"}, "content": {"parts": [text]}}
     raw = orjson.dumps({"conversation_id": "c", "mapping": {"n": {"message": message}}})
     sink = SqliteSink(tmp_path / "chunks.db")
-    result = import_batch(raw, [Frame("m", 0, 0, len(raw), "")], Work(import_of(1), ImportSettings()), sink)
+    result = import_batch(raw, [Frame("m", 0, 0, len(raw), "")], BatchContext(import_of(1), ImportSettings()), sink)
     sink.close()
     for kind, first in (("unknown_frame", "f0099"), ("unknown_mark", "k0099")):
         of_kind = {name: n for name, n in result.counts.notes.items() if name.startswith(f"{kind}:")}

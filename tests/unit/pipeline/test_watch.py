@@ -11,7 +11,7 @@ import pytest
 
 from ray_import.destinations.base import RunUser
 from ray_import.errors import ClusterError, ConfigError, Interrupted, SinkError
-from ray_import.pipeline.alerts import GONE, LastWill, Watch, post
+from ray_import.pipeline.alerts import GONE, DeadMansSwitch, Watch, post
 from ray_import.pipeline.progress import Progress
 from ray_import.pipeline.report import RunReport
 from tests.unit.pipeline.inline import Clock
@@ -45,7 +45,7 @@ class Kept:
 
 def watch(told: Told, clock: Clock | None = None, will: Kept | None = None) -> Watch:
     """One that looks all the time, at a clock that stands still unless the test moves it."""
-    return Watch("manifest", told.put, 600, will or LastWill(""), clock or Clock(), look_every_seconds=0.001)
+    return Watch("manifest", told.put, 600, will or DeadMansSwitch(""), clock or Clock(), look_every_seconds=0.001)
 
 
 def taken(told: Told) -> list[Mapping[str, object]]:
@@ -177,7 +177,7 @@ def test_a_run_that_has_not_begun_leaves_no_will() -> None:
 def test_a_webhook_that_never_answers_neither_holds_up_nor_changes_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with webhook(slow=True) as hook:
         looking = Watch(
-            "manifest", lambda message: post(hook.url, message, within_seconds=0.1), 600, LastWill(""), Clock()
+            "manifest", lambda message: post(hook.url, message, within_seconds=0.1), 600, DeadMansSwitch(""), Clock()
         )
         with pytest.raises(ClusterError), looking:
             raise ClusterError("A machine was lost.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ray_import.chunks.rows import Import
+from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.sqlite.sink import SqliteSink
 from ray_import.errors import ModelError
 from ray_import.profile.model import Prompt, Reply
@@ -74,11 +74,11 @@ def sink(tmp_path: Path) -> SqliteSink:
 
 def shortened(sink: SqliteSink, lines: int) -> None:
     """A newer export has only so many lines of the long conversation."""
-    of = Import(f"of {lines}", "ada", JANUARY_2024)
-    rows = rows_of(of, replace(LONG, lines=LONG.lines[:lines]))
-    sink.start_job(of, "chats", "nobody/0/0")
-    sink.write(of, "settings", [replace(rows, update_time=f"2025-01-01T10:00:00.{999 - lines}Z")], [])
-    sink.update_job(of.id, {}, "complete")
+    job = ImportJob(f"of {lines}", "ada", JANUARY_2024)
+    rows = rows_of(job, replace(LONG, lines=LONG.lines[:lines]))
+    sink.start_job(job, "chats", "nobody/0/0")
+    sink.write(job, "settings", [replace(rows, update_time=f"2025-01-01T10:00:00.{999 - lines}Z")], [])
+    sink.update_job(job.id, {}, "complete")
 
 
 def statements(sink: SqliteSink) -> set[str]:

@@ -26,7 +26,7 @@ from ray_import.source.export import Export
 from ray_import.source.files import permitted
 from ray_import.source.http import Answer, Client
 from ray_import.source.open_export import open_export
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from ray_import.source.remote import downloaded
 from tests.unit.source.exports import conversation, exported, written, zipped
 
@@ -422,7 +422,7 @@ def test_opening_a_permitted_file_says_so_when_no_more_files_may_be_opened(tmp_p
 def test_client_says_so_when_no_more_files_may_be_opened() -> None:
     waits: list[float] = []
     client = Client(
-        HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), Patience(sleep=waits.append)
+        HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), RetryPolicy(sleep=waits.append)
     )
     with files_left(0), pytest.raises(ResourcesExhausted, match=r"this process may open \d+ at a time"):
         client.patience.persist(client.get)
@@ -431,7 +431,7 @@ def test_client_says_so_when_no_more_files_may_be_opened() -> None:
 
 
 def test_downloaded_says_so_when_no_more_files_may_be_opened() -> None:
-    client = Client(HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), Patience())
+    client = Client(HttpAddress("127.0.0.1/x.json", "x.json", "http://127.0.0.1:9/x.json"), RetryPolicy())
     first = Answer(0, len(JSON), len(JSON), "", is_part=False, pieces=iter([JSON]))
     with files_left(0), pytest.raises(ResourcesExhausted, match=r"this process may open \d+ at a time"):
         downloaded(client, first, 10**6)

@@ -38,14 +38,14 @@ def test_reading_a_file_does_not_change_its_version(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("of", ["conversations-000.json", ""], ids=["file", "folder"])
-def test_another_size_or_time_is_another_version(folder: Path, of: str) -> None:
+def test_another_size_or_time_is_another_version(folder: Path, job: str) -> None:
     path = folder / "conversations-000.json"
-    versions = [version_of(folder / of)]
+    versions = [version_of(folder / job)]
     path.write_bytes(b"[7]")
     dated(path, 1_700_000_000 * SECOND)
-    versions.append(version_of(folder / of))
+    versions.append(version_of(folder / job))
     dated(path, 1_700_000_000 * SECOND + 1_000_000)
-    versions.append(version_of(folder / of))
+    versions.append(version_of(folder / job))
     assert len(set(versions)) == 3
 
 

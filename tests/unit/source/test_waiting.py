@@ -9,7 +9,7 @@ import pytest
 from ray_import.errors import SourceRefused, SourceSlow, SourceUnavailable
 from ray_import.settings import ReadLimits, SourcePace
 from ray_import.source.network import WatchedBackend
-from ray_import.source.patience import Patience
+from ray_import.source.patience import RetryPolicy
 from ray_import.source.waiting import Waiting
 
 MB = 1_000_000
@@ -167,7 +167,7 @@ def test_waits_between_attempts_count_when_a_server_asks_for_them() -> None:
 
     began = clock.now
     with pytest.raises(SourceRefused, match="too slow") as raised:
-        Patience(sleep=clock.pass_by, waiting=waiting).persist(refused)
+        RetryPolicy(sleep=clock.pass_by, waiting=waiting).persist(refused)
     assert not isinstance(raised.value, SourceUnavailable)
     assert clock.now - began == pytest.approx(100, abs=0.01)
     assert len(attempts) in (2, 3)
@@ -221,7 +221,7 @@ def test_source_is_given_up_when_only_waits_between_attempts_pass() -> None:
 
     began = clock.now
     with pytest.raises(SourceSlow):
-        Patience(sleep=clock.pass_by, waiting=waiting).persist(refused)
+        RetryPolicy(sleep=clock.pass_by, waiting=waiting).persist(refused)
     assert clock.now - began == pytest.approx(30, abs=0.01)
 
 
