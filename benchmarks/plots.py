@@ -28,7 +28,7 @@ def series_of(figures: Sequence[dict[str, Any]], figure: str, unit: float = 1) -
     return {label: sorted(points.items()) for label, points in lines.items() if len(points) > 1}
 
 
-def draw(path: Path, lines: Series, job: str, *, logarithmic: bool = False) -> None:
+def draw(path: Path, lines: Series, unit: str, *, logarithmic: bool = False) -> None:
     """One plot of `of` over size; ray_import's line is the thick one. The same figures give the same bytes."""
     matplotlib: Any = import_module("matplotlib")
     matplotlib.use("svg")
@@ -51,7 +51,7 @@ def draw(path: Path, lines: Series, job: str, *, logarithmic: bool = False) -> N
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
         axes.set_xlabel("export, MB of JSON")
-        axes.set_ylabel(job)
+        axes.set_ylabel(unit)
         axes.grid(visible=True, color="#dddddd", linewidth=0.5)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         figure.savefig(path, metadata={"Date": None}, facecolor="white")

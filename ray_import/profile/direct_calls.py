@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,11 +14,11 @@ from ray_import.profile.cost import CostLimit
 from ray_import.profile.model import Model, Prompt, Reply, Usage
 from ray_import.profile.rate_limits import MOST_WAIT_SECONDS, Budget
 from ray_import.profile.requests import Question, RequestLog, Step
+from ray_import.retry import Backoff
 
 IN_FLIGHT = 8
 
-FIRST_WAIT_SECONDS = 0.5
-"""Doubles with each try, up to MOST_WAIT_SECONDS; the wait is a random part of it."""
+BACKOFF = Backoff(first_seconds=1.0, longest_seconds=MOST_WAIT_SECONDS, longest_asked_seconds=MOST_WAIT_SECONDS)
 
 PATIENCE_SECONDS = 1800.0
 """For how long an API that is busy or away is asked again."""
@@ -153,10 +152,8 @@ def all_rejected(requests: int) -> ModelError:
 
 
 def wait_seconds(tries: int, retry_after_seconds: float) -> float:
-    """A random part of a wait that doubles, and at least what the API asks for, up to a minute."""
-    longest = min(MOST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(tries, 10))
-    jitter = random.uniform(0, longest)  # noqa: S311
-    return max(min(retry_after_seconds, MOST_WAIT_SECONDS), jitter)
+    """Returns the wait after so many failed attempts, at least as long as the API asks for, up to a minute."""
+    return BACKOFF.seconds_after(tries, retry_after_seconds)
 
 
 class Asker(Protocol):

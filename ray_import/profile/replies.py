@@ -1,12 +1,11 @@
 """Reads the API's answers: messages, batches, headers. Nothing in them is taken for granted."""
 
-import time
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from ray_import.profile.model import BatchInfo, RateLimit, Reply, Usage
+from ray_import.retry import retry_after_seconds
 
 _REASONS = {
     "end_turn": "",
@@ -64,15 +63,7 @@ def retry_after_of(headers: Mapping[str, str]) -> float:
     milliseconds = _whole(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    told = headers.get("retry-after", "").strip()
-    try:
-        seconds = float(told)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(told).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return 0.0
-    return seconds if 0 < seconds < float("inf") else 0.0
+    return retry_after_seconds(headers.get("retry-after", ""))
 
 
 def batch_of(body: Any) -> BatchInfo | None:

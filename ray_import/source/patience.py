@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from ray_import.errors import ImporterError, SourceUnavailable
+from ray_import.retry import Backoff
 from ray_import.settings import ReadLimits
 from ray_import.source.waiting import LEAST_TIMEOUT_SECONDS, Waiting
 
@@ -54,10 +55,11 @@ class RetryPolicy:
             seconds -= turn
 
     def _seconds(self, state: RetryCallState) -> float:
-        """Random, so that many who wait do not come back all at once; not less than the server asks for."""
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after_seconds if isinstance(error, SourceUnavailable) else 0.0
-        return min(max(asked, wait_random_exponential(max=self.longest_wait_seconds)(state)), self.longest_wait_seconds)
+        longest = self.longest_wait_seconds
+        backoff = Backoff(first_seconds=1.0, longest_seconds=longest, longest_asked_seconds=longest)
+        return backoff.seconds_after(state.attempt_number, asked)
 
 
 PATIENCE = RetryPolicy()

@@ -1,12 +1,11 @@
 """What a server's refusal means: its true status, and the error that says what to do about it."""
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 from ray_import.errors import SourceRefused, SourceUnavailable
+from ray_import.retry import retry_after_seconds
 from ray_import.source.address import HttpAddress
 
 AGAIN_LATER = "Run it again later: committed conversations are kept and skipped."
@@ -25,7 +24,7 @@ class Refusal:
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
     """What is meant: Supabase Storage answers 400 to nearly everything, and says in the body what it is."""
-    return Refusal(_meant(body) if status == 400 else status, _seconds(headers.get("retry-after", "")))
+    return Refusal(_meant(body) if status == 400 else status, retry_after_seconds(headers.get("retry-after", "")))
 
 
 def _meant(body: bytes) -> int:
@@ -39,16 +38,6 @@ def _meant(body: bytes) -> int:
         return 403  # of a signed URL whose time is over
     status = str(told.get("statusCode", ""))
     return int(status) if status.isascii() and status.isdigit() and len(status) == 3 else 400
-
-
-def _seconds(retry_after: str) -> float:
-    """Of a number or a date; 0 where it is neither, or over."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def error_of(address: HttpAddress, refused: Refusal) -> SourceRefused:

@@ -100,5 +100,5 @@ def test_of_a_run_that_is_killed_it_is_told_that_it_is_gone(
     assert "ada" not in json.dumps(died)
 
 
-def children(job: int) -> list[psutil.Process]:
-    return psutil.Process(job).children(recursive=True)
+def children(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)

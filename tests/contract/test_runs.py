@@ -133,7 +133,7 @@ def test_thousands_of_users_are_one_run(sink: Sink) -> None:
 # --- one process at a run at a time --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("of", [OF, RunKey(WHAT, "settings-2"), RunKey(WHAT, SETTINGS, force=True)])
+@pytest.mark.parametrize("key", [OF, RunKey(WHAT, "settings-2"), RunKey(WHAT, SETTINGS, force=True)])
 def test_while_a_process_is_at_a_run_no_other_begins_one_over_the_same_users(sink: Sink, key: RunKey) -> None:
     begun(sink, "run-1", ANA)
     for run_id in ("run-1", "run-2"):
@@ -180,7 +180,7 @@ def test_whose_run_was_taken_over_changes_nothing_in_it(sink: Sink, destination:
     assert sink.save_users("run-1", OTHER, [ended(ANA)])
 
 
-@pytest.mark.parametrize("of", [OF, RunKey(WHAT, "settings-2"), RunKey(WHAT, SETTINGS, force=True)])
+@pytest.mark.parametrize("key", [OF, RunKey(WHAT, "settings-2"), RunKey(WHAT, SETTINGS, force=True)])
 def test_a_process_that_was_silent_is_at_its_run_no_more_when_another_one_has_begun(
     sink: Sink, destination: DestinationUnderTest, key: RunKey
 ) -> None:

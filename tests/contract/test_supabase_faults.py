@@ -229,9 +229,9 @@ def test_what_is_wrong_for_good_is_neither_tried_again_nor_halved(
     assert (migrated_supabase.served.count(WRITE), ours.waits) == (1, [])
 
 
-@pytest.mark.parametrize("of", ["wrong", "anon"])
-def test_a_key_that_may_not_write_is_told_at_once_and_without_it(migrated_supabase: Gateway, job: str) -> None:
-    key = migrated_supabase.anon_key if job == "anon" else "sb_secret_xyzzy"
+@pytest.mark.parametrize("role", ["wrong", "anon"])
+def test_a_key_that_may_not_write_is_told_at_once_and_without_it(migrated_supabase: Gateway, role: str) -> None:
+    key = migrated_supabase.anon_key if role == "anon" else "sb_secret_xyzzy"
     ours = opened(migrated_supabase, key)
     with pytest.raises(SinkError) as caught, closing(ours.sink()):
         pass

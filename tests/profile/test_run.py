@@ -6,9 +6,12 @@ from collections import Counter
 import pytest
 
 from ray_import.errors import ConfigError, ModelError
+from ray_import.retry import Backoff
 from tests.support.model_api.planted import Planted, order
 from tests.support.profile.bench import Profiled
 from tests.support.profile.chats import Chat, chat, fact_of
+
+SOON = Backoff(first_seconds=0.01, longest_seconds=0.01, longest_asked_seconds=0.01)
 
 CHATS = [chat(number, fact_of(number), padding=2_000) for number in range(60)]
 SAID = {(fact_of(number).statement, f"c-{number:04}-0") for number in range(60)}
@@ -126,7 +129,7 @@ def test_facts_are_extracted_by_a_later_run_when_an_answer_cannot_be_used(
 
 
 def test_profile_waits_when_the_api_is_overloaded(profiled: Profiled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_import.profile.direct_calls.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.profile.direct_calls.BACKOFF", SOON)
     profiled.imported(CHATS)
     profiled.api.fault("status", status=529, chance=0.3, seed=3)
     report = profiled.run()
@@ -226,7 +229,7 @@ def test_requests_are_sent_again_when_their_batch_expires(profiled: Profiled, in
 def test_batch_results_are_settled_once_when_the_download_breaks_off(
     profiled: Profiled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray_import.profile.direct_calls.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("ray_import.profile.direct_calls.BACKOFF", SOON)
     profiled.imported(CHATS)
     profiled.api.fault("results_cut", lines=1, nth=[1, 2, 4])
     report = profiled.run(in_batches=True)

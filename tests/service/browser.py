@@ -85,20 +85,21 @@ class Browser:
         self._handle(message.get("method", ""), message.get("params", {}))
         return message
 
-    def _handle(self, event: str, job: dict[str, Any]) -> None:
+    def _handle(self, event: str, params: dict[str, Any]) -> None:
         match event:
             case "Fetch.requestPaused":
-                self._send("Fetch.continueRequest", {"requestId": job["requestId"]})
+                self._send("Fetch.continueRequest", {"requestId": params["requestId"]})
             case "Fetch.authRequired":
                 self.challenges += 1
                 answer = {"response": "ProvideCredentials", "username": "operator", "password": self._password}
-                self._send("Fetch.continueWithAuth", {"requestId": job["requestId"], "authChallengeResponse": answer})
+                request = params["requestId"]
+                self._send("Fetch.continueWithAuth", {"requestId": request, "authChallengeResponse": answer})
             case "Network.requestWillBeSent":
-                self.requests.append(job["request"]["url"])
+                self.requests.append(params["request"]["url"])
             case "Log.entryAdded":
-                self.complaints.append(job["entry"]["text"])
+                self.complaints.append(params["entry"]["text"])
             case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown" | "Page.javascriptDialogOpening":
-                self.complaints.append(json.dumps(job))
+                self.complaints.append(json.dumps(params))
 
 
 @contextmanager

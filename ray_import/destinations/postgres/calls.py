@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from tenacity import RetryCallState, Retrying, stop_before_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, stop_before_delay
 
 from ray_import.chunks.rows import ChunkRow, MessageRow
 from ray_import.destinations.halving import TOO_LARGE, busy
 from ray_import.destinations.migrations import LATEST_POSTGRES, OTHER_VERSION
 from ray_import.errors import ImporterError, SinkBusy, SinkError, SinkOverloaded
+from ray_import.retry import Backoff
 
 PATIENCE_SECONDS = 240
 """How long a destination that has answered once may be away."""
@@ -24,6 +25,7 @@ OUTAGE_PATIENCE_SECONDS = 40
 """The same where a gateway or PostgREST answers that the database is away: after an outage PostgREST waits up to 32 s
 before it connects again."""
 LONGEST_WAIT_SECONDS = 15
+LONGEST_ASKED_SECONDS = 60
 TRIES_OF_TOO_LARGE = 3
 
 _OUTAGE = re.compile(r"PGRST00\d|[45]\d\d")
@@ -148,19 +150,19 @@ def _may_pass(state: RetryCallState, *, whole: bool) -> bool:
     return isinstance(error, ImporterError) and error.retry
 
 
-_random_wait = wait_random_exponential(multiplier=0.2, max=LONGEST_WAIT_SECONDS)
+_BACKOFF = Backoff(first_seconds=0.2, longest_seconds=LONGEST_WAIT_SECONDS, longest_asked_seconds=LONGEST_ASKED_SECONDS)
 
 
 def polite_wait(state: RetryCallState) -> float:
-    """Longer and longer, by chance, so that workers do not come back all at once; at least as long as was asked for."""
-    return max(_random_wait(state), _asked_seconds(state))
+    """Returns the seconds before the next attempt: exponential backoff with jitter, or the pause that was asked for."""
+    return _BACKOFF.seconds_after(state.attempt_number, _asked_seconds(state))
 
 
 def _asked_seconds(state: RetryCallState) -> float:
-    """The pause that the destination asks for, a minute at most."""
+    """Returns the pause that the destination asks for, at most LONGEST_ASKED_SECONDS."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after_seconds if isinstance(error, SinkBusy) else 0.0
-    return min(asked, PATIENCE_SECONDS / 4)
+    return min(asked, LONGEST_ASKED_SECONDS)
 
 
 def _code_of(state: RetryCallState) -> str:

@@ -18,6 +18,7 @@ from ray_import.destinations.postgres.rows import chunk_object, message_object
 from ray_import.destinations.postgres.sqlstates import LATER, sink_error
 from ray_import.destinations.refusals import unknown_user
 from ray_import.errors import ConfigError, RowsRefused, SinkBusy, SinkError, SinkOverloaded
+from ray_import.retry import retry_after_seconds
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 MOST_ROWS, MOST_BYTES = 1000, 1024 * 1024
@@ -59,8 +60,7 @@ class SupabaseDatabase:
         """The client keeps none of these."""
         self._status = response.status_code
         self._is_result = response.status_code == 204 or "json" in response.headers.get("content-type", "")
-        after = response.headers.get("retry-after", "")
-        self._retry_after_seconds = float(after) if after.isascii() and after.isdigit() else 0.0
+        self._retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
 
     def call(self, function: str, arguments: dict[str, Any]) -> Any:
         """See `Database.call`."""

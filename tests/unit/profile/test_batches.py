@@ -19,7 +19,10 @@ from ray_import.profile.report import ProfileReport
 from ray_import.profile.requests import Question, RequestLog
 from ray_import.profile.run import end_direct_calls, left_behind, read_batches
 from ray_import.profile.settings import ProfileSettings
+from ray_import.retry import Backoff
 from tests.unit.profile.memory_model import MemoryModel, prompt
+
+SOON = Backoff(first_seconds=0.01, longest_seconds=0.01, longest_asked_seconds=0.01)
 
 SETTINGS = ProfileSettings(in_batches=True, poll_seconds=0.0, lost_batch_seconds=0.0)
 
@@ -79,7 +82,7 @@ def store(tmp_path: Path) -> SqliteSink:
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_calls, "FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(direct_calls, "BACKOFF", SOON)
     monkeypatch.setattr(batches, "BATCH_REQUESTS", 3)
 
 

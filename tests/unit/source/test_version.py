@@ -37,15 +37,15 @@ def test_reading_a_file_does_not_change_its_version(folder: Path) -> None:
     assert version_of(path) == before
 
 
-@pytest.mark.parametrize("of", ["conversations-000.json", ""], ids=["file", "folder"])
-def test_another_size_or_time_is_another_version(folder: Path, job: str) -> None:
+@pytest.mark.parametrize("named", ["conversations-000.json", ""], ids=["file", "folder"])
+def test_another_size_or_time_is_another_version(folder: Path, named: str) -> None:
     path = folder / "conversations-000.json"
-    versions = [version_of(folder / job)]
+    versions = [version_of(folder / named)]
     path.write_bytes(b"[7]")
     dated(path, 1_700_000_000 * SECOND)
-    versions.append(version_of(folder / job))
+    versions.append(version_of(folder / named))
     dated(path, 1_700_000_000 * SECOND + 1_000_000)
-    versions.append(version_of(folder / job))
+    versions.append(version_of(folder / named))
     assert len(set(versions)) == 3
 
 
