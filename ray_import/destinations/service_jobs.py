@@ -160,9 +160,11 @@ class ServiceJobs(Protocol):
         error: str | None = None,
         error_type: str | None = None,
     ) -> bool:
-        """Queues the job again, due after `delay_seconds`; one whose cancellation was asked for is cancelled instead.
-        Without `counts_attempt` the attempt does not count: the worker was asked to stop. False where the lease is
-        lost."""
+        """Queues the job again, due after `delay_seconds`, or at once if its cancellation was requested.
+
+        Without `counts_attempt` the attempt does not count: the worker was asked to stop. Returns False where the lease
+        is lost.
+        """
 
     def release(self, holder: str) -> int:
         """Queues all jobs of a process that is known to be dead, at once; their attempts count. Forgets the worker.
@@ -172,8 +174,12 @@ class ServiceJobs(Protocol):
         """The running jobs and their holders."""
 
     def cancel(self, job_id: str, user_id: str) -> ServiceJob | None:
-        """Cancels a queued job at once, and asks the holder of a running one to stop. Gives the job as it is then; None
-        where this user has none with this id. A job that has ended stays as it is."""
+        """Cancels a job that no worker has begun. Marks any other active job as `cancel_requested`, and makes it due.
+
+        Its holder stops, or the next worker that claims it ends it: what the front end shows of the job is a worker's
+        to set. Returns the job as it is then; None if this user has none with this id. A job that has ended stays as it
+        is.
+        """
 
     def job(self, job_id: str, user_id: str | None = None) -> ServiceJob | None:
         """One job; None where there is none, or it is another user's than the one given."""

@@ -265,16 +265,15 @@ def test_claim_takes_a_job_over_when_its_holder_is_silent(destination: Destinati
     assert jobs.beat(OTHER, "job-1") == "held"
 
 
-def test_claim_cancels_a_job_when_its_holder_died_after_that_was_asked_for(
+def test_claim_takes_a_cancelled_job_when_its_holder_died_before_it_ended_it(
     destination: DestinationUnderTest, jobs: ServiceJobs
 ) -> None:
     put(jobs, 1, 2)
     claimed(jobs)
     jobs.cancel("job-1", "u1")
     destination.age_service_job("job-1", "updated_at", LATER)
-    assert claimed(jobs, OTHER).id == "job-2"
-    job = seen(jobs)
-    assert (job.state, job.source, job.finished_at is not None) == ("cancelled", "", True)
+    job = claimed(jobs, OTHER)
+    assert (job.id, job.state, job.cancel_requested) == ("job-1", "running", True)
 
 
 # --- while it runs -------------------------------------------------------------------------------
@@ -393,15 +392,12 @@ def test_hand_back_does_not_count_the_attempt_when_the_worker_was_asked_to_stop(
     assert claimed(jobs, OTHER).attempts == 1
 
 
-def test_hand_back_cancels_the_job_when_that_was_asked_for(jobs: ServiceJobs) -> None:
+def test_hand_back_makes_the_job_due_at_once_when_it_is_to_be_cancelled(jobs: ServiceJobs) -> None:
     put(jobs, 1)
     claimed(jobs)
     jobs.cancel("job-1", "u1")
-    assert jobs.hand_back("job-1", HOLDER)
-    job = seen(jobs)
-    assert (job.state, job.source) == ("cancelled", "")
-    assert job.finished_at is not None
-    assert jobs.claim(OTHER) is None
+    assert jobs.hand_back("job-1", HOLDER, delay_seconds=3600)
+    assert claimed(jobs, OTHER).cancel_requested
 
 
 def test_release_queues_all_jobs_of_a_dead_process_at_once(jobs: ServiceJobs) -> None:
@@ -415,7 +411,7 @@ def test_release_queues_all_jobs_of_a_dead_process_at_once(jobs: ServiceJobs) ->
     assert jobs.release(HOLDER) == 0
     assert jobs.stats().workers == 1
     assert [seen(jobs, f"job-{number}").state for number in (1, 2, 3, 4)] == [
-        "queued", "queued", "running", "cancelled",
+        "queued", "queued", "running", "queued",
     ]  # fmt: skip
     again = claimed(jobs, OTHER)
     assert (again.id, again.attempts) == ("job-1", 2)
@@ -458,7 +454,24 @@ def test_cancel_asks_the_holder_of_a_running_job_to_stop(jobs: ServiceJobs) -> N
     assert seen(jobs).state == "cancelled"
 
 
-def test_cancel_ends_a_running_job_at_once_when_its_holder_is_silent(
+@pytest.mark.parametrize("counts_attempt", [True, False])
+def test_cancel_leaves_a_queued_job_to_a_worker_when_one_has_begun_it_before(
+    jobs: ServiceJobs, counts_attempt: bool
+) -> None:
+    put(jobs, 1, 2)
+    claimed(jobs)
+    assert jobs.hand_back("job-1", HOLDER, delay_seconds=3600, counts_attempt=counts_attempt)
+    for _ in range(2):
+        job = jobs.cancel("job-1", "u1")
+        assert job is not None
+        assert (job.state, job.cancel_requested) == ("queued", True)
+    job = claimed(jobs, OTHER)
+    assert (job.id, job.cancel_requested) == ("job-1", True)
+    assert jobs.finish("job-1", OTHER, "cancelled", {})
+    put(jobs, 3, user_id="u1")
+
+
+def test_cancel_leaves_a_running_job_to_another_worker_when_its_holder_is_silent(
     destination: DestinationUnderTest, jobs: ServiceJobs
 ) -> None:
     put(jobs, 1)
@@ -466,7 +479,8 @@ def test_cancel_ends_a_running_job_at_once_when_its_holder_is_silent(
     destination.age_service_job("job-1", "updated_at", LATER)
     job = jobs.cancel("job-1", "u1")
     assert job is not None
-    assert (job.state, job.source) == ("cancelled", "")
+    assert (job.state, job.cancel_requested) == ("running", True)
+    assert claimed(jobs, OTHER).cancel_requested
     assert jobs.beat(HOLDER, "job-1") == "lost"
 
 

@@ -12,7 +12,15 @@ from ray_import.destinations.service_jobs import JobStage, NewJob, ServiceJob, S
 from ray_import.errors import WorkerNotConfigured
 from ray_import.service.work.alerts import Alerts
 from ray_import.service.work.execution import Execution, Steps
-from ray_import.service.work.outcome import CANCELLED, NO_KEY, Counts, Finish, HandBack, outcome_of_error
+from ray_import.service.work.outcome import (
+    CANCELLED,
+    NO_KEY,
+    Counts,
+    Finish,
+    HandBack,
+    end_before_begin,
+    outcome_of_error,
+)
 from ray_import.service.work.queue import PatientQueue
 from ray_import.service.work.settling import Settler
 
@@ -67,15 +75,20 @@ def claimed(jobs: ServiceJobs, stage: JobStage = "import") -> ServiceJob:
     return job
 
 
-def test_row_says_cancelled_when_a_cancelled_job_is_handed_back(
+def test_row_says_cancelled_when_a_job_is_cancelled_while_it_waits_for_another_attempt(
     jobs: ServiceJobs, settler: Settler, rows: Rows
 ) -> None:
     job = claimed(jobs)
+    assert settler.settle(job, HandBack(delay_seconds=3600), 1.0)
     jobs.cancel(job.id, "ada")
-    assert settler.settle(job, HandBack(counts_attempt=False), 1.0)
-    found = jobs.job(job.id)
-    assert found is not None
-    assert (found.state, rows.told) == ("cancelled", [("ada", CANCELLED)])
+    again = jobs.claim(HOLDER)
+    assert again is not None
+    end = end_before_begin(again)
+    assert end is not None
+    assert settler.settle(again, end, 1.0)
+    ended = jobs.job(job.id)
+    assert ended is not None
+    assert (ended.state, rows.told) == ("cancelled", [("ada", CANCELLED)])
 
 
 def test_row_stays_when_a_job_is_handed_back(jobs: ServiceJobs, settler: Settler, rows: Rows) -> None:

@@ -138,7 +138,7 @@ class DatabaseServiceJobs(DatabaseCalls):
 
     def cancel(self, job_id: str, user_id: str) -> ServiceJob | None:
         """See `ServiceJobs.cancel`."""
-        return _job_of(self._call("service_cancel", p_job_id=job_id, p_user_id=user_id, p_lease_seconds=LEASE_SECONDS))
+        return _job_of(self._call("service_cancel", p_job_id=job_id, p_user_id=user_id))
 
     def job(self, job_id: str, user_id: str | None = None) -> ServiceJob | None:
         """See `ServiceJobs.job`."""

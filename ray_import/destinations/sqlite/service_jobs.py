@@ -33,11 +33,9 @@ _DUE = (
     " AND (state = 'queued' AND due_at <= :now OR state = 'running' AND updated_at < :silent_since)"
     " ORDER BY created_at, rowid LIMIT 1"
 )
-_CANCELLED = "state = 'cancelled', source = '', holder = NULL, updated_at = :now, finished_at = :now"
-_QUEUE_OR_CANCEL = (
-    "UPDATE service_jobs SET state = iif(cancel_requested, 'cancelled', 'queued'), holder = NULL,"
-    " source = iif(cancel_requested, '', source), finished_at = iif(cancel_requested, :now, NULL),"
-    " updated_at = :now, due_at = :due_at"
+_QUEUE_AGAIN = (
+    "UPDATE service_jobs SET state = 'queued', holder = NULL, updated_at = :now,"
+    " due_at = iif(cancel_requested, :now, :due_at)"
 )
 
 
@@ -58,11 +56,6 @@ class SqliteServiceJobs(SqliteAcceptance):
             if self._db.execute(_DUE, values).fetchone() is None:  # as it is mostly: without the file's lock
                 return None
             with self._transaction():
-                self._db.execute(
-                    f"UPDATE service_jobs SET {_CANCELLED} WHERE cancel_requested AND state = 'running'"  # noqa: S608
-                    " AND updated_at < :silent_since",
-                    values,
-                )
                 found = self._db.execute(_DUE, values).fetchone()
                 if found is None:
                     return None
@@ -150,8 +143,7 @@ class SqliteServiceJobs(SqliteAcceptance):
     ) -> bool:
         """See `ServiceJobs.hand_back`."""
         return self._change(
-            f"{_QUEUE_OR_CANCEL}, attempts = attempts - :uncounted, error = :error, error_type = :error_type"
-            f" WHERE {_HELD}",
+            f"{_QUEUE_AGAIN}, attempts = attempts - :uncounted, error = :error, error_type = :error_type WHERE {_HELD}",
             id=job_id,
             holder=holder,
             due_at=iso(time.time() + delay_seconds),
@@ -166,7 +158,7 @@ class SqliteServiceJobs(SqliteAcceptance):
         with self._translated(), self._transaction():
             self._db.execute("DELETE FROM service_workers WHERE holder = ?", (holder,))
             return self._db.execute(
-                f"{_QUEUE_OR_CANCEL} WHERE holder = :holder AND state = 'running'",
+                f"{_QUEUE_AGAIN} WHERE holder = :holder AND state = 'running'",
                 {"holder": holder, "now": now, "due_at": now},
             ).rowcount
 
@@ -184,16 +176,16 @@ class SqliteServiceJobs(SqliteAcceptance):
 
     def cancel(self, job_id: str, user_id: str) -> ServiceJob | None:
         """See `ServiceJobs.cancel`."""
-        now = time.time()
-        values = {"id": job_id, "user": user_id, "now": iso(now), "silent_since": iso(now - LEASE_SECONDS)}
+        values = {"id": job_id, "user": user_id, "now": iso(time.time())}
         with self._translated(), self._transaction():
             self._db.execute(
-                f"UPDATE service_jobs SET {_CANCELLED}, cancel_requested = 1 WHERE id = :id AND user_id = :user"  # noqa: S608
-                " AND (state = 'queued' OR state = 'running' AND updated_at < :silent_since)",
+                "UPDATE service_jobs SET state = 'cancelled', cancel_requested = 1, source = '', updated_at = :now,"
+                " finished_at = :now WHERE id = :id AND user_id = :user AND state = 'queued' AND started_at IS NULL",
                 values,
             )
             self._db.execute(
-                "UPDATE service_jobs SET cancel_requested = 1 WHERE id = :id AND user_id = :user AND state = 'running'",
+                f"UPDATE service_jobs SET cancel_requested = 1, due_at = :now"  # noqa: S608
+                f" WHERE id = :id AND user_id = :user AND {ACTIVE}",
                 values,
             )
             return self._job(job_id, user_id)

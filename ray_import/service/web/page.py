@@ -85,7 +85,7 @@ def _table(jobs: list[ServiceJob]) -> str:
 
 
 def _row(job: ServiceJob) -> str:
-    state = f"{job.state} (stopping)" if job.cancel_requested and job.state == "running" else job.state
+    state = f"{job.state} (stopping)" if job.cancel_requested and job.finished_at is None else job.state
     error = f"{job.error_type or ''}: {job.error}" if job.error else job.error_type or ""
     cells = [
         job.id,

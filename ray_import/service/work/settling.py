@@ -44,20 +44,12 @@ class Settler:
                 error_type=outcome.error_type,
             )
         )
-        if was_ours and self._was_cancelled(job):
-            log.info("job_ended job=%s state=cancelled attempt=%d", job.id, job.attempts)
-            self._show(job, CANCELLED)
-        elif was_ours:
+        if was_ours:
             log.info(
                 "job_handed_back job=%s attempt=%d error=%s delay_seconds=%.1f",
                 job.id, job.attempts, outcome.error_type or "none", outcome.delay_seconds,
             )  # fmt: skip
         return self._is_written(job, was_ours)
-
-    def _was_cancelled(self, job: ServiceJob) -> bool:
-        """A job whose cancellation was asked for is not queued again."""
-        found = self.queue.call(lambda jobs: jobs.job(job.id))
-        return found is not None and found.state == "cancelled"
 
     def _finish(self, job: ServiceJob, outcome: Finish, seconds: float) -> bool:
         if self.queue.call(lambda jobs: jobs.beat(self.holder, job.id)) == "lost":

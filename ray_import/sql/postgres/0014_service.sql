@@ -110,7 +110,7 @@ begin
 end $$;
 
 -- Takes the oldest job that is due, or the one with this id, and returns it. For no key update: rows of others that refer
--- to a job do not hide it. A silent job whose cancellation was asked for is cancelled.
+-- to a job do not hide it.
 create or replace function public.ray_import_service_claim(
     p_holder text, p_job_id text, p_call text, p_lease_seconds integer)
 returns jsonb language plpgsql set search_path = '' set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -125,12 +125,6 @@ begin
     if found then
         return v_job;
     end if;
-    update public.service_jobs
-    set state = 'cancelled', source = '', holder = null, updated_at = v_now, finished_at = v_now
-    where id in (
-        select id from public.service_jobs
-        where state in ('queued', 'running') and state = 'running' and cancel_requested and updated_at < v_silent_since
-        order by created_at for no key update skip locked);
     select id into v_id from public.service_jobs
     where state in ('queued', 'running') and (p_job_id is null or id = p_job_id)
         and (state = 'queued' and due_at <= v_now or state = 'running' and updated_at < v_silent_since)
@@ -197,7 +191,7 @@ begin
         select from public.service_jobs where id = p_job_id and holder = p_holder and state = p_end);
 end $$;
 
--- Queues a running job again, or cancels it if that was asked for. True as well where this call has done so before.
+-- Queues a running job again: at once if it is to be cancelled. True as well where this call has done so before.
 create or replace function public.ray_import_service_hand_back(p_job_id text, p_holder text, p_call text,
     p_delay_seconds double precision, p_counts_attempt boolean, p_error text, p_error_type text)
 returns boolean language plpgsql set search_path = '' as $$
@@ -205,16 +199,14 @@ declare
     v_now constant timestamptz := clock_timestamp();
 begin
     update public.service_jobs
-    set state = case when cancel_requested then 'cancelled' else 'queued' end,
-        source = case when cancel_requested then '' else source end,
-        finished_at = case when cancel_requested then v_now end,
-        due_at = v_now + make_interval(secs => p_delay_seconds), attempts = attempts - (not p_counts_attempt)::integer,
+    set state = 'queued', due_at = v_now + make_interval(secs => case when cancel_requested then 0 else p_delay_seconds end),
+        attempts = attempts - (not p_counts_attempt)::integer,
         error = p_error, error_type = p_error_type, holder = null, last_call = p_call, updated_at = v_now
     where id = p_job_id and holder = p_holder and state = 'running';
     return found or exists (select from public.service_jobs where id = p_job_id and last_call = p_call);
 end $$;
 
--- Queues, or cancels, all jobs of a dead process, and deletes the worker. Returns how many jobs there were.
+-- Queues all jobs of a dead process, and deletes the worker. Returns how many jobs there were.
 create or replace function public.ray_import_service_release(p_holder text)
 returns integer language plpgsql set search_path = '' set enable_seqscan = off as $$
 declare
@@ -222,11 +214,7 @@ declare
     v_count integer;
 begin
     delete from public.service_workers where holder = p_holder;
-    update public.service_jobs
-    set state = case when cancel_requested then 'cancelled' else 'queued' end,
-        source = case when cancel_requested then '' else source end,
-        finished_at = case when cancel_requested then v_now end,
-        due_at = v_now, holder = null, updated_at = v_now
+    update public.service_jobs set state = 'queued', due_at = v_now, holder = null, updated_at = v_now
     where state in ('queued', 'running') and state = 'running' and holder = p_holder;
     get diagnostics v_count = row_count;
     return v_count;
@@ -240,8 +228,9 @@ returns jsonb language sql stable set search_path = '' set enable_seqscan = off 
     from public.service_jobs where state in ('queued', 'running') and state = 'running';
 $$;
 
--- Cancels a job that is queued, or whose holder is silent; asks the holder of another running one to stop. Returns the job.
-create or replace function public.ray_import_service_cancel(p_job_id text, p_user_id text, p_lease_seconds integer)
+-- Cancels a job that no worker has begun. Another active one is due at once, for a worker that ends it: what the front end
+-- shows of it is the worker's to set. Returns the job.
+create or replace function public.ray_import_service_cancel(p_job_id text, p_user_id text)
 returns jsonb language plpgsql set search_path = '' as $$
 declare
     v_now constant timestamptz := clock_timestamp();
@@ -249,10 +238,9 @@ declare
 begin
     update public.service_jobs
     set state = 'cancelled', cancel_requested = true, source = '', holder = null, updated_at = v_now, finished_at = v_now
-    where id = p_job_id and user_id = p_user_id
-        and (state = 'queued' or state = 'running' and updated_at < v_now - make_interval(secs => p_lease_seconds));
-    update public.service_jobs set cancel_requested = true
-    where id = p_job_id and user_id = p_user_id and state = 'running';
+    where id = p_job_id and user_id = p_user_id and state = 'queued' and started_at is null;
+    update public.service_jobs set cancel_requested = true, due_at = v_now
+    where id = p_job_id and user_id = p_user_id and state in ('queued', 'running');
     select to_jsonb(j) into v_job from public.service_jobs j where id = p_job_id and user_id = p_user_id;
     return v_job;
 end $$;
