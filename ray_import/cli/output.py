@@ -82,7 +82,6 @@ class _Lines(Console):
     """A terminal, or a pipe or log, where no line is wrapped and none ends in blanks: so that it can be searched."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """See `Console.print`."""
         if self.is_terminal:
             super().print(*objects, **options)
             return

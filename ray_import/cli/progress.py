@@ -34,7 +34,6 @@ class LineReporter:
         self._next = LINE_EVERY_SECONDS
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
         self._rates.add(progress)
         if progress.seconds >= self._next:
             self._next = progress.seconds + LINE_EVERY_SECONDS
@@ -54,7 +53,6 @@ class UserLines(LineReporter):
         self._said = ""
 
     def wait(self, waiting: "Waiting", now: float) -> None:
-        """See `UserDisplay.wait`."""
         what, is_new = waiting.what, waiting.what != self._said
         if now - self._said_at < (waiting.say_after_seconds if is_new else LINE_EVERY_SECONDS):
             return
@@ -82,7 +80,6 @@ class BarReporter:
         self._shown = False
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
         self._rates.add(progress)
         self._shown = True
         self._update("importing", self._describe(progress, self._rates))
@@ -177,7 +174,6 @@ class UsersReporter:
             self._show()
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
         with self._lock:
             self._waiting, self._progress, self._shown_at = None, progress, self._now
             self._show()

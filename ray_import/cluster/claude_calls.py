@@ -67,27 +67,21 @@ class ClaudeCalls:
         self._slots.forget(worker)
 
     async def ask(self, prompt: Prompt) -> Reply | ImporterError:
-        """See `Asker.ask`."""
         return await answered(self._caller.ask(prompt))
 
     async def reserve_batch(self, worst_usd: Mapping[str, float]) -> ImporterError | None:
-        """See `CostLimit.reserve_batch`."""
         return await answered(self._limit.reserve_batch(worst_usd))
 
     async def settle_batched(self, custom_id: str, model: str, usage: Usage | None) -> None:
-        """See `CostLimit.settle_batched`."""
         self._limit.settle_batched(custom_id, model, usage)
 
     async def create_batch(self, prompts: Sequence[Prompt]) -> BatchInfo | ImporterError:
-        """See `Model.create_batch`."""
         return await answered(self._model.create_batch(prompts))
 
     async def batches_since(self, created_at: str) -> list[BatchInfo] | ImporterError:
-        """See `Model.batches_since`."""
         return await answered(self._model.batches_since(created_at))
 
     async def batch(self, batch_id: str) -> BatchInfo | ImporterError | None:
-        """See `Model.batch`."""
         return await answered(self._model.batch(batch_id))
 
     async def results(self, batch_id: str) -> Results | ImporterError:
@@ -133,13 +127,10 @@ def remote_calls(actor: Any, worker: int, settings: ProfileSettings) -> Calls:
 
 
 class RemoteAsker:
-    """See `profile.direct_calls.Asker`."""
-
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     async def ask(self, prompt: Prompt) -> Reply:
-        """See `Asker.ask`."""
         reply: Reply = await told(self._actor.ask.remote(prompt), outcome_unknown())
         return reply
 
@@ -168,43 +159,33 @@ class RemoteSlots(AbstractAsyncContextManager[None]):
 
 
 class RemoteLimit:
-    """See `profile.batches.BatchLimit`."""
-
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     async def reserve_batch(self, worst_usd: Mapping[str, float]) -> None:
-        """See `BatchLimit.reserve_batch`."""
         await told(self._actor.reserve_batch.remote(worst_usd), calls_lost())
 
     def settle_batched(self, custom_id: str, model: str, usage: Usage | None) -> None:
-        """See `BatchLimit.settle_batched`."""
         self._actor.settle_batched.remote(custom_id, model, usage)
 
 
 class RemoteBatches:
-    """See `profile.model.BatchModel`."""
-
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     async def create_batch(self, prompts: Sequence[Prompt]) -> BatchInfo:
-        """See `BatchModel.create_batch`."""
         batch: BatchInfo = await told(self._actor.create_batch.remote(prompts), outcome_unknown())
         return batch
 
     async def batches_since(self, created_at: str) -> list[BatchInfo]:
-        """See `BatchModel.batches_since`."""
         found: list[BatchInfo] = await told(self._actor.batches_since.remote(created_at), calls_lost())
         return found
 
     async def batch(self, batch_id: str) -> BatchInfo | None:
-        """See `BatchModel.batch`."""
         found: BatchInfo | None = await told(self._actor.batch.remote(batch_id), calls_lost())
         return found
 
     async def results(self, batch_id: str) -> AsyncIterator[tuple[str, Reply]]:
-        """See `BatchModel.results`."""
         found, error = await told(self._actor.results.remote(batch_id), calls_lost())
         for result in found:
             yield result

@@ -56,7 +56,6 @@ class JobMetadata:
         self._entry = JobEntry(clock)
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
         told = metadata_of(self._run_id, progress)
         self._entry.write(told, is_last=told["import_percent"] == "100")
 

@@ -94,7 +94,6 @@ class MetricsReporter:
         )
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
         for state in STATES:
             self._users.set(progress.states[state], {"state": state})
         self._in_flight.set(self._pool.bytes_in_flight)
@@ -156,7 +155,6 @@ class ProfileMetrics:
         self._rejected = Total("profile_rejected_statements", "Statements that failed the check, by reason.", "reason")
 
     def show(self, progress: ProfilesProgress) -> None:
-        """See `ProfilesReporter.show`."""
         for state in PROFILE_STATES:
             self._users.set(progress.states[state], {"state": state})
         self._requests.is_now({"": progress.requests})
@@ -175,7 +173,6 @@ class ProfileJobMetadata:
         self._entry = JobEntry(clock)
 
     def show(self, progress: ProfilesProgress) -> None:
-        """See `ProfilesReporter.show`."""
         self._entry.write(profile_metadata(progress), is_last=progress.ended == progress.users)
 
 

@@ -44,7 +44,6 @@ class ProfileWorker:
         return list(self._at_work.values())
 
     def show(self, progress: ProfileProgress) -> None:
-        """See `ProfileReporter.show`."""
         self._at_work[progress.user_id] = progress
 
     async def _begin(self) -> str:

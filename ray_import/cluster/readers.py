@@ -74,7 +74,6 @@ class RayReaders:
         self._read_seconds += seconds
 
     def read(self, source: str, known_version: str, *, gives_up: bool = False) -> Reading:
-        """See `Readers.read`."""
         is_file = isinstance(address_of(source), Path)
         task = self._here if is_file else self._anywhere
         generator = task.remote(source, known_version, self._settings, gives_up=gives_up)
@@ -82,8 +81,6 @@ class RayReaders:
 
 
 class _RayReading:
-    """See `Reading`."""
-
     def __init__(self, generator: Any, took: Callable[[float], None], *, of_server: bool) -> None:
         self.waits_on: Any = generator
         self.of_server = of_server
@@ -92,7 +89,6 @@ class _RayReading:
         self._batch: Batch | None = None
 
     def poll(self) -> ReadEvent | None:
-        """See `Reading.poll`."""
         ready, _ = ray.wait([self.waits_on], timeout=0, fetch_local=False)
         if not ready:
             return None

@@ -27,25 +27,20 @@ class SqliteDestination:
     on_this_machine: ClassVar[bool] = True
 
     def open(self, *, create: bool = True) -> Sink:
-        """See `Destination.open`."""
         return SqliteSink(self.path, create=create)
 
     def look(self) -> Sink:
-        """See `Destination.look`."""
         is_there = self.path.exists() and self.path.stat().st_size
         return SqliteSink(self.path, read_only=True) if is_there else SqliteSink(Path(":memory:"))
 
     def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
-        """See `Destination.open_jobs`."""
         return SqliteServiceJobs(self.path, patience_seconds=patience_seconds)
 
     def migrate(self) -> Migrated:
-        """See `Destination.migrate`."""
         self.open().close()
         return Migrated(self.url, ())
 
     def query_hint(self) -> str:
-        """See `Destination.query_hint`."""
         if shutil.which("sqlite3"):
             return f'sqlite3 {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
         script = "import sqlite3, sys; print(*next(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]), ()))"

@@ -127,8 +127,6 @@ def _not_started(why: str) -> ImporterError:
 
 
 class Child(Protocol):
-    """See `ChildProcess`."""
-
     def import_batch(self, task: Task) -> BatchResult:
         """See `ChildProcess.import_batch`."""
 

@@ -60,7 +60,6 @@ class InlineWorkers:
         return len(self._done)
 
     def has_room(self, size_bytes: int) -> bool:  # noqa: ARG002 - the port's
-        """See `Workers.has_room`."""
         return not self._done
 
     def submit(self, batch: Batch, work: BatchContext) -> None:

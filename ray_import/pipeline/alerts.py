@@ -114,8 +114,6 @@ GONE = "ProcessGone"
 
 
 class Will(Protocol):
-    """See `ray_import.pipeline.alerts.LastWill`."""
-
     def is_now(self, message: Mapping[str, object]) -> None:
         """This is to be told from now on."""
 
@@ -160,7 +158,6 @@ class Watch:
         self._run_id = run_id
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
         self._progress = progress
         self._states = progress.states
 

@@ -74,7 +74,6 @@ class Unchanged:
     problems: ClassVar[Sequence[Problem]] = ()
 
     def poll(self) -> ReadStarted:
-        """See `Reading.poll`."""
         return ReadStarted(self.version, None)
 
     def close(self) -> None:

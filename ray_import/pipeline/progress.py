@@ -108,7 +108,6 @@ class AllOf:
     reporters: tuple[Reporter, ...]
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
         for reporter in self.reporters:
             reporter.show(progress)
 

@@ -61,18 +61,14 @@ class LocalReading:
         return next(self._events)
 
     def close(self) -> None:
-        """See `Reading.close`."""
         self._events.close()
 
 
 @dataclass(frozen=True, slots=True)
 class LocalReaders:
-    """See `Readers`."""
-
     settings: ImportSettings
 
     def read(self, source: str, known_version: str, *, gives_up: bool = False) -> LocalReading:
-        """See `Readers.read`."""
         address_of(source)
         return LocalReading(read_export(source, known_version, self.settings, gives_up=gives_up))
 

@@ -76,7 +76,6 @@ class FactsStep:
             yield Question(request, facts_prompt(pack, custom_id=request.id, mark=mark, model=self._log.model))
 
     def load(self, requests: Sequence[StoredRequest]) -> None:
-        """See `Step.load`."""
         wanted = {unit_id for request in requests for unit_id in request.unit_ids}
         units: dict[str, Unit] = {}
         for refs in slices([ref for ref in self._refs.values() if ref.id in wanted]):
@@ -84,7 +83,6 @@ class FactsStep:
         self._packs = {request.id: _pack_again(request, units) for request in requests}
 
     def settle(self, request: StoredRequest, reply: Reply) -> None:
-        """See `Step.settle`."""
         pack = self._packs.pop(request.id)
         units = [unit for unit in pack.units if unit.conversation_id]
         if reply.reason == "cut_off":
@@ -113,7 +111,6 @@ class FactsStep:
             self._log.report.new_units += len(stored)
 
     def give_up(self, request: StoredRequest) -> None:
-        """See `Step.give_up`."""
         self._packs.pop(request.id, None)
         self._not_read(request.unit_ids)
 

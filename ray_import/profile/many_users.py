@@ -85,7 +85,6 @@ class _Together:
         self._done += 1
 
     def show(self, progress: ProfileProgress) -> None:
-        """See `ProfileReporter.show`."""
         former = self._of_users.get(progress.user_id)
         self._of_users[progress.user_id] = progress
         for name in _SUMMED:

@@ -180,7 +180,6 @@ class MergeStep:
         """See `Step.load`: the row names the pairs."""
 
     def settle(self, request: StoredRequest, reply: Reply) -> None:
-        """See `Step.settle`."""
         if reply.reason or reply.text is None:
             self._log.failed(request, reply.reason or "no_text", reply)
             return

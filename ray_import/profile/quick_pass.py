@@ -187,7 +187,6 @@ class QuickStep:
         }
 
     def settle(self, request: StoredRequest, reply: Reply) -> None:
-        """See `Step.settle`."""
         sample = self._samples.pop(request.id, None)
         if reply.reason or reply.text is None:
             self._log.failed(request, reply.reason or "no_text", reply)
@@ -201,7 +200,6 @@ class QuickStep:
                 self._log.answered(request, reply, rejected=dict(rejected), result={"sections": sections})
 
     def give_up(self, request: StoredRequest) -> None:
-        """See `Step.give_up`."""
         self._samples.pop(request.id, None)
 
     def save_version(self) -> bool:

@@ -236,7 +236,6 @@ class SectionsStep:
         """See `Step.load`: the row names the facts."""
 
     def settle(self, request: StoredRequest, reply: Reply) -> None:
-        """See `Step.settle`."""
         if reply.reason or reply.text is None:
             self._log.failed(request, reply.reason or "no_text", reply)
             return

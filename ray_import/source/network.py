@@ -95,7 +95,6 @@ class WatchedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """See `httpcore.NetworkBackend.connect_tcp`."""
         stream = _counted(
             self._waiting,
             timeout,

@@ -202,7 +202,6 @@ class _Remote:
         self._forward = self._going(0, JUMP_BYTES, first)
 
     def open(self, stack: ExitStack) -> BinaryIO:
-        """See `Opener`."""
         return window(stack, self.read_at, self._size, self._expect)
 
     def _expect(self, end: int) -> None:

@@ -96,7 +96,6 @@ class DatabaseCalls:
             )
 
     def close(self) -> None:
-        """See `Sink.close`."""
         self._database.close()
 
     def _call(self, function: str, **arguments: Any) -> Any:

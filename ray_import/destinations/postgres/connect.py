@@ -198,7 +198,6 @@ class ImpatientConnection(psycopg.Connection[Any]):
     answer_seconds: float | None = None
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **options: Any) -> Any:
-        """See `psycopg.Connection.wait`."""
         if self.answer_seconds is not None:
             gen = _until(gen, monotonic() + self.answer_seconds)
         return super().wait(gen, *arguments, **options)

@@ -15,7 +15,6 @@ class DatabaseJobs(DatabaseCalls):
     """The jobs of a `Sink`."""
 
     def start_job(self, job: ImportJob, source: str, holder: str) -> Running | None:
-        """See `Sink.start_job`."""
         try:
             found = self._call(
                 "start",
@@ -31,21 +30,17 @@ class DatabaseJobs(DatabaseCalls):
         return None if found is None else our_running(found)
 
     def beat(self, holder: str) -> None:
-        """See `Sink.beat`."""
         self._call("alive", p_holder=holder)
 
     def let_go(self, holder: str) -> None:
-        """See `Sink.let_go`."""
         self._call("let_go", p_holder=holder)
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
     ) -> bool:
-        """See `Sink.update_job`."""
         return bool(self._call("update", p_import_id=import_id, p_counts=counts, p_status=status, p_error=error))
 
     def jobs(self, user_id: str | None = None, limit: int | None = None) -> list[Job]:
-        """See `Sink.jobs`."""
         found = self._call("jobs", p_lease_seconds=LEASE_SECONDS, p_user_id=user_id, p_limit=limit)
         times = ("started_at", "updated_at", "finished_at")
         return [Job(**{**job, **{name: our_time(job[name]) for name in times}}) for job in found]
@@ -60,46 +55,35 @@ def _refused_user(user_id: str, code: str) -> ConfigError:
 
 
 class DatabaseRuns(DatabaseCalls):
-    """See `RunLedger`."""
-
     def interrupted_run(self, key: RunKey) -> str | None:
-        """See `RunLedger.interrupted_run`."""
         found: str | None = self._call("run_interrupted", **_named(key))
         return found
 
     def start_run(self, run_id: str, key: RunKey, holder: str) -> Running | None:
-        """See `RunLedger.start_run`."""
         found = self._call("run_start", p_run_id=run_id, p_holder=holder, p_lease_seconds=LEASE_SECONDS, **_named(key))
         return None if found is None else our_running(found)
 
     def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
-        """See `RunLedger.add_users`."""
         named = [{"user_id": user.user_id, "source": user.source} for user in users]
         return [RunUser(**user) for user in self._call("run_add", p_run_id=run_id, p_users=named)]
 
     def run_users(self, run_id: str) -> list[RunUser]:
-        """See `RunLedger.run_users`."""
         return [RunUser(**user) for user in self._call("run_users", p_run_id=run_id)]
 
     def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
-        """See `RunLedger.save_users`."""
         return bool(self._call("run_tell", p_run_id=run_id, p_holder=holder, p_users=list(map(asdict, users))))
 
     def complete_run(self, run_id: str, holder: str) -> None:
-        """See `RunLedger.complete_run`."""
         self._call("run_complete", p_run_id=run_id, p_holder=holder)
 
     def lacking_users(self, what: str, settings_hash: str) -> list[str]:
-        """See `RunLedger.lacking_users`."""
         return list(self._call("run_lacking", p_what=what, p_settings_hash=settings_hash))
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
-        """See `RunLedger.versions`."""
         found = self._call("run_versions", p_settings_hash=settings_hash)
         return {user_id: (source, version) for user_id, (source, version) in found.items()}
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
-        """See `RunLedger.users_of`."""
         try:
             found = self._call("users_of", p_table=table, p_column=column)
         except SinkError as error:

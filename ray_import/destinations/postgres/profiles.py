@@ -37,8 +37,6 @@ MOST_READINGS = 3
 
 
 class DatabaseReading(DatabaseCalls):
-    """See `Reading`."""
-
     def conversations(self, user_id: str | None, wanted: str, limit: int) -> list[StoredConversation]:
         """See `Reading.conversations`. The database's locale decides about upper and lower case."""
         found = self._call(
@@ -82,17 +80,13 @@ T = TypeVar("T")
 
 
 class DatabaseProfiles(DatabaseReading):
-    """See `ProfileStore`."""
-
     def profile_users(self) -> list[str]:
-        """See `ProfileStore.profile_users`."""
         users: list[str] = []
         while page := self._call("profile_users", p_after=users[-1] if users else "", p_limit=PAGE_ROWS):
             users += page
         return sorted(users)
 
     def profile_conversations(self, user_id: str) -> list[ProfileConversation]:
-        """See `ProfileStore.profile_conversations`."""
         rows: list[dict[str, Any]] = []
         while page := self._call(
             "profile_conversations",
@@ -106,7 +100,6 @@ class DatabaseProfiles(DatabaseReading):
         return sorted(found, key=lambda one: (one.product, one.conversation_id))
 
     def messages_of(self, user_id: str, conversations: Sequence[tuple[str, str]]) -> Iterator[list[MessageRow]]:
-        """See `ProfileStore.messages_of`."""
         start = 0
         while start < len(conversations):
             asked = [list(key) for key in conversations[start : start + PAGE_ROWS]]
@@ -118,7 +111,6 @@ class DatabaseProfiles(DatabaseReading):
             start += len(page) or 1
 
     def start_profile(self, user_id: str, run_id: str, holder: str, started_at: str) -> Running | None:
-        """See `ProfileStore.start_profile`."""
         found = self._call(
             "profile_start",
             p_user_id=user_id,
@@ -130,13 +122,11 @@ class DatabaseProfiles(DatabaseReading):
         return None if found is None else our_running(found)
 
     def beat_profile(self, user_id: str, run_id: str, holder: str) -> bool:
-        """See `ProfileStore.beat_profile`."""
         return bool(self._call("profile_alive", p_user_id=user_id, p_run_id=run_id, p_holder=holder))
 
     def end_profile(
         self, user_id: str, run_id: str, status: ProfileEnding, report: dict[str, Any], error: str | None
     ) -> None:
-        """See `ProfileStore.end_profile`."""
         self._call(
             "profile_end",
             p_user_id=user_id,
@@ -147,22 +137,18 @@ class DatabaseProfiles(DatabaseReading):
         )
 
     def release_profiles(self, holder: str) -> None:
-        """See `ProfileStore.release_profiles`."""
         self._call("profile_release", p_holder=holder)
 
     def profile_runs(self, user_id: str) -> list[ProfileRun]:
-        """See `ProfileStore.profile_runs`."""
         found = self._call("profile_runs", p_user_id=user_id, p_lease_seconds=LEASE_SECONDS)
         return [ProfileRun(**_timed(run, "started_at", "updated_at", "finished_at")) for run in found]
 
     def save_requests(self, user_id: str, requests: Sequence[StoredRequest]) -> None:
-        """See `ProfileStore.save_requests`."""
         for part in _parts(requests, PART_REQUESTS):
             if not self._call("profile_save_requests", p_user_id=user_id, p_requests=list(map(values_of, part))):
                 raise run_is_over()
 
     def requests(self, user_id: str, states: Sequence[RequestState] = ()) -> list[StoredRequest]:
-        """See `ProfileStore.requests`."""
         found = self._profile_rows("requests", user_id, p_states=list(states))
         requests = [request_of(_timed(row, "created_at")) for row in found]
         return sorted(requests, key=lambda one: (one.created_at, one.id))
@@ -175,7 +161,6 @@ class DatabaseProfiles(DatabaseReading):
         facts: Sequence[Fact],
         replaced: Sequence[str] = (),
     ) -> bool:
-        """See `ProfileStore.settle_request`."""
         return bool(
             self._call(
                 "profile_settle",
@@ -189,43 +174,35 @@ class DatabaseProfiles(DatabaseReading):
         )
 
     def units(self, user_id: str) -> list[StoredUnit]:
-        """See `ProfileStore.units`."""
         return sorted((StoredUnit(**row) for row in self._profile_rows("units", user_id)), key=lambda unit: unit.id)
 
     def drop_units(self, user_id: str, unit_ids: Sequence[str]) -> None:
-        """See `ProfileStore.drop_units`."""
         for part in _parts(unit_ids, PART_ROWS):
             self._call("profile_drop_units", p_user_id=user_id, p_ids=list(part))
 
     def replace_units(self, user_id: str, unit_ids: Sequence[str], facts: Sequence[Fact]) -> None:
-        """See `ProfileStore.replace_units`."""
         rows = list(map(values_of, facts))
         self._call("profile_replace_units", p_user_id=user_id, p_ids=list(unit_ids), p_facts=rows)
 
     def keep_units(self, user_id: str, unit_ids: Sequence[str], content_hash: str) -> None:
-        """See `ProfileStore.keep_units`."""
         for part in _parts(unit_ids, PART_ROWS):
             self._call("profile_keep_units", p_user_id=user_id, p_ids=list(part), p_content_hash=content_hash)
 
     def facts(self, user_id: str) -> list[Fact]:
-        """See `ProfileStore.facts`."""
         rows = self._profile_rows("facts", user_id)
         found = [Fact(**_timed(row, "said_at", "valid_from", "valid_to")) for row in rows]
         return sorted(found, key=lambda fact: (fact.said_at or "", fact.id))
 
     def update_facts(self, user_id: str, facts: Sequence[Fact]) -> None:
-        """See `ProfileStore.update_facts`."""
         for part in _parts(facts, PART_ROWS):
             rows = [{name: getattr(fact, name) for name in ("id", *MERGED)} for fact in part]
             self._call("profile_update_facts", p_user_id=user_id, p_facts=rows)
 
     def save_version(self, user_id: str, version: ProfileVersion) -> None:
-        """See `ProfileStore.save_version`."""
         if not self._call("profile_save_version", p_user_id=user_id, p_version=values_of(version)):
             raise run_is_over()
 
     def versions_of(self, user_id: str, limit: int | None = None) -> list[ProfileVersion]:
-        """See `ProfileStore.versions_of`."""
         rows: list[dict[str, Any]] = []
         while limit is None or len(rows) < limit:
             most = PAGE_VERSIONS if limit is None else min(PAGE_VERSIONS, limit - len(rows))
@@ -236,11 +213,9 @@ class DatabaseProfiles(DatabaseReading):
         return [ProfileVersion(**_timed(row, "created_at")) for row in rows]
 
     def forget_profile(self, user_id: str) -> Forgotten:
-        """See `ProfileStore.forget_profile`."""
         return Forgotten(**self._call("profile_forget", p_user_id=user_id))
 
     def publish_profile(self, table: str, user_id: str, values: dict[str, Any]) -> list[str]:
-        """See `ProfileStore.publish_profile`."""
         try:
             return list(self._call("publish_profile", p_table=table, p_user_id=user_id, p_values=storable(values)))
         except SinkError as error:

@@ -83,7 +83,6 @@ class PostgresDatabase:
         self.limits = PartLimits(MOST_ROWS, MOST_BYTES)
 
     def call(self, function: str, arguments: dict[str, Any]) -> Any:
-        """See `Database.call`."""
         statement = sql.SQL("SELECT public.{}({})").format(
             sql.Identifier(function),
             sql.SQL(", ").join(
@@ -98,7 +97,6 @@ class PostgresDatabase:
     def write(
         self, batch: dict[str, Any], chunks: Sequence[ChunkRow], messages: Sequence[MessageRow]
     ) -> list[dict[str, Any]]:
-        """See `Database.write`."""
         try:
             return self._write(batch, chunks, messages)
         except _ForeignKeyViolated as error:
@@ -153,7 +151,6 @@ class PostgresDatabase:
         return version
 
     def close(self) -> None:
-        """See `Database.close`."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -36,28 +36,22 @@ class PostgresDestination:
         return PostgresDestination, (self.url, self.conninfo)
 
     def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
-        """See `Destination.open`."""
         return DatabaseSink(self._database())
 
     def look(self) -> Sink:
-        """See `Destination.look`."""
         return self.open(create=False)
 
     def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
-        """See `Destination.open_jobs`."""
         return _opened_jobs(self._database(patience_seconds), patience_seconds)
 
     def migrate(self) -> Migrated:
-        """See `Destination.migrate`."""
         return _migrated(self.url, self._database())
 
     def query_hint(self) -> str:
-        """See `Destination.query_hint`."""
         address = shlex.quote(self.url) if self.conninfo else '"$DATABASE_URL"'
         return f'psql {address} -c "{NEWEST_CHUNK}"'
 
     def export_password(self, *, to_children: bool) -> None:
-        """See `Destination.export_password`."""
         if self.password is None or environment().pgpassword == self.password:
             return
         if not to_children:
@@ -82,17 +76,14 @@ class SupabaseDestination:
     on_this_machine: ClassVar[bool] = False
 
     def open(self, *, create: bool = True) -> Sink:  # noqa: ARG002 - `migrate` makes the tables
-        """See `Destination.open`."""
         from ray_import.destinations.postgres.supabase import SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
 
         return DatabaseSink(SupabaseDatabase(supabase_access()))
 
     def look(self) -> Sink:
-        """See `Destination.look`."""
         return self.open(create=False)
 
     def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
-        """See `Destination.open_jobs`."""
         import httpx  # noqa: PLC0415 - takes memory that the service's web processes need not have
 
         from ray_import.destinations.postgres.supabase import TIMEOUT, SupabaseDatabase  # noqa: PLC0415 - takes 0.4 s to import
@@ -113,7 +104,6 @@ class SupabaseDestination:
         return _migrated(shown_address(conninfo), PostgresDatabase(conninfo, password))
 
     def query_hint(self) -> str:
-        """See `Destination.query_hint`."""
         return ""
 
     def export_password(self, *, to_children: bool) -> None:

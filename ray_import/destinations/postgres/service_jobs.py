@@ -35,14 +35,11 @@ _TIMES = ("created_at", "started_at", "updated_at", "finished_at")
 
 
 class DatabaseServiceJobs(DatabaseCalls):
-    """See `ServiceJobs`."""
-
     _open_claim: tuple[tuple[str, str | None], str] | None = None
     """Of whom, and the id that its calls have until one gives a job: the server may still carry out a call that was
     given up here, and the job that it takes is that of the next call."""
 
     def accept(self, job: NewJob, *, jobs_per_hour: int) -> Accepted | Refused:
-        """See `ServiceJobs.accept`."""
         refuse_unstorable(job)
         answer = self._call(
             "service_accept",
@@ -56,7 +53,6 @@ class DatabaseServiceJobs(DatabaseCalls):
         return Refused(**answer) if "reason" in answer else Accepted(**answer)
 
     def claim(self, holder: str, job_id: str | None = None) -> ServiceJob | None:
-        """See `ServiceJobs.claim`."""
         claim = (holder, job_id)
         if self._open_claim is None or self._open_claim[0] != claim:
             self._open_claim = claim, uuid4().hex
@@ -67,18 +63,15 @@ class DatabaseServiceJobs(DatabaseCalls):
         return _job_of(row)
 
     def hand_over(self, job_id: str, holder: str, new_holder: str) -> bool:
-        """See `ServiceJobs.hand_over`."""
         return bool(self._call("service_hand_over", p_job_id=job_id, p_holder=holder, p_new_holder=new_holder))
 
     def beat(self, holder: str, job_id: str | None) -> LeaseState:
-        """See `ServiceJobs.beat`."""
         state: LeaseState = self._call(
             "service_alive", p_holder=holder, p_job_id=job_id, p_forgotten_seconds=WORKER_FORGOTTEN_SECONDS
         )
         return state
 
     def reach_stage(self, job_id: str, holder: str, stage: JobStage, counts: dict[str, Any]) -> bool:
-        """See `ServiceJobs.reach_stage`."""
         given = {"p_job_id": job_id, "p_holder": holder, "p_stage": stage, "p_counts": storable(counts)}
         return bool(self._call("service_reach", **given))
 
@@ -91,7 +84,6 @@ class DatabaseServiceJobs(DatabaseCalls):
         error: str | None = None,
         error_type: str | None = None,
     ) -> bool:
-        """See `ServiceJobs.finish`."""
         return bool(
             self._call(
                 "service_finish",
@@ -114,7 +106,6 @@ class DatabaseServiceJobs(DatabaseCalls):
         error: str | None = None,
         error_type: str | None = None,
     ) -> bool:
-        """See `ServiceJobs.hand_back`."""
         return bool(
             self._call(
                 "service_hand_back",
@@ -133,31 +124,25 @@ class DatabaseServiceJobs(DatabaseCalls):
         return int(self._call("service_release", p_holder=holder))
 
     def held(self) -> list[HeldJob]:
-        """See `ServiceJobs.held`."""
         return [HeldJob(**held) for held in self._call("service_held")]
 
     def cancel(self, job_id: str, user_id: str) -> ServiceJob | None:
-        """See `ServiceJobs.cancel`."""
         return _job_of(self._call("service_cancel", p_job_id=job_id, p_user_id=user_id))
 
     def job(self, job_id: str, user_id: str | None = None) -> ServiceJob | None:
-        """See `ServiceJobs.job`."""
         return _job_of(self._call("service_job", p_job_id=job_id, p_user_id=user_id))
 
     def list_jobs(
         self, user_id: str | None = None, states: Sequence[JobState] = (), limit: int = 100
     ) -> list[ServiceJob]:
-        """See `ServiceJobs.list_jobs`."""
         rows = self._call("service_list", p_user_id=user_id, p_states=list(states or STATES), p_limit=limit)
         return [job for row in rows if (job := _job_of(row))]
 
     def stats(self) -> QueueStats:
-        """See `ServiceJobs.stats`."""
         found = self._call("service_stats", p_seen_seconds=WORKER_SEEN_SECONDS, p_ended_seconds=ENDED_WITHIN_SECONDS)
         return QueueStats(**found)
 
     def leave(self, holder: str) -> None:
-        """See `ServiceJobs.leave`."""
         self._call("service_leave", p_holder=holder)
 
 

@@ -23,10 +23,7 @@ REJECT_SAMPLE_BYTES = 64 * 1024
 
 
 class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
-    """See `Sink`."""
-
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, LedgerEntry]:
-        """See `Sink.known`."""
         arguments = {"p_user_id": user_id, "p_product": PRODUCT, "p_settings_hash": settings_hash}
         found = self._call("known", **arguments, p_hashes=list(hashes))
         return {raw_hash: LedgerEntry(*known) for raw_hash, known in found.items()}
@@ -39,8 +36,6 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
     ) -> list[WriteResult]:
-        """See `Sink.write`."""
-
         unsure: set[str] = set()
 
         def put(part: Sequence[ConversationRows]) -> list[WriteResult]:
@@ -58,7 +53,6 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
     def keep_rejects(
         self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
     ) -> int:
-        """See `Sink.keep_rejects`."""
         if not rejects and not settled:
             return 0
         return self._keep(job, [_sampled(reject, MOST_REJECT_BYTES) for reject in rejects], settled, limits)
@@ -92,11 +86,9 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
         return self._keep(job, rejects[:middle], settled, limits) + self._keep(job, rejects[middle:], settled, limits)
 
     def takes_none(self, job: ImportJob, hashes: Sequence[str] = ()) -> bool:
-        """See `Sink.takes_none`."""
         return bool(self._call("takes_none", **_named(job), p_hashes=list(hashes)))
 
     def withdraw_rejects(self, job: ImportJob, reason: str) -> bool:
-        """See `Sink.withdraw_rejects`."""
         return bool(self._call("withdraw_rejects", **_named(job), p_reason=reason))
 
     def _put(
@@ -125,32 +117,26 @@ class DatabaseSink(DatabaseJobs, DatabaseRuns, DatabaseProfiles):
         ]
 
     def mark_seen(self, job: ImportJob, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
-        """See `Sink.mark_seen`."""
         self._call("mark_seen", **_named(job), p_hashes=list(hashes), p_ids=list(conversation_ids))
 
     def prune(self, job: ImportJob) -> Pruned:
-        """See `Sink.prune`."""
         return Pruned(**self._call("prune", **_named(job)))
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:
-        """See `Sink.rejects`."""
         return [
             KeptReject(**{**found, "import_started_at": our_time(found["import_started_at"])})
             for found in self._call("rejects", p_user_id=user_id)
         ]
 
     def reject_bytes(self, user_id: str, raw_hash: str) -> bytes | None:
-        """See `Sink.reject_bytes`."""
         found = self._call("reject_bytes", p_user_id=user_id, p_raw_hash=raw_hash)
         return None if found is None else base64.b64decode(found)
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
-        """See `Sink.set_profile`."""
         with _of_profile(table, values):
             self._call("set_profile", p_table=table, p_user_id=user_id, p_values=values)
 
     def profile_takes(self, table: str, user_id: str, endings: Sequence[dict[str, Any]]) -> list[bool]:
-        """See `Sink.profile_takes`."""
         with _of_profile(table, {name: None for values in endings for name in values}):
             takes = self._call("profile_takes", p_table=table, p_user_id=user_id, p_endings=list(endings))
         return [bool(one) for one in takes]

@@ -63,7 +63,6 @@ class SupabaseDatabase:
         self._retry_after_seconds = retry_after_seconds(response.headers.get("retry-after", ""))
 
     def call(self, function: str, arguments: dict[str, Any]) -> Any:
-        """See `Database.call`."""
         with self._translated():
             data = self._client.rpc(function, arguments).execute().data
         if not self._is_result:  # the page of whoever stands between, with a status that says all is well
@@ -94,7 +93,6 @@ class SupabaseDatabase:
         return fates
 
     def close(self) -> None:
-        """See `Database.close`."""
         self._http.close()
 
     @contextmanager

@@ -186,7 +186,6 @@ class SqliteConnection:
         self._db.execute(f"PRAGMA user_version = {LATEST_SQLITE}")
 
     def close(self) -> None:
-        """See `Sink.close`."""
         self._db.close()
 
     @contextmanager

@@ -17,7 +17,6 @@ class SqliteJobs(SqliteConnection):
     """The jobs of a `Sink`."""
 
     def start_job(self, job: ImportJob, source: str, holder: str) -> Running | None:
-        """See `Sink.start_job`."""
         now = time.time()
         with self._translated(), self._transaction():
             self._db.execute(
@@ -42,7 +41,6 @@ class SqliteJobs(SqliteConnection):
         return Running(id_, its_holder or "", started_at, silent_seconds)
 
     def beat(self, holder: str) -> None:
-        """See `Sink.beat`."""
         now = iso_time(time.time())
         with self._translated(), self._transaction():
             self._db.execute(
@@ -53,7 +51,6 @@ class SqliteJobs(SqliteConnection):
             )
 
     def let_go(self, holder: str) -> None:
-        """See `Sink.let_go`."""
         now = iso_time(time.time())
         with self._translated(), self._transaction():
             self._db.execute(
@@ -70,7 +67,6 @@ class SqliteJobs(SqliteConnection):
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
     ) -> bool:
-        """See `Sink.update_job`."""
         now = iso_time(time.time())
         finished = None if status == "running" else now
         with self._translated():
@@ -82,7 +78,6 @@ class SqliteJobs(SqliteConnection):
             return found.rowcount == 1
 
     def jobs(self, user_id: str | None = None, limit: int | None = None) -> list[Job]:
-        """See `Sink.jobs`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT id, user_id, source, status, counts, error, started_at, updated_at, finished_at"
@@ -100,10 +95,7 @@ def _job(row: tuple[Any, ...]) -> Job:
 
 
 class SqliteRuns(SqliteConnection):
-    """See `RunLedger`."""
-
     def interrupted_run(self, key: RunKey) -> str | None:
-        """See `RunLedger.interrupted_run`."""
         with self._translated():
             last = self._db.execute(
                 "SELECT id, status FROM import_runs WHERE what = ? AND settings_hash = ? AND force = ?"
@@ -113,7 +105,6 @@ class SqliteRuns(SqliteConnection):
         return last[0] if last is not None and last[1] in ("running", "interrupted") else None
 
     def start_run(self, run_id: str, key: RunKey, holder: str) -> Running | None:
-        """See `RunLedger.start_run`."""
         now = time.time()
         with self._translated(), self._transaction():
             running = self._db.execute(
@@ -139,7 +130,6 @@ class SqliteRuns(SqliteConnection):
         return Running(id_, its_holder, started_at, now - datetime.fromisoformat(updated_at).timestamp())
 
     def run_users(self, run_id: str) -> list[RunUser]:
-        """See `RunLedger.run_users`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT user_id, source, state, attempts, version, error, counts FROM import_run_users"
@@ -149,7 +139,6 @@ class SqliteRuns(SqliteConnection):
         return [RunUser(*(*row[:-1], orjson.loads(row[-1]))) for row in found]
 
     def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
-        """See `RunLedger.add_users`."""
         now = iso_time(time.time())
         with self._translated(), self._transaction():
             self._db.executemany(
@@ -160,7 +149,6 @@ class SqliteRuns(SqliteConnection):
         return self.run_users(run_id)
 
     def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
-        """See `RunLedger.save_users`."""
         now = iso_time(time.time())
         with self._translated(), self._transaction():
             held = self._db.execute("SELECT 1 FROM import_runs WHERE id = ? AND holder = ?", (run_id, holder))
@@ -181,7 +169,6 @@ class SqliteRuns(SqliteConnection):
         return True
 
     def complete_run(self, run_id: str, holder: str) -> None:
-        """See `RunLedger.complete_run`."""
         with self._translated():
             self._db.execute(
                 "UPDATE import_runs SET status = 'complete', holder = NULL, updated_at = ? WHERE id = ? AND holder = ?",
@@ -189,7 +176,6 @@ class SqliteRuns(SqliteConnection):
             )
 
     def lacking_users(self, what: str, settings_hash: str) -> list[str]:
-        """See `RunLedger.lacking_users`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT u.user_id, u.state FROM import_run_users u JOIN import_runs r ON r.id = u.run_id"
@@ -201,7 +187,6 @@ class SqliteRuns(SqliteConnection):
         return [user_id for user_id, state in last.items() if state not in WHOLE_STATES]
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
-        """See `RunLedger.versions`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT u.user_id, u.source, u.version, u.state IN ('complete', 'skipped') AND r.settings_hash = ?"
@@ -215,7 +200,6 @@ class SqliteRuns(SqliteConnection):
         return {user_id: (source, version) for user_id, (source, version, is_in) in last.items() if is_in}
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:  # noqa: ARG002 - the port's
-        """See `RunLedger.users_of`."""
         raise ConfigError(
             "--from-table is not available for SQLite.", "Use it with --to supabase or --to postgresql://…."
         )

@@ -16,7 +16,6 @@ class SqliteProfileRuns(SqliteConnection):
     """The runs of a `ProfileStore`."""
 
     def start_profile(self, user_id: str, run_id: str, holder: str, started_at: str) -> Running | None:
-        """See `ProfileStore.start_profile`."""
         now = time.time()
         with self._translated(), self._transaction():
             self._db.execute(
@@ -40,7 +39,6 @@ class SqliteProfileRuns(SqliteConnection):
         return Running(id_, its_holder, its_start, now - datetime.fromisoformat(updated_at).timestamp())
 
     def beat_profile(self, user_id: str, run_id: str, holder: str) -> bool:
-        """See `ProfileStore.beat_profile`."""
         with self._translated():
             found = self._db.execute(
                 "UPDATE profile_runs SET updated_at = ?"
@@ -52,7 +50,6 @@ class SqliteProfileRuns(SqliteConnection):
     def end_profile(
         self, user_id: str, run_id: str, status: ProfileEnding, report: dict[str, Any], error: str | None
     ) -> None:
-        """See `ProfileStore.end_profile`."""
         values = (status, orjson.dumps(storable(report)).decode(), storable(error), iso_time(time.time()))
         with self._translated():
             self._db.execute(
@@ -62,7 +59,6 @@ class SqliteProfileRuns(SqliteConnection):
             )
 
     def release_profiles(self, holder: str) -> None:
-        """See `ProfileStore.release_profiles`."""
         with self._translated():
             self._db.execute(
                 "UPDATE profile_runs SET status = 'failed', error = 'interrupted', updated_at = ?1, finished_at = ?1"
@@ -71,7 +67,6 @@ class SqliteProfileRuns(SqliteConnection):
             )
 
     def profile_runs(self, user_id: str) -> list[ProfileRun]:
-        """See `ProfileStore.profile_runs`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT id, CASE WHEN is_dead THEN 'failed' ELSE status END, report,"

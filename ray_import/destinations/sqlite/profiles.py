@@ -63,16 +63,12 @@ _SELECT_FACTS = (
 
 
 class SqliteProfiles(SqliteProfileRuns, SqliteReading):
-    """See `ProfileStore`."""
-
     def profile_users(self) -> list[str]:
-        """See `ProfileStore.profile_users`."""
         with self._translated():
             found = self._db.execute("SELECT DISTINCT user_id FROM imported_conversations ORDER BY user_id").fetchall()
         return [user_id for (user_id,) in found]
 
     def profile_conversations(self, user_id: str) -> list[ProfileConversation]:
-        """See `ProfileStore.profile_conversations`."""
         with self._translated():
             found = self._db.execute(
                 f"SELECT {', '.join(_CONVERSATION)} FROM imported_conversations"  # noqa: S608
@@ -83,12 +79,10 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         return [ProfileConversation(**{**row, "has_messages": bool(row["has_messages"])}) for row in rows]
 
     def messages_of(self, user_id: str, conversations: Sequence[tuple[str, str]]) -> Iterator[list[MessageRow]]:
-        """See `ProfileStore.messages_of`."""
         for product, conversation_id in conversations:
             yield self.messages(user_id, product, conversation_id)
 
     def save_requests(self, user_id: str, requests: Sequence[StoredRequest]) -> None:
-        """See `ProfileStore.save_requests`."""
         rows = [_request_values(request) for request in requests]
         with self._translated(), self._transaction():
             running = self._running_profile(user_id)
@@ -98,7 +92,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
             self._put_rows(_SAVE_REQUEST, user_id, rows)
 
     def requests(self, user_id: str, states: Sequence[RequestState] = ()) -> list[StoredRequest]:
-        """See `ProfileStore.requests`."""
         with self._translated():
             found = self._db.execute(
                 f"SELECT {', '.join(_REQUEST)} FROM profile_requests WHERE user_id = ?1"  # noqa: S608
@@ -115,7 +108,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         facts: Sequence[Fact],
         replaced: Sequence[str] = (),
     ) -> bool:
-        """See `ProfileStore.settle_request`."""
         with self._translated(), self._transaction():
             if self._request_state(user_id, request.id) in (None, "answered", "failed"):
                 return False
@@ -151,7 +143,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         self._db.executemany(statement, ((user_id, *row.values()) for row in rows))
 
     def units(self, user_id: str) -> list[StoredUnit]:
-        """See `ProfileStore.units`."""
         with self._translated():
             found = self._db.execute(
                 f"SELECT {', '.join(_UNIT)} FROM profile_units WHERE user_id = ? ORDER BY id",  # noqa: S608
@@ -160,12 +151,10 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         return [StoredUnit(**dict(zip(_UNIT, row, strict=True))) for row in found]
 
     def drop_units(self, user_id: str, unit_ids: Sequence[str]) -> None:
-        """See `ProfileStore.drop_units`."""
         with self._translated(), self._transaction():
             self._drop_units(user_id, unit_ids)
 
     def replace_units(self, user_id: str, unit_ids: Sequence[str], facts: Sequence[Fact]) -> None:
-        """See `ProfileStore.replace_units`."""
         with self._translated(), self._transaction():
             self._drop_units(user_id, unit_ids)
             self._put_facts(user_id, facts)
@@ -188,7 +177,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         )
 
     def keep_units(self, user_id: str, unit_ids: Sequence[str], content_hash: str) -> None:
-        """See `ProfileStore.keep_units`."""
         with self._translated():
             self._db.execute(
                 "UPDATE profile_units SET content_hash = ? WHERE user_id = ?"
@@ -197,13 +185,11 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
             )
 
     def facts(self, user_id: str) -> list[Fact]:
-        """See `ProfileStore.facts`."""
         with self._translated():
             found = self._db.execute(_SELECT_FACTS, (user_id,)).fetchall()
         return [Fact(**dict(zip(("unit_id", *_FACT), row, strict=True))) for row in found]
 
     def update_facts(self, user_id: str, facts: Sequence[Fact]) -> None:
-        """See `ProfileStore.update_facts`."""
         changes, places = ", ".join(MERGED), ", ".join("?" * len(MERGED))
         with self._translated(), self._transaction():
             self._db.executemany(
@@ -212,7 +198,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
             )
 
     def save_version(self, user_id: str, version: ProfileVersion) -> None:
-        """See `ProfileStore.save_version`."""
         row = values_of(version)
         row["sections"] = orjson.dumps(row["sections"]).decode()
         names, places = ", ".join(_VERSION), ", ".join("?" * (len(_VERSION) + 1))
@@ -226,7 +211,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
             )
 
     def versions_of(self, user_id: str, limit: int | None = None) -> list[ProfileVersion]:
-        """See `ProfileStore.versions_of`."""
         with self._translated():
             found = self._db.execute(
                 f"SELECT {', '.join(_VERSION)} FROM profile_versions WHERE user_id = ?"  # noqa: S608
@@ -236,7 +220,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         return [ProfileVersion(**_named(_VERSION, row)) for row in found]
 
     def forget_profile(self, user_id: str) -> Forgotten:
-        """See `ProfileStore.forget_profile`."""
         with self._translated(), self._transaction():
             self._db.execute("DELETE FROM profile_fact_units WHERE user_id = ?", (user_id,))
             deleted = {
@@ -246,7 +229,6 @@ class SqliteProfiles(SqliteProfileRuns, SqliteReading):
         return Forgotten(**deleted)
 
     def publish_profile(self, table: str, user_id: str, values: dict[str, Any]) -> NoReturn:  # noqa: ARG002 - the port's
-        """See `ProfileStore.publish_profile`."""
         raise ConfigError(
             "--profile-table is not available for SQLite.", "Use it with --to supabase or --to postgresql://…."
         )

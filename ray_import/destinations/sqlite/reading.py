@@ -21,10 +21,7 @@ _MESSAGES = (
 
 
 class SqliteReading(SqliteConnection):
-    """See `Reading`."""
-
     def conversations(self, user_id: str | None, wanted: str, limit: int) -> list[StoredConversation]:
-        """See `Reading.conversations`."""
         words = [word.casefold() for word in words_of(wanted)]
 
         def in_title(title: str) -> bool:
@@ -39,7 +36,6 @@ class SqliteReading(SqliteConnection):
         return [StoredConversation(**{**row, **{flag: bool(row[flag]) for flag in _FLAGS}}) for row in rows]
 
     def messages(self, user_id: str, product: str, conversation_id: str) -> list[MessageRow]:
-        """See `Reading.messages`."""
         with self._translated():
             found = self._db.execute(_MESSAGES, (user_id, product, conversation_id)).fetchall()
         rows = (MessageRow(*row) for row in found)

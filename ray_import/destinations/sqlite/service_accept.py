@@ -23,7 +23,6 @@ class SqliteAcceptance(SqliteConnection):
     """The first step of a `ServiceJobs`."""
 
     def accept(self, job: NewJob, *, jobs_per_hour: int) -> Accepted | Refused:
-        """See `ServiceJobs.accept`."""
         refuse_unstorable(job)
         with self._translated(), self._transaction():
             now = time.time()
@@ -95,7 +94,6 @@ class SqliteAcceptance(SqliteConnection):
 
 
 def iso(seconds: float) -> str:
-    """See `iso_time`."""
     return iso_time(seconds) or ""
 
 

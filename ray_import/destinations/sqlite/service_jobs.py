@@ -49,7 +49,6 @@ class SqliteServiceJobs(SqliteAcceptance):
         self._db.execute("PRAGMA synchronous = FULL")  # what was accepted survives a loss of power
 
     def claim(self, holder: str, job_id: str | None = None) -> ServiceJob | None:
-        """See `ServiceJobs.claim`."""
         with self._translated():
             now = time.time()
             values = {"id": job_id, "now": iso(now), "silent_since": iso(now - LEASE_SECONDS), "holder": holder}
@@ -67,7 +66,6 @@ class SqliteServiceJobs(SqliteAcceptance):
                 return self._job(found[0])
 
     def hand_over(self, job_id: str, holder: str, new_holder: str) -> bool:
-        """See `ServiceJobs.hand_over`."""
         return self._change(
             "UPDATE service_jobs SET holder = :new_holder, updated_at = :now"
             " WHERE id = :id AND holder IN (:holder, :new_holder) AND state = 'running'",
@@ -77,7 +75,6 @@ class SqliteServiceJobs(SqliteAcceptance):
         )
 
     def beat(self, holder: str, job_id: str | None) -> LeaseState:
-        """See `ServiceJobs.beat`."""
         now = time.time()
         values = {"id": job_id, "holder": holder, "now": iso(now)}
         with self._translated(), self._transaction():
@@ -100,7 +97,6 @@ class SqliteServiceJobs(SqliteAcceptance):
             self._db.execute("INSERT INTO service_workers (holder, seen_at) VALUES (?, ?)", (holder, iso(now)))
 
     def reach_stage(self, job_id: str, holder: str, stage: JobStage, counts: dict[str, Any]) -> bool:
-        """See `ServiceJobs.reach_stage`."""
         return self._change(
             f"UPDATE service_jobs SET stage = :stage, counts = :counts, updated_at = :now WHERE {_HELD}",  # noqa: S608
             id=job_id,
@@ -118,7 +114,6 @@ class SqliteServiceJobs(SqliteAcceptance):
         error: str | None = None,
         error_type: str | None = None,
     ) -> bool:
-        """See `ServiceJobs.finish`."""
         ended = self._change(
             "UPDATE service_jobs SET state = :end, source = '', counts = :counts, error = :error,"  # noqa: S608
             f" error_type = :error_type, updated_at = :now, finished_at = :now WHERE {_HELD}",
@@ -141,7 +136,6 @@ class SqliteServiceJobs(SqliteAcceptance):
         error: str | None = None,
         error_type: str | None = None,
     ) -> bool:
-        """See `ServiceJobs.hand_back`."""
         return self._change(
             f"{_QUEUE_AGAIN}, attempts = attempts - :uncounted, error = :error, error_type = :error_type WHERE {_HELD}",
             id=job_id,
@@ -153,7 +147,6 @@ class SqliteServiceJobs(SqliteAcceptance):
         )
 
     def release(self, holder: str) -> int:
-        """See `ServiceJobs.release`."""
         now = iso(time.time())
         with self._translated(), self._transaction():
             self._db.execute("DELETE FROM service_workers WHERE holder = ?", (holder,))
@@ -163,7 +156,6 @@ class SqliteServiceJobs(SqliteAcceptance):
             ).rowcount
 
     def held(self) -> list[HeldJob]:
-        """See `ServiceJobs.held`."""
         now = time.time()
         with self._translated():
             found = self._db.execute(
@@ -175,7 +167,6 @@ class SqliteServiceJobs(SqliteAcceptance):
         ]
 
     def cancel(self, job_id: str, user_id: str) -> ServiceJob | None:
-        """See `ServiceJobs.cancel`."""
         values = {"id": job_id, "user": user_id, "now": iso(time.time())}
         with self._translated(), self._transaction():
             self._db.execute(
@@ -191,20 +182,17 @@ class SqliteServiceJobs(SqliteAcceptance):
             return self._job(job_id, user_id)
 
     def job(self, job_id: str, user_id: str | None = None) -> ServiceJob | None:
-        """See `ServiceJobs.job`."""
         with self._translated():
             return self._job(job_id, user_id)
 
     def list_jobs(
         self, user_id: str | None = None, states: Sequence[JobState] = (), limit: int = 100
     ) -> list[ServiceJob]:
-        """See `ServiceJobs.list_jobs`."""
         sql, values = _listing(user_id, states or STATES, limit)
         with self._translated():
             return list(map(_job_of, self._db.execute(sql, values).fetchall()))
 
     def stats(self) -> QueueStats:
-        """See `ServiceJobs.stats`."""
         now = time.time()
         with self._translated(), self._transaction("DEFERRED"):
             queued, running, oldest = self._db.execute(
@@ -224,7 +212,6 @@ class SqliteServiceJobs(SqliteAcceptance):
         )
 
     def leave(self, holder: str) -> None:
-        """See `ServiceJobs.leave`."""
         with self._translated():
             self._db.execute("DELETE FROM service_workers WHERE holder = ?", (holder,))
 

@@ -73,10 +73,7 @@ _KEEP = (
 
 
 class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
-    """See `Sink`."""
-
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, LedgerEntry]:
-        """See `Sink.known`."""
         with self._translated():
             found = self._db.execute(
                 " UNION ALL ".join(  # not OR, for which SQLite goes through all that the user has
@@ -96,7 +93,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
     ) -> list[WriteResult]:
-        """See `Sink.write`."""
         first = FirstRefusals(lambda hashes: self.takes_none(job, hashes))
         replaced: list[WriteResult] = []
         if conversations:
@@ -119,7 +115,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
     def keep_rejects(
         self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
     ) -> int:
-        """See `Sink.keep_rejects`."""
         if not rejects and not settled:
             return 0
         hashed = [(content_hash(reject.raw), reject) for reject in rejects]
@@ -159,7 +154,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         )
 
     def takes_none(self, job: ImportJob, hashes: Sequence[str] = ()) -> bool:
-        """See `Sink.takes_none`."""
         with self._translated():
             has_put_in = self._db.execute(
                 "SELECT 1 FROM imported_conversations WHERE user_id = ? AND import_id = ? AND chunk_count > 0 LIMIT 1",
@@ -177,7 +171,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         return has_put_in is None and bool(is_new)
 
     def withdraw_rejects(self, job: ImportJob, reason: str) -> bool:
-        """See `Sink.withdraw_rejects`."""
         with self._translated(), self._transaction():
             deleted = self._db.execute(
                 "DELETE FROM import_rejects WHERE user_id = ?1 AND reason = ?3"  # noqa: S608
@@ -227,7 +220,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         return None if found is None else InLedger(*found)
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:
-        """See `Sink.rejects`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT raw_hash, r.user_id, product, import_id, started_at, source_member, position, conversation_id,"
@@ -238,7 +230,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         return [KeptReject(*row) for row in found]
 
     def reject_bytes(self, user_id: str, raw_hash: str) -> bytes | None:
-        """See `Sink.reject_bytes`."""
         with self._translated():
             found = self._db.execute(
                 "SELECT raw FROM import_rejects WHERE user_id = ? AND raw_hash = ?", (user_id, raw_hash)
@@ -246,7 +237,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         return None if found is None else found[0]
 
     def mark_seen(self, job: ImportJob, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
-        """See `Sink.mark_seen`."""
         with self._translated(), self._transaction():
             for column, values in (
                 ("content_hash", hashes), ("other_hash", hashes), ("conversation_id", conversation_ids),
@@ -258,7 +248,6 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
                 )
 
     def prune(self, job: ImportJob) -> Pruned:
-        """See `Sink.prune`."""
         with self._translated(), self._transaction():
             gone = self._db.execute(
                 "DELETE FROM imported_conversations WHERE user_id = ?1 AND product = ?3 AND seen_in IS NOT ?2"
@@ -271,11 +260,9 @@ class SqliteSink(SqliteJobs, SqliteRuns, SqliteProfiles):
         return Pruned(len(gone), chunks)
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:  # noqa: ARG002 - the port's
-        """See `Sink.set_profile`."""
         raise _without_profiles()
 
     def profile_takes(self, table: str, user_id: str, endings: Sequence[dict[str, Any]]) -> list[bool]:  # noqa: ARG002
-        """See `Sink.profile_takes`."""
         raise _without_profiles()
 
 

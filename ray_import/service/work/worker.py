@@ -49,8 +49,6 @@ class WorkerSettings:
 
 @dataclass(slots=True)
 class _Attempt:
-    """See `Attempt`."""
-
     worker: "Worker"
     lease: HeldLease
 
@@ -125,7 +123,6 @@ class Worker:
         return next(iter(self.ended), None)
 
     def reach(self, lease: HeldLease, stage: JobStage, counts: Counts) -> None:
-        """See `Attempt.reach`."""
         self._heartbeat.reach(lease, stage)
         is_ours = self._queue.call(lambda jobs: jobs.reach_stage(lease.job_id, self.holder, stage, counts))
         if is_ours is False:
