@@ -142,7 +142,7 @@ class UserDisplay(Protocol):
     """Shows a run over many users."""
 
     def show(self, progress: Progress) -> None:
-        """See `Reporter.show`."""
+        """Does nothing."""
 
     def wait(self, waiting: Waiting, now: float) -> None:
         """Nothing is imported yet; `now` is in seconds since there has been something to show."""

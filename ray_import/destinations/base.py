@@ -21,15 +21,16 @@ NEWEST_CHUNK = (
     "SELECT content FROM conversation_chunks WHERE thread = 'main' AND chunk_index = 0 AND created_at IS NOT NULL"
     " ORDER BY created_at DESC LIMIT 1"
 )
-"""How the newest conversation begins: of a side branch there would be an answer without its question."""
+"""Shows how the newest conversation begins. Side branches are left out: they begin with an answer."""
 
 LEASE_SECONDS = 60
-"""A running import gives a sign of life every few seconds. After so long without one it is dead."""
+"""A running import sends a heartbeat every few seconds. Its lease expires this long after the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What the ledger knows of a conversation with some content hash (or of the copy beside it, see `Sink.write`)."""
+    """The ledger's row for a content hash: that of the stored conversation, or of its losing copy (see
+    `Sink.write`)."""
 
     import_id: str
     message_count: int
@@ -37,12 +38,12 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What came of replacing one conversation.
+    """The result of writing one conversation: the chunks written and deleted.
 
-    `older`: a newer copy was there and stays. `own_messages`: how many messages another copy had that
-    this import had put in and that is gone now. `same`: this import has put in the very same; `written`
-    then tells its chunks, and nothing was written. `refused`: the destination does not take what is in it,
-    for the reason of that code; nothing was written.
+    `older`: a newer copy is stored and stays. `own_messages`: the number of messages of another copy that this import
+    had written, and that is replaced now. `same`: this import has written the same copy before; `written` is then the
+    number of its chunks, and nothing was written again. `refused`: the code with which the destination refused the
+    content; nothing was written.
     """
 
     written: int
@@ -55,7 +56,7 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What is gone because a newer export does not hold it any more."""
+    """What was deleted because a newer export no longer holds it."""
 
     conversations: int
     chunks: int
@@ -88,9 +89,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class KeptReject:
-    """An item that could not be imported, as the destination keeps it: all but its bytes.
+    """A stored reject: an item that could not be imported, without its bytes.
 
-    `raw_hash` is its name, `import_started_at` is in ISO 8601 (None where that import is not known any more).
+    `raw_hash` identifies it. `import_started_at` is in ISO 8601, or None if that import is no longer in the table.
     """
 
     raw_hash: str
@@ -107,7 +108,7 @@ class KeptReject:
 
 @dataclass(frozen=True, slots=True)
 class RejectLimits:
-    """How many rejects of one import are kept, and of how many raw bytes in all."""
+    """The most rejects of one import that are kept, and the most raw bytes of them in all."""
 
     count: int
     bytes: int
@@ -115,9 +116,10 @@ class RejectLimits:
 
 @dataclass(frozen=True, slots=True)
 class RunUser:
-    """How far one user is in a run over many.
+    """The progress of one user in a run over many.
 
-    `source` is without secrets; `version` tells one content of it from another. `skipped`: it was imported before.
+    `source` is without secrets. `version` changes when the content of the source does. The state `skipped` means that
+    it was imported before.
     """
 
     user_id: str
@@ -131,7 +133,8 @@ class RunUser:
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """What a run does: it imports the users of `what` with these settings; with `force` also what was in before."""
+    """Identifies a run: the list of users, named `what`, and the settings. With `force` unchanged exports are imported
+    too."""
 
     what: str
     settings_hash: str
@@ -139,54 +142,56 @@ class RunKey:
 
 
 class RunLedger(Protocol):
-    """What a destination remembers of runs over many users. Raises what a Sink raises."""
+    """The progress of runs over many users, stored at the destination. Raises what a Sink raises."""
 
     def interrupted_run(self, key: RunKey) -> str | None:
-        """The last run that does the same, if it has not come to its end."""
+        """Returns the id of the last run with this key, unless it was completed."""
 
     def start_run(self, run_id: str, key: RunKey, holder: str) -> Running | None:
-        """Begins a run, or goes on with it, unless a process other than `holder` is at one over the same users: then
-        tells of that. One that has given no sign of life for LEASE_SECONDS is not, and does not hold its run any more.
+        """Starts or resumes a run. Returns the running one if another process holds a run over the same users.
 
-        Runs over the same users with other settings are not gone on with afterwards: their rows are replaced.
+        A holder without a heartbeat for LEASE_SECONDS loses its run. Runs over the same users with other settings
+        cannot be resumed afterwards, because their rows are replaced.
         """
 
     def add_users(self, run_id: str, users: Sequence[RunUser]) -> list[RunUser]:
-        """Adds the users that are not in the run yet, with nothing done. Gives all of its users."""
+        """Adds the users that are not in the run yet, as `pending`. Returns all users of the run."""
 
     def run_users(self, run_id: str) -> list[RunUser]:
-        """All users of a run."""
+        """Returns all users of a run."""
 
     def save_users(self, run_id: str, holder: str, users: Sequence[RunUser]) -> bool:
-        """Remembers how far these users are. False, and remembers nothing, where the run is held by another by now.
+        """Stores the progress of these users. Returns False, and stores nothing, if another process holds the run.
 
-        Who waits, or is skipped, has nothing new: what others import meanwhile is newer, though it was said before.
+        `pending` and `skipped` do not update a row's time, so that an import by another run still counts as newer.
         """
 
     def complete_run(self, run_id: str, holder: str) -> None:
-        """The run has come to its end, unless it is held by another by now."""
+        """Marks the run as completed, unless another process holds it."""
 
     def lacking_users(self, what: str, settings_hash: str) -> list[str]:
-        """The ids of those of whom something was missing when they were last at work in a run over `what`: all that
-        were interrupted, too."""
+        """Returns the ids of users whose last attempt in a run over `what` failed, was partial, or was interrupted."""
 
     def versions(self, settings_hash: str) -> dict[str, tuple[str, str]]:
-        """By user the source, and its version, that was imported as a whole with these settings; not of those who were
-        imported since, by whatever run or by themselves: what they have now may be another's."""
+        """Returns `{user_id: (source, version)}` of each user's last complete import with these settings.
+
+        Omits users with a newer import of any kind, because their rows may come from a different source.
+        """
 
     def users_of(self, table: str, column: str) -> list[tuple[str, str]]:
-        """User ids and sources of a table of the service. Raises ConfigError where there are none."""
+        """Returns the user ids and sources in a table of the service. Raises ConfigError if it or the column is
+        missing."""
 
 
 class Sink(RunLedger, Reading, ProfileStore, Protocol):
-    """A destination. All methods raise SinkError, and SinkBusy where trying again may help."""
+    """An open destination. All methods raise SinkError, or SinkBusy for transient failures."""
 
     @property
     def retries(self) -> int:
-        """How often something was tried again here since it was opened."""
+        """The number of retries since it was opened."""
 
     def known(self, user_id: str, settings_hash: str, hashes: Sequence[str]) -> dict[str, LedgerEntry]:
-        """Which of the content hashes are in, made with these settings."""
+        """Returns the ledger's entries of those content hashes that are stored with these settings."""
 
     def write(
         self,
@@ -196,14 +201,15 @@ class Sink(RunLedger, Reading, ProfileStore, Protocol):
         rejects: Sequence[Reject],
         settled: Sequence[str] = (),
     ) -> list[WriteResult]:
-        """Puts a batch in, and tells for each conversation what became of it.
+        """Upserts a batch, and returns one result per conversation, in order.
 
-        For each conversation, in one transaction, the old chunks and messages go, the new ones come and the ledger row
-        is set. Where `has_messages` is false, it has no messages afterwards. One that the destination refuses for what
-        is in it leaves the others alone. Of two copies the one with the greater update time stays, then the one with
-        more nodes, then the later import's, then (within one import, where batches have no order) the one with the
-        greater hash; the ledger remembers the hash of the other, so that importing both again changes nothing.
-        A reject that has come as a conversation now is let go. `rejects` and `settled`: see `keep_rejects`.
+        Each conversation is replaced in one transaction: its old chunks and messages, the new ones, and its ledger row.
+        Without `has_messages` it has no messages afterwards. A conversation that the destination refuses for its
+        content does not affect the others. Of two copies the one with the greater update time stays, then the one with
+        more nodes, then that of the later import, then (within one import, whose batches have no order) the one with
+        the greater hash. The ledger stores the hash of the losing copy, so that importing both again changes nothing.
+        A stored reject is deleted when its bytes are written as a conversation. `rejects` and `settled`: see
+        `keep_rejects`.
 
         Raises EverythingRefused if the first 20 conversations are all refused with one code and the import has written
         no chunks, or if the user's id violates a foreign key.
@@ -212,120 +218,129 @@ class Sink(RunLedger, Reading, ProfileStore, Protocol):
     def keep_rejects(
         self, job: ImportJob, rejects: Sequence[Reject], settled: Sequence[str] = (), limits: RejectLimits | None = None
     ) -> int:
-        """Keeps items that could not be imported, and deletes those whose hash is among `settled`.
+        """Stores rejects, idempotently, and deletes stored ones whose hash is among `settled`.
 
-        One that is already kept is not kept twice. With `limits` no more is kept of all that the import meets, whatever
-        number of workers call this, and however often; those of earlier imports that it meets again count, too. Returns
-        how many of `rejects` are not kept for that.
+        `limits` holds for all rejects of the import, over all workers and calls; rejects of earlier imports that this
+        import has met again count, too. Returns how many of `rejects` were not stored because of the limits.
         """
 
     def takes_none(self, job: ImportJob, hashes: Sequence[str] = ()) -> bool:
-        """Whether this import has written no chunks. False as well if `hashes` are given and all of them are kept as
-        rejects of earlier imports: then these were found to be at fault before.
+        """Returns whether this import has written no chunks.
 
-        Rejects of an import that failed before it wrote any chunks prove nothing, and do not count.
+        Returns False as well if `hashes` are given and all of them are stored as rejects of earlier imports: these
+        conversations were refused before, so the destination is not to blame. Rejects of an import that failed before
+        it wrote any chunks prove nothing, and do not count.
         """
 
     def withdraw_rejects(self, job: ImportJob, reason: str) -> bool:
-        """Deletes what this import has kept as rejects for this reason, and what imports of the user have that failed
-        before they wrote any chunks. What other imports have kept stays.
+        """Deletes the rejects with this reason of this import, and of imports of the user that failed before they wrote
+        any chunks. Rejects of other imports stay.
 
-        False if there was nothing to delete and earlier imports have kept rejects of the user for this reason.
+        Returns False if there was nothing to delete and other imports have rejects of the user with this reason.
         """
 
     def rejects(self, user_id: str | None = None) -> list[KeptReject]:
-        """What is kept as rejects, of one user or of all, newest import first, then in their files' order."""
+        """Returns the stored rejects, of one user or of all, newest import first, then in the order of their files."""
 
     def reject_bytes(self, user_id: str, raw_hash: str) -> bytes | None:
-        """The bytes of one of them; None where it is not kept (any more)."""
+        """Returns the bytes of a stored reject; None if it is not stored."""
 
     def mark_seen(self, job: ImportJob, hashes: Sequence[str], conversation_ids: Sequence[str]) -> None:
-        """Remembers that the export of this import holds these: the unchanged by their hash, the others by their id.
-        What the import itself puts in is remembered anyway."""
+        """Records that this import's export holds these conversations: unchanged ones by hash, others by id.
+
+        Those that the import writes are recorded by `write`.
+        """
 
     def prune(self, job: ImportJob) -> Pruned:
-        """Deletes the user's conversations of this product that this import has not seen, in one transaction; but none
-        that is newer than the newest that it has: that one was made after the export was."""
+        """Deletes the user's conversations of this product that this import has not seen, in one transaction.
+
+        Keeps those that are newer than the newest of the import: they were created after the export.
+        """
 
     def start_job(self, job: ImportJob, source: str, holder: str) -> Running | None:
-        """Remembers that an import runs, unless another one of the same user does: then tells of that.
+        """Starts an import and takes the user's lease. Returns the running import of the same user if there is one.
 
-        One that has given no sign of life for LEASE_SECONDS is ended, as interrupted.
+        A running one without a heartbeat for LEASE_SECONDS is ended as interrupted.
         """
 
     def beat(self, holder: str) -> None:
-        """Gives a sign of life of every import and run that `holder` holds."""
+        """Sends a heartbeat for every import and run that `holder` holds."""
 
     def let_go(self, holder: str) -> None:
-        """Ends the imports that `holder` holds, as interrupted, and lets others go on with its runs."""
+        """Ends the imports that `holder` holds as interrupted, and releases its runs, so that others can resume
+        them."""
 
     def update_job(
         self, import_id: str, counts: dict[str, Any], status: JobStatus = "running", error: str | None = None
     ) -> bool:
-        """Sets the counts and, at the end, the status: a sign of life, too.
+        """Sets the counts and, at the end, the status. Counts as a heartbeat.
 
-        False, and changes nothing, where the import is not running any more: another has taken its place.
+        Returns False, and changes nothing, if the import has lost its lease to another one.
         """
 
     def set_profile(self, table: str, user_id: str, values: dict[str, Any]) -> None:
-        """Sets columns of the row of `user_id` in a table of the service. Raises ConfigError where there are none."""
+        """Sets columns of the row of `user_id` in a table of the service. Raises ConfigError if it or a column is
+        missing."""
 
     def profile_takes(self, table: str, user_id: str, endings: Sequence[dict[str, Any]]) -> list[bool]:
-        """For each of these values whether `set_profile` could set them: a CHECK, a type or a trigger may refuse some.
-        Changes nothing. Raises ConfigError where there is no such table or column."""
+        """Returns for each of these values whether `set_profile` could set them: a CHECK, a type or a trigger may
+        refuse some. Changes nothing. Raises ConfigError if the table or a column is missing."""
 
     def jobs(self, user_id: str | None = None, limit: int | None = None) -> list[Job]:
-        """The newest imports, newest first, of one user or of all, at most `limit`; one that says that it runs, but is
-        silent, is told as interrupted."""
+        """Returns the newest imports, newest first, of one user or of all, at most `limit`. A running import whose
+        lease has expired is returned as interrupted."""
 
     def close(self) -> None:
-        """Lets go of the destination."""
+        """Closes the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """A database that was set up: its address, and the steps that were missing."""
+    """The result of `migrate`: the address, and the steps that were applied."""
 
     address: str
     applied: tuple[str, ...]
 
 
 class Destination(Protocol):
-    """A destination's address, which travels to the workers; each of them opens it for itself.
+    """The address of a destination. It is sent to the workers, and each of them opens it.
 
-    It holds no secret: those are in the environment of whoever opens it.
+    It holds no secret: credentials are in the environment of the process that opens it.
     """
 
     @property
     def url(self) -> str:
-        """What is shown of it."""
+        """The address as it is shown and logged."""
 
     @property
     def on_this_machine(self) -> bool:
         """Whether only processes of this machine can write to it."""
 
     def open(self, *, create: bool = True) -> Sink:
-        """Connects. With `create`, makes what is not there yet, if it is made on the way."""
+        """Connects. With `create`, creates what is missing, if this kind of destination creates its tables by
+        itself."""
 
     def look(self) -> Sink:
-        """Connects for reading alone, and makes nothing: where there is nothing yet, that is what is seen.
+        """Connects read-only and creates nothing: a missing file reads as an empty one.
 
-        Raises SinkError where what is there would have to be migrated.
+        Raises SinkError if the tables have to be migrated first.
         """
 
     def open_jobs(self, *, patience_seconds: float | None = None) -> ServiceJobs:
         """Connects to the service's queue alone. The connection is for one thread at a time.
 
-        With `patience_seconds` a call, and this one, waits about so long at most for a destination that is away.
+        With `patience_seconds` each call, and this one, waits at most about so long for an unreachable destination.
         Raises what `open` raises.
         """
 
     def migrate(self) -> Migrated:
-        """Sets the destination up."""
+        """Creates or upgrades the tables."""
 
     def query_hint(self) -> str:
-        """A command that shows the newest chunk, with what this machine has; empty where there is none."""
+        """Returns a command that shows the newest chunk with a tool of this machine; empty if there is no such tool."""
 
     def export_password(self, *, to_children: bool) -> None:
-        """Lets the workers find a password that was given with the address, if they are to be processes of this one;
-        else raises ConfigError where there is one."""
+        """Puts the address's password into the environment, for workers that are children of this process.
+
+        Raises ConfigError if there is a password and the workers are not children.
+        """

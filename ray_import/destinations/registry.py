@@ -47,7 +47,7 @@ class SqliteDestination:
         return f'{shlex.quote(sys.executable)} -c "{script}" {shlex.quote(str(self.path))} "{NEWEST_CHUNK}"'
 
     def export_password(self, *, to_children: bool) -> None:
-        """See `Destination.export_password`."""
+        """Does nothing: a SQLite file has no password."""
 
 
 def is_absolute(url: str) -> bool:

@@ -128,10 +128,10 @@ def _not_started(why: str) -> ImporterError:
 
 class Child(Protocol):
     def import_batch(self, task: Task) -> BatchResult:
-        """See `ChildProcess.import_batch`."""
+        """Imports the batch in the child. Raises ChildDied, and the ImporterError that the batch ended with."""
 
     def close(self) -> None:
-        """See `ChildProcess.close`."""
+        """Ends the child at once."""
 
 
 class Suspects:

@@ -77,7 +77,7 @@ class Unchanged:
         return ReadStarted(self.version, None)
 
     def close(self) -> None:
-        """See `Reading.close`."""
+        """Does nothing: no source is open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,4 +191,4 @@ class MergeStep:
             self._log.answered(request, reply, rejected=dict(rejected), result=result)
 
     def give_up(self, request: StoredRequest) -> None:
-        """See `Step.give_up`."""
+        """Does nothing: the next run asks again."""

@@ -248,7 +248,7 @@ class SectionsStep:
         self._log.answered(request, reply, rejected=dict(rejected), result=result)
 
     def give_up(self, request: StoredRequest) -> None:
-        """See `Step.give_up`."""
+        """Does nothing: the next run asks again."""
 
     def save_version(self) -> bool:
         """Makes a version of the stored answer about the facts of now; an empty one without facts. False where there is

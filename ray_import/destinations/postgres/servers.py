@@ -107,7 +107,7 @@ class SupabaseDestination:
         return ""
 
     def export_password(self, *, to_children: bool) -> None:
-        """See `Destination.export_password`."""
+        """Does nothing: SUPABASE_SERVICE_KEY is in the environment already."""
 
 
 def supabase_project() -> SupabaseDestination:
