@@ -97,14 +97,14 @@ class MetricsReporter:
         for state in STATES:
             self._users.set(progress.states[state], {"state": state})
         self._in_flight.set(self._pool.bytes_in_flight)
-        self._read.is_now({"": progress.bytes_read})
-        self._conversations.is_now({"": progress.conversations})
-        self._chunks.is_now({"": progress.chunks_written})
-        self._rejects.is_now({"": progress.rejects})
+        self._read.set_total({"": progress.bytes_read})
+        self._conversations.set_total({"": progress.conversations})
+        self._chunks.set_total({"": progress.chunks_written})
+        self._rejects.set_total({"": progress.rejects})
         totals = self._pool.totals
-        self._retries.is_now({"batch": totals.tried_again, "destination": totals.sink_retries})
+        self._retries.set_total({"batch": totals.tried_again, "destination": totals.sink_retries})
         work, sink = totals.work_seconds, totals.sink_seconds
-        self._seconds.is_now({"read": self._readers.read_seconds, "work": work, "sink": sink})
+        self._seconds.set_total({"read": self._readers.read_seconds, "work": work, "sink": sink})
         for call, untold in (("look_up", totals.look_ups), ("write", totals.writes)):
             while untold:
                 self._latency.observe(untold.popleft(), {"call": call})
@@ -118,7 +118,7 @@ class Total(Counter):
         self._label = label
         self._told: dict[str, float] = {}
 
-    def is_now(self, totals: Mapping[str, float]) -> None:
+    def set_total(self, totals: Mapping[str, float]) -> None:
         """Adds what is new. A user who is tried again takes counts back: the counter waits until they are passed.
 
         What has not happened yet is told as 0, which `inc` refuses: of a series that begins with its first event, a
@@ -157,13 +157,13 @@ class ProfileMetrics:
     def show(self, progress: ProfilesProgress) -> None:
         for state in PROFILE_STATES:
             self._users.set(progress.states[state], {"state": state})
-        self._requests.is_now({"": progress.requests})
-        self._tokens.is_now({"input": progress.input_tokens, "output": progress.output_tokens})
-        self._dollars.is_now({"": progress.usd})
-        self._waited.is_now({"": progress.calls.waited_seconds})
-        self._retries.is_now({**dict.fromkeys(RETRY_REASONS, 0), **progress.calls.tried_again})
-        self._failures.is_now({**dict.fromkeys(FAILURE_REASONS, 0), **progress.failures})
-        self._rejected.is_now({**dict.fromkeys(REJECT_REASONS, 0), **progress.rejected})
+        self._requests.set_total({"": progress.requests})
+        self._tokens.set_total({"input": progress.input_tokens, "output": progress.output_tokens})
+        self._dollars.set_total({"": progress.usd})
+        self._waited.set_total({"": progress.calls.waited_seconds})
+        self._retries.set_total({**dict.fromkeys(RETRY_REASONS, 0), **progress.calls.tried_again})
+        self._failures.set_total({**dict.fromkeys(FAILURE_REASONS, 0), **progress.failures})
+        self._rejected.set_total({**dict.fromkeys(REJECT_REASONS, 0), **progress.rejected})
 
 
 class ProfileJobMetadata:

@@ -1,4 +1,4 @@
-"""One worker as its pool knows it, and the actor that it is."""
+"""One worker slot of a pool, and its actor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,12 @@ from ray_import.cluster.worker import ImportWorker
 from ray_import.destinations.base import Destination
 
 MAX_SILENT = 30
-"""Tries of about two seconds each in which a worker that died has not come back, or of ten in which its destination
-was away."""
+"""Maximum number of unanswered readiness probes (about 2 s each, 10 s while the destination is unreachable)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recycling:
-    """When a worker is replaced by a fresh one: after so many batches, or when it has held so much memory."""
+    """When a worker is recycled: after so many batches, or at so much memory."""
 
     after_batches: int = 1_000_000
     from_bytes: int = 1024 * 1024 * 1024
@@ -30,7 +29,7 @@ SELDOM_RECYCLED = Recycling()
 
 @dataclass(slots=True)
 class WorkerSlot:
-    """How often a worker was asked in vain, what it has done since it was started, and whether it is to end.
+    """Unanswered probes of a worker, its work since it was started, and whether it is draining.
 
     `slow`: when it was lost, its batch had been there for longer than its time limit.
     """
@@ -47,17 +46,17 @@ class WorkerSlot:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether it is there, or to come up, and to stay."""
+        """Whether it is up or starting, and not draining."""
         return not self.given_up and not self.leaving
 
     @property
     def is_up(self) -> bool:
-        """Whether it has answered, and was not lost since."""
+        """Whether it has answered, and has not been lost since."""
         return not self.given_up and self.silent == 0
 
     @property
     def is_silent(self) -> bool:
-        """Whether it was asked in vain so often that another one had better do its work."""
+        """Whether too many probes went unanswered, so that another worker should take over."""
         return self.silent >= MAX_SILENT
 
     def ask(self) -> Any:
@@ -66,14 +65,14 @@ class WorkerSlot:
         return self.actor.ready.options(name="worker_ready").remote()
 
     def answered(self, process: WorkerProcess) -> WorkerProcess | None:
-        """It is up, in `process`. Gives the one that it had before, if that was another."""
+        """Records that it is up, in `process`. Returns its previous process, if that was another one."""
         before, self.process = self.process, process
         self.silent = 0
         return before if before != process else None
 
 
 def actor_factory(session: Session, destination: Destination, cpus: float) -> Callable[[int], Any]:
-    """Makes the actor of a lane: where the destination is, if that is on one machine, else anywhere."""
+    """Creates the actor of a slot: on the destination's machine if it is bound to one, else anywhere."""
     remote = ray.remote(ImportWorker)
     here = NodeAffinitySchedulingStrategy(node_id=session.node_id, soft=False)
 

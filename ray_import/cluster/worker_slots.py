@@ -1,4 +1,4 @@
-"""The workers of a pool: started, asked whether they are up, replaced, given up."""
+"""The worker slots of a pool: starts, probes, replaces and removes workers."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from ray_import.pipeline.scheduler import Death, Scheduler, Verdict
 
 START_TIMEOUT_SECONDS = 120
 AWAY_SECONDS = 600
-"""For how long workers are waited for that are there, but whose destination is away. Longer than the driver itself
-waits for it: where both miss it, the driver tells."""
+"""How long workers that cannot reach the destination are waited for. Longer than the driver's own deadline, so that the
+driver reports the outage if both have it."""
 LOOK_SECONDS = 5.0
-"""The longest between two looks at the workers that counts as time in which they were looked at."""
+"""The longest time between two checks that counts as time in which the workers were checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartupTimeouts:
-    """For how many seconds a worker is waited for: the first of all, and the next where none is left."""
+    """Seconds to wait for the first worker, and for the next one where none is left."""
 
     first: float = START_TIMEOUT_SECONDS
     none_left: float = START_TIMEOUT_SECONDS
@@ -33,10 +33,10 @@ FOR_WHAT_IS_THERE = StartupTimeouts()
 
 
 class NoWorkerTimeout:
-    """How long no worker has been up, as somebody who looks at all of them sees it.
+    """Measures how long no worker has been up, tracked across all workers.
 
-    Asked of all of them: one by one they are given up, and started anew, without end. Only time in which somebody
-    looked counts: a driver may be held up for minutes, by its own destination, say, while workers come and go.
+    Individually, workers are given up and restarted forever. Only time in which the driver checked counts: it may be
+    blocked for minutes, by its own destination for example, while workers come and go.
     """
 
     def __init__(self, patience: StartupTimeouts, now: float) -> None:
@@ -47,7 +47,7 @@ class NoWorkerTimeout:
         self._away: SinkBusy | None = None
 
     def answered(self, away: SinkBusy) -> None:
-        """A worker is there, and its destination is not."""
+        """Records that a worker is up, but cannot reach the destination."""
         self._silent_seconds = 0.0
         self._away = away
 
@@ -66,12 +66,13 @@ class NoWorkerTimeout:
 
 
 REST_SECONDS = 300.0
-"""Until a worker is tried again that could not begin where it was: one machine with a wrong setting, say."""
+"""Cool-down before a slot is refilled whose worker could not begin on its node (a machine with a wrong setting, for
+example)."""
 
 
 class WorkerSlots:
-    """The workers by number, and what the dispatch is told of them. One that was given up leaves its number to who is
-    started next."""
+    """The workers by slot number, and what the scheduler learns about them. A replacement takes the number of its
+    predecessor."""
 
     def __init__(
         self,
@@ -95,20 +96,20 @@ class WorkerSlots:
 
     @property
     def wanted(self) -> int:
-        """How many there are, or are to come up, and are to stay."""
+        """The number of workers that are up or starting, and are not draining."""
         return sum(lane.is_wanted for lane in self._lanes)
 
     def actor(self, lane: int) -> Any:
-        """The worker itself."""
+        """Returns the actor in a slot."""
         return self._lanes[lane].actor
 
     def take_verdicts(self) -> list[Verdict]:
-        """What deaths have shown since this was asked before."""
+        """Returns what the deaths since the last call have shown."""
         verdicts, self._verdicts = self._verdicts, []
         return verdicts
 
     def wait_for_first(self) -> None:
-        """Until one has answered, whatever it says. Raises ClusterError."""
+        """Waits until one worker has answered. Raises ClusterError."""
         seconds = self._patience.first
         done, _ = ray.wait(list(self.asked), num_returns=1, timeout=seconds, fetch_local=False)
         if not done:
@@ -119,10 +120,9 @@ class WorkerSlots:
         self.settle(done[0])
 
     def resize(self, workers: int) -> None:
-        """Starts workers, or ends some, until there are so many; who works on something is ended after that.
+        """Starts or stops workers until there are so many; one with a batch is stopped after that batch.
 
-        Too many are not let be: they would take the CPUs that readers need, and both wait for ever. And at once: a
-        machine is only missed after a while, and one that is back has its workers in a second.
+        Surplus workers are stopped immediately: they would hold the CPUs that readers need, and both would deadlock.
         """
         self._miss_idle()
         for lane in self._lacking(workers):
@@ -139,7 +139,7 @@ class WorkerSlots:
                 self._give_up(lane)
 
     def _miss_idle(self) -> None:
-        """Asks for those again whose machine is gone: who has nothing to do does not fail at it."""
+        """Probes idle workers whose node is dead: an idle worker produces no error of its own."""
         up = {i: lane.process for i, lane in enumerate(self._lanes) if lane.is_up and self._dispatch.is_idle(i)}
         alive = machines_alive() if up else set()
         for lane, process in up.items():
@@ -147,21 +147,21 @@ class WorkerSlots:
                 self.restarted(lane)
 
     def _lacking(self, workers: int) -> list[int]:
-        """Those that rest are not: who took their place would come to the same machine. Nor those that are at their
-        last batch: they still have their connection to the destination."""
+        """Slots in cool-down are not refilled (the replacement would land on the same bad node), nor slots that are
+        draining (they still hold a database connection)."""
         now = time.monotonic()
         missing = max(0, workers - sum(not lane.given_up or lane.rests_until > now for lane in self._lanes))
         free = [i for i, lane in enumerate(self._lanes) if lane.given_up and lane.rests_until <= now]
         return [*free, *range(len(self._lanes), len(self._lanes) + missing)][:missing]
 
     def _too_many(self, workers: int) -> list[int]:
-        """First those that are not up, and may wait for the CPU of a machine that is gone."""
+        """Stops workers that are not up first: they may wait for the CPU of a dead node."""
         wanted = [i for i, lane in enumerate(self._lanes) if lane.is_wanted]
         wanted.sort(key=lambda i: self._lanes[i].is_up)
         return wanted[: max(0, len(wanted) - workers)]
 
     def settle(self, call: Any) -> None:
-        """A worker was asked whether it is up, and this is what came of it."""
+        """Handles the answer to a readiness probe."""
         lane = self.asked.pop(call)
         try:
             process = ray.get(call)
@@ -203,9 +203,9 @@ class WorkerSlots:
             self._tell(f"a worker could not start and is not used: {error.message}")
 
     def lost(self, lane: int, error: ray.exceptions.RayError, *, slow: bool = False) -> None:
-        """The worker is gone: asks for it again, or for another one.
+        """Handles the loss of a worker: probes it again, or starts another one.
 
-        With `slow` its batch had been there for longer than its time limit.
+        `slow`: its batch had exceeded the time limit.
         """
         self._dispatch.lane_lost(lane)
         known = self._lanes[lane]
@@ -220,7 +220,7 @@ class WorkerSlots:
             self._ask(lane)
 
     def restarted(self, lane: int) -> None:
-        """Ray has started the worker again, or is about to, while it had nothing to do: asks whether it is up."""
+        """Probes an idle worker that Ray has restarted, or is about to."""
         self._dispatch.lane_restarted(lane)
         known = self._lanes[lane]
         if known.leaving:
@@ -242,7 +242,7 @@ class WorkerSlots:
             self.asked[known.ask()] = lane
 
     def recycle(self, lane: int, held_bytes: int) -> None:
-        """A worker has done a batch, and has held so much: one that has done, or held, enough is to be replaced."""
+        """Records a finished batch and the worker's memory. A worker over its batch or memory limit is recycled."""
         known = self._lanes[lane]
         known.batches += 1
         if known.batches >= self._recycling.after_batches or held_bytes >= self._recycling.from_bytes:
@@ -250,7 +250,7 @@ class WorkerSlots:
             self._dispatch.retire(lane)
 
     def end_if_idle(self, lane: int) -> None:
-        """Who is to be replaced, or ended, is as soon as nothing is queued on it."""
+        """Replaces or stops a draining worker as soon as nothing is queued on it."""
         if not self._dispatch.is_idle(lane):
             return
         if self._lanes[lane].leaving:
@@ -259,7 +259,7 @@ class WorkerSlots:
             self._start(lane)
 
     def _start(self, lane: int) -> None:
-        """A fresh worker, in the place of one that may be there."""
+        """Starts a worker in the slot, in place of the current one."""
         if not self._lanes[lane].given_up:
             ray.kill(self._lanes[lane].actor)
         self._lanes[lane] = WorkerSlot(self._make_actor(lane))
@@ -278,7 +278,7 @@ class WorkerSlots:
             self._verdicts.append(verdict)
 
     def close(self) -> None:
-        """Ends all of them at once."""
+        """Kills all workers immediately."""
         for lane in self._lanes:
             if not lane.given_up:
                 ray.kill(lane.actor)

@@ -1,4 +1,4 @@
-"""Messages to whoever looks after the imports, when a run stalls, dies, or ends with failures."""
+"""Alerts to a webhook when a run stalls, dies, or ends with failures."""
 
 import json
 import signal
@@ -18,7 +18,7 @@ from ray_import.pipeline.progress import Progress
 from ray_import.pipeline.report import RunReport
 
 ANSWER_WITHIN_SECONDS = 5.0
-"""Of a webhook, name look-up and all. A run waits for it no longer, and that only where it has ended anyway."""
+"""The deadline for a webhook, DNS lookup included. A run waits for it only after its end."""
 
 Event = Literal["ended_with_failures", "stalled", "died"]
 
@@ -31,7 +31,7 @@ def alert_of(
     seconds: float,
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> dict[str, object]:
-    """What is told: numbers and the run, no user, no source, no error's text.
+    """The content of an alert: numbers and the run; no user, no source, no error text.
 
     `what` is the kind of list that the users come from; `run_id` is None where the run had not begun.
     """
@@ -46,13 +46,13 @@ def alert_of(
 
 
 def error_of(error: BaseException) -> dict[str, object]:
-    """An error as it may be told: its type and, where the destination told one, its code. Its text may hold names."""
+    """Returns the error's type and, if the destination gave one, its code. Its text may hold names."""
     code = error.code if isinstance(error, SinkError) else ""
     return {"error": type(error).__name__, **({"code": code} if code else {})}
 
 
 def post(url: str, message: Mapping[str, object], within_seconds: float = ANSWER_WITHIN_SECONDS) -> None:
-    """Posts one JSON object to `url`, if there is one. What goes wrong with that is only told on standard error."""
+    """Posts one JSON object to `url`, if it is set. A failure is only printed on standard error."""
     if not url:
         return
     outcome: list[str] = []
@@ -66,7 +66,7 @@ def post(url: str, message: Mapping[str, object], within_seconds: float = ANSWER
 
 
 def _posted(url: str, message: Mapping[str, object], within_seconds: float) -> str:
-    """What went wrong; empty where nothing did. Not an error's text: it holds the address, and that is a secret."""
+    """Returns why the post failed; empty if it did not. Never the error's text: it holds the URL, which is a secret."""
     import httpx  # noqa: PLC0415 - nearly no command needs it
 
     try:
@@ -90,9 +90,9 @@ class Stall:
         self._told = False
 
     def look(self, progress: Progress | None) -> float | None:
-        """For how many seconds the run has been where it is, once in each stall; None at all other times.
+        """Returns the seconds without progress, once per stall; None otherwise.
 
-        `progress` is the newest there is, None where the run has shown none yet.
+        `progress` is the newest; None before the run has shown any.
         """
         at = progress.place if progress is not None else ()
         now = self._clock()
@@ -107,18 +107,18 @@ class Stall:
 LOOK_EVERY_SECONDS = 1.0
 WATCH_ENDS_WITHIN_SECONDS = 6.0
 BY_HAND = (Interrupted, KeyboardInterrupt, SystemExit, GeneratorExit)
-"""What ends a run at somebody's word: Ctrl-C, SIGTERM. Of these nobody is told."""
+"""Ends that an operator asked for (Ctrl-C, SIGTERM). They cause no alert."""
 
 GONE = "ProcessGone"
-"""The error of a run that could not tell its own."""
+"""The error type in the alert of a run whose process died."""
 
 
 class Will(Protocol):
-    def is_now(self, message: Mapping[str, object]) -> None:
-        """This is to be told from now on."""
+    def arm(self, message: Mapping[str, object]) -> None:
+        """Sets the message that is posted if this process dies."""
 
-    def take_back(self) -> None:
-        """Nothing is to be told any more."""
+    def disarm(self) -> None:
+        """Ends the switch: nothing is posted any more."""
 
 
 class Watch:
@@ -153,7 +153,7 @@ class Watch:
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
 
     def begun(self, run_id: str, users: Sequence[RunUser]) -> None:
-        """The run has an id by now, and is over these users."""
+        """Sets the id and the users of the run once it has begun."""
         self._states = Counter(user.state for user in users)
         self._run_id = run_id
 
@@ -162,7 +162,7 @@ class Watch:
         self._states = progress.states
 
     def ended(self, report: RunReport) -> None:
-        """Tells of a run that has come to its end where a user failed or lacks something."""
+        """Alerts about a run that ended with failed or incomplete users."""
         if report.exit_code:
             self._tell(alert_of("ended_with_failures", report.run_id, self._what, report.states, report.seconds))
 
@@ -173,7 +173,7 @@ class Watch:
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join(WATCH_ENDS_WITHIN_SECONDS)  # it may be telling of a stall
-        self._will.take_back()
+        self._will.disarm()
         used_wrongly = isinstance(error, ConfigError) and self._run_id is None  # later it may be a machine's fault
         if error is not None and not used_wrongly and not isinstance(error, BY_HAND):
             self._tell(self._alert("died", error_of(error)))
@@ -181,7 +181,7 @@ class Watch:
     def _look(self) -> None:
         while not self._stop.wait(self._look_every_seconds):
             if self._run_id is not None:
-                self._will.is_now(self._alert("died", {"error": GONE}))
+                self._will.arm(self._alert("died", {"error": GONE}))
             stalled_seconds = self._stall.look(self._progress)
             if stalled_seconds is not None:
                 self._tell(self._alert("stalled", {"stalled_seconds": round(stalled_seconds, 3)}))
@@ -194,22 +194,23 @@ HOLDER_ENDS_WITHIN_SECONDS = 5.0
 
 
 class DeadMansSwitch:
-    """A message for `url` in case that this process is gone; nothing where `url` is empty."""
+    """A dead man's switch: a helper process posts the armed message to `url` if this process dies. Does nothing if
+    `url` is empty."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._holder: subprocess.Popen[bytes] | None = None
 
-    def is_now(self, message: Mapping[str, object]) -> None:
-        """This is to be told from now on. The first time, the process that holds it is started."""
+    def arm(self, message: Mapping[str, object]) -> None:
+        """Sets the message that is posted if this process dies. The first call starts the helper process."""
         if not self._url:
             return
         if self._holder is None:
             self._holder = _started()
         self._hand_over({"url": self._url, "message": dict(message)})  # not as an argument: all can see these
 
-    def take_back(self) -> None:
-        """Nothing is to be told any more."""
+    def disarm(self) -> None:
+        """Ends the switch: nothing is posted any more."""
         if self._holder is None:
             return
         self._hand_over(None)
@@ -224,7 +225,7 @@ class DeadMansSwitch:
 
 
 def _started() -> "subprocess.Popen[bytes] | None":
-    """In a session of its own, so that what ends the group of this process leaves it."""
+    """Starts the helper in a session of its own, so that a signal to this process group does not reach it."""
     with suppress(OSError):
         return subprocess.Popen(
             [sys.executable, "-m", "ray_import.pipeline.alerts"],
@@ -237,7 +238,7 @@ def _started() -> "subprocess.Popen[bytes] | None":
 
 
 def hold() -> None:
-    """Reads until the other end is gone, and posts what was handed over last."""
+    """The helper: reads until the parent's end of the pipe closes, then posts the last message."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # `ray job stop` asks children as well: the run decides
     last = None

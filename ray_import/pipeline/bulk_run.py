@@ -1,4 +1,4 @@
-"""A run that is open: which users it is over, how far they are, what is read and where it goes."""
+"""An open run over many users: its users, their progress, the exports, and the destination."""
 
 import time
 import uuid
@@ -66,7 +66,7 @@ class UserImportFactory:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """See `Reading`: of an export that nobody needs to read."""
+    """A `Reading` of an export that is unchanged, and is not read."""
 
     version: str
     waits_on: ClassVar[None] = None
@@ -98,7 +98,7 @@ class BulkRun:
 
     @property
     def reads_here(self) -> bool:
-        """Whether exports are files of this machine."""
+        """Whether any export is a file of this machine."""
         return any(path_of(user.source) is not None for user in self.sources.values())
 
     def known_bytes(self) -> dict[str, int]:
@@ -114,22 +114,22 @@ class BulkRun:
         return UserImportFactory(readers, self.sink, self.settings, self.sources, versions, self.options)
 
     def save(self, users: Sequence[RunUser]) -> None:
-        """Remembers how far these users are. Raises LeaseLost where another process is at the run by now."""
+        """Stores the progress of these users. Raises LeaseLost if another process has taken the run over."""
         if not self.sink.save_users(self.id, this_process(), users):
             raise lost("run")
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nobody left to import."""
+        """Whether all users are finished."""
         return all(user.state in DONE_STATES for user in self.users)
 
     def report(self, users: Sequence[RunUser], bytes_read: int, seconds: float, workers: int) -> RunReport:
-        """How the run has ended, by its users as they are now."""
+        """Returns the result of the run, from the states of its users."""
         url = self.destination.url
         return RunReport(self.id, self.key.what, url, tuple(users), bytes_read, seconds, workers, self.passed_over)
 
     def ended(self) -> None:
-        """All `users` are done."""
+        """Marks the run as completed once all `users` are finished."""
         if self.others_wait:
             self.sink.let_go(this_process())
         else:

@@ -1,4 +1,4 @@
-"""A run over one or many users: who is read next, whose batch goes out next, who is tried again, who is done."""
+"""The import loop over one or many users: reading, handing out batches, retries, and the end of each user."""
 
 import time
 from collections import Counter, deque
@@ -18,7 +18,7 @@ from ray_import.settings import SourcePace
 
 @dataclass(frozen=True, slots=True)
 class FreePlaces:
-    """How many more readings may begin in each lane."""
+    """The number of exports that may be opened now, in the normal lane and in the slow one."""
 
     normal: int
     slow: int
@@ -33,19 +33,19 @@ def free_places(most_active: int, normal: int, silent: int, slow: int) -> FreePl
 
 
 MAX_ATTEMPTS = 3
-"""Of a user whose export breaks off."""
+"""The most attempts for a user whose export breaks off."""
 MAX_LOST_ATTEMPTS = 10
-"""Of a user whose reader, or whose machine, is lost in the middle: mostly not the export's fault, but it may be."""
+"""The most attempts for a user whose reader or machine is lost: seldom the export's fault, but it can be."""
 AGAIN_AFTER_SECONDS = 1.0
-"""And so much more each time."""
+"""The delay before the second attempt; each further delay is longer by as much."""
 RUNNING_AGAIN_SECONDS = 5.0
 RUNNING_PATIENCE_SECONDS = 2 * LEASE_SECONDS
-"""A user whom another import holds: either it ends, or it is dead after its lease."""
+"""How long a user whom another import holds is tried again: by then it has ended, or its lease has expired."""
 TURN_SECONDS = 0.2
 JOB_ROW_EVERY_SECONDS = 2.0
 TELLING_SHARE = 0.1
-"""Of the time, so much may go into telling jobs how far they are: with a thousand of them, or a destination that is
-far away, it would be all of it."""
+"""The share of the time for updating job rows: with a thousand jobs, or a distant destination, it would take all of
+it."""
 RESIZE_EVERY_SECONDS = 3.0
 
 
@@ -105,17 +105,17 @@ class Run:
 
     @property
     def users(self) -> tuple[RunUser, ...]:
-        """Every user, as far as they are."""
+        """All users with their progress."""
         return tuple(self._users.values())
 
     @property
     def bytes_read(self) -> int:
-        """Of JSON, of all users so far."""
+        """Bytes of JSON read so far, of all users."""
         return self._bytes_read + sum(one.bytes_read for one in self._active.values())
 
     def to_the_end(self) -> None:
-        """Until every user is done. Where it is interrupted, the jobs of those at work are left as they are: whoever
-        holds the run lets go of them."""
+        """Runs until every user is finished. When interrupted, the jobs of active users stay as they are: the holder of
+        the run releases them."""
         try:
             while self._waiting or self._waiting_slow or self._active:
                 self._turn()
@@ -158,7 +158,7 @@ class Run:
         return done
 
     def _tell_jobs(self) -> None:
-        """The longest untold first."""
+        """Updates job rows, the one with the oldest update first."""
         for one in sorted(self._active.values(), key=lambda one: one.told_at):
             now = self._clock()
             if now < self._may_tell_job or now - one.told_at < JOB_ROW_EVERY_SECONDS:
@@ -168,7 +168,7 @@ class Run:
             self._may_tell_job = one.told_at + (one.told_at - now) * (1 / TELLING_SHARE - 1)
 
     def _start_more(self) -> None:
-        """Users whose source has been slow come last: they take the places that nobody else needs."""
+        """Users with a slow source are read last, when no other user needs the place."""
         now = self._clock()
         normal = [one for one in self._active.values() if one.user.user_id not in self._slow]
         silent = sum(one.waits_for_server and now - one.moved_at >= self._silent_after_seconds for one in normal)
@@ -187,16 +187,15 @@ class Run:
             try:
                 one = self._make_import(user, gives_up=gives_up)
             except ImporterError as error:  # its source is no address that can be
-                self._is_now(replace(user, state="failed", attempts=user.attempts + 1, error=in_short(error.message)))
+                self._record(replace(user, state="failed", attempts=user.attempts + 1, error=in_short(error.message)))
                 continue
             one.told_at = one.moved_at = now
             self._active[one.work.job.id] = one
             places -= 1
 
     def _go_on(self) -> bool:
-        """Who has least in flight goes first, then who has waited longest: a large export takes what others leave.
-
-        Those who have something for the workers have an equal share each of the bytes that may be in flight.
+        """Fair scheduling: users with the fewest bytes in flight go first, ties by longest wait, so that one large
+        export cannot starve the others. Users with batches to hand out share the bytes in flight equally.
         """
         moved = False
         self._turns += 1
@@ -205,7 +204,7 @@ class Run:
             if one.go_on(self._workers, share, self._turns):
                 moved, one.moved_at = True, self._clock()
             if one.has_begun and self._users[one.user.user_id].state == "pending":
-                self._is_now(one.user)
+                self._record(one.user)
         return moved
 
     def _finish(self, one: UserImport) -> None:
@@ -218,10 +217,10 @@ class Run:
         self._done.update(
             conversations=one.counts.seen, chunks_written=one.counts.chunks_written, rejects=one.counts.rejected
         )
-        self._is_now(user)
+        self._record(user)
 
     def _is_to_be_tried_again(self, one: UserImport, user: RunUser) -> bool:
-        """Whether the error of the import may pass; then its user waits for the next attempt."""
+        """Returns whether the import's error is transient; its user then waits for the next attempt."""
         if isinstance(one.error, ImportRunning) and self._has_patience(user.user_id):
             self._again(replace(user, state="pending", attempts=user.attempts - 1), RUNNING_AGAIN_SECONDS)
         elif isinstance(one.error, SourceSlow) and user.user_id not in self._slow:
@@ -234,7 +233,7 @@ class Run:
         return True
 
     def _failed_again(self, user_id: str, error: ImporterError) -> int:
-        """How often that has happened to the user in this run; 0 where it was once too often."""
+        """Returns how often this happened to the user in this run; 0 if the attempts are used up."""
         is_loss = isinstance(error, PayloadLost)
         self._failures[user_id, is_loss] += 1
         failures = self._failures[user_id, is_loss]
@@ -242,18 +241,19 @@ class Run:
 
     def _again(self, user: RunUser, in_seconds: float) -> None:
         self._not_before[user.user_id] = self._clock() + in_seconds
-        self._is_now(user)
+        self._record(user)
         waiting = self._waiting_slow if user.user_id in self._slow else self._waiting
         waiting.append(self._users[user.user_id])
 
-    def _is_now(self, user: RunUser) -> None:
-        """Counts are for the destination alone: of ten thousand users they would be tens of MB."""
+    def _record(self, user: RunUser) -> None:
+        """Records the user's state. Keeps the counts only until they are stored: for ten thousand users they would take
+        tens of MB."""
         self._users[user.user_id] = replace(user, counts={})
         self._unsaved[user.user_id] = user
-        self._sizes.is_now(user)
+        self._sizes.update(user)
 
     def _save_all(self) -> None:
-        """What has become of users in a turn, in one call: the destination may be far away."""
+        """Stores the changes of a turn in one call, because the destination may be far away."""
         if self._unsaved:
             self._save(tuple(self._unsaved.values()))
             self._unsaved.clear()
@@ -285,5 +285,5 @@ class Run:
 
 
 def _state_now(user: RunUser) -> UserState:
-    """Of whoever was at work when a run was interrupted, nobody is at work now."""
+    """Users that were active when the run was interrupted are pending again."""
     return "pending" if user.state == "running" else user.state

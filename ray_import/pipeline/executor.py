@@ -1,4 +1,4 @@
-"""What a run over many users needs: exports that are read somewhere, and workers for their batches."""
+"""The ports of the engine: readers of exports, and workers for their batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ray_import.records import Batch, BatchResult, Problem
 
 @dataclass(frozen=True, slots=True)
 class ReadStarted:
-    """The first thing a reader tells: which version of the export it is, and how many bytes of JSON, if that is known.
+    """The first event of a reader: the version of the export, and its bytes of JSON, if known.
 
     Nothing follows if this version was imported before. `seconds`, here and in what follows, is how long
     the reader has worked since what it told before.
@@ -24,7 +24,7 @@ class ReadStarted:
 
 @dataclass(frozen=True, slots=True)
 class ReadFinished:
-    """The last thing a reader tells: what was wrong with the export, and whether it may hold no conversation at all."""
+    """The last event of a reader: the problems of the export, and whether it may hold no conversation at all."""
 
     problems: tuple[Problem, ...]
     bytes_read: int
@@ -33,11 +33,11 @@ class ReadFinished:
 
 
 ReadEvent = ReadStarted | Batch | ReadFinished
-"""What a reader gives, in this order; any number of batches."""
+"""The events of a reader, in this order, with any number of batches."""
 
 
 class Reading(Protocol):
-    """An export that is read somewhere, no further ahead than a few batches."""
+    """An export that is being read, at most a few batches ahead."""
 
     @property
     def of_server(self) -> bool:
@@ -45,21 +45,21 @@ class Reading(Protocol):
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """What is known to be wrong with the export so far; empty where only `ReadFinished` tells."""
+        """The problems of the export that are known so far; empty where only `ReadFinished` has them."""
 
     @property
     def waits_on(self) -> Any:
-        """What `Workers.wait` may be given to wake up when there is more; None where there is more already."""
+        """What `Workers.wait` can wait for until there is more; None if there is more already."""
 
     def poll(self) -> ReadEvent | None:
-        """What has come, in order; None where nothing has yet. Raises the ImporterError that ended the reading."""
+        """Returns the next event; None if there is none yet. Raises the ImporterError that ended the reading."""
 
     def close(self) -> None:
         """Stops reading."""
 
 
 class Readers(Protocol):
-    """Begins to read exports."""
+    """Starts readers of exports."""
 
     def read(self, source: str, known_version: str, *, gives_up: bool = False) -> Reading:
         """Reads `source`, unless it is of the version that is known. With `gives_up` the reading of a source on a slow
@@ -68,7 +68,7 @@ class Readers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcome:
-    """A batch, or a part of one that was split, that is done with: its `result`, or the `error` that it ended with.
+    """The outcome of a batch, or of a part of a split one: its `result`, or the `error` that ended it.
 
     `conversations` and `size_bytes` are its own: those of a batch's parts add up to the batch's.
     """
@@ -85,7 +85,7 @@ class Workers(Protocol):
 
     @property
     def budget_bytes(self) -> int:
-        """How much may be in flight in all; a batch beyond that is taken where nothing else is."""
+        """The most bytes in flight (backpressure). A larger batch is accepted when nothing else is in flight."""
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether a batch of that size may be submitted now."""

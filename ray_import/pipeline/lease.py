@@ -1,4 +1,4 @@
-"""One import of a user at a time: it holds the user's job as long as it gives signs of life."""
+"""Allows one import per user at a time: it holds a lease on the user's job, kept alive by heartbeats."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ from ray_import.errors import ImportRunning, LeaseLost
 
 
 def begin(sink: Sink, job: ImportJob, source: str) -> None:
-    """Begins the job of an import. Raises ImportRunning where one of the same user is alive.
+    """Takes the lease of an import. Raises ImportRunning if another import of the user holds it.
 
     That one was killed on this machine is seen at once; of another machine's it is known when its last sign of life is
     LEASE_SECONDS old.
@@ -26,8 +26,8 @@ def begin(sink: Sink, job: ImportJob, source: str) -> None:
 
 
 def begin_run(sink: Sink, run_id: str, key: RunKey) -> None:
-    """Begins a run over many users, or goes on with it. Raises ImportRunning where one over the same users is alive,
-    which is known as in `begin`."""
+    """Starts or resumes a run over many users. Raises ImportRunning if a run over the same users is alive, see
+    `begin`."""
     running = _unless_dead(sink, lambda: sink.start_run(run_id, key, this_process()))
     if running is not None:
         raise _is_running("A run over these users", running)
@@ -51,7 +51,7 @@ def _is_running(what: str, running: Running) -> ImportRunning:
 
 
 def let_go(open_sink: Callable[[], Sink]) -> None:
-    """Ends all that this process holds, as interrupted, so that nobody has to wait for the end of its leases.
+    """Ends everything that this process holds as interrupted, so that no other process has to wait for its leases.
 
     Whoever asked this process to stop does not wait for a destination that is away, however: then the leases run out.
     """
@@ -66,7 +66,7 @@ def let_go(open_sink: Callable[[], Sink]) -> None:
 
 
 def lost(what: str = "import") -> LeaseLost:
-    """What to raise when a job, or a run, turns out to be another's."""
+    """Returns the error for a job or a run whose lease another process has taken over."""
     return LeaseLost(
         f"This {what} lost its lease: it sent no heartbeat for {LEASE_SECONDS} s, and another one has taken over.",
         "Committed conversations are kept; wait until the other one ends.",
@@ -74,19 +74,18 @@ def lost(what: str = "import") -> LeaseLost:
 
 
 def this_process() -> str:
-    """The process by its host, its number there, and when it began: numbers are used again."""
+    """Identifies a process by host, PID and start time, because PIDs are reused."""
     return _named(os.getpid())
 
 
 @cache
 def _named(number: int) -> str:
-    """Looked up once: under another name a process would lose all that it holds."""
+    """Looked up once: under another name the process would lose its leases."""
     return f"{_here()}/{number}/{_state_and_begin(number)[1]}"
 
 
 def is_dead(holder: str) -> bool:
-    """Whether a process was here and is no more, though its parent may not have heard of that; False for those of other
-    hosts, which cannot be seen."""
+    """Returns whether a process of this host has ended, a zombie included. False for processes of other hosts."""
     here, number, began = (["", "", *holder.rsplit("/", 2)])[-3:]
     if here != _here() or not number.isdecimal():
         return False
@@ -100,7 +99,7 @@ def is_dead(holder: str) -> bool:
 
 
 def _here() -> str:
-    """The host, for all that may share its name: its boot, and the name space of its process numbers (containers)."""
+    """Identifies the host: its name, its boot, and the PID namespace, because containers may share a name."""
     boot = name_space = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -118,8 +117,8 @@ def _state_and_begin(process_id: int) -> tuple[str, str]:
 
 
 class Heartbeat(BeatingThread[Sink]):
-    """Gives the signs of life of all imports and runs over many users that this process holds. One that has lost its
-    place learns of it when it tells its counts."""
+    """Sends heartbeats for all imports and runs that this process holds. An import that lost its lease finds out at its
+    next `update_job`."""
 
     def __init__(self, open_sink: Callable[[], Sink], every_seconds: float = BEAT_EVERY_SECONDS) -> None:
         super().__init__(open_sink, lambda sink: sink.beat(this_process()), every_seconds)

@@ -210,7 +210,7 @@ class Sizes:
         self._ended = set[str]()
         self._done = 0
         for user in users:
-            self.is_now(user)
+            self.update(user)
 
     def opened(self, user_id: str, bytes_total: int | None) -> None:
         """A reader has opened the export of the user, which has `bytes_total` of JSON; None where that is not known."""
@@ -219,7 +219,7 @@ class Sizes:
             self._sizes[user_id] = bytes_total
             self._total += bytes_total
 
-    def is_now(self, user: RunUser) -> None:
+    def update(self, user: RunUser) -> None:
         """The user is in this state now. Once the import has ended, well or not, an unknown size counts as 0."""
         if user.state in DONE_STATES and user.user_id not in self._ended:
             self._ended.add(user.user_id)

@@ -1,4 +1,4 @@
-"""What the driver of an import does about conversations that its destination refuses; the rule is `Refusals`."""
+"""What the driver does about conversations that the destination refuses; `Refusals` has the rule."""
 
 from ray_import.chunks.rows import ImportJob
 from ray_import.destinations.base import Sink
@@ -9,7 +9,7 @@ from ray_import.records import Counts
 
 
 def refused_by_all(refusals: Refusals, job: ImportJob, sink: Sink, *, at_end: bool = False) -> EverythingRefused | None:
-    """What the import fails with if the destination refuses everything; its rejects for that are deleted then.
+    """Returns the import's error if the destination refuses everything, and deletes the rejects that this caused.
 
     Raises SinkError.
     """
@@ -23,7 +23,7 @@ def refused_by_all(refusals: Refusals, job: ImportJob, sink: Sink, *, at_end: bo
 
 
 def code_to_withdraw(error: ImporterError | None, refusals: Refusals, job: ImportJob, sink: Sink) -> str | None:
-    """The code whose rejects an import that ends with `error` must not leave; None if they may stay.
+    """Returns the code whose rejects must be deleted when the import ends with `error`; None if they may stay.
 
     An import that another error ends keeps no rejects either if everything was refused until then: to the next one
     they would look like conversations that are at fault. Raises SinkError.

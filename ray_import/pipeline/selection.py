@@ -1,4 +1,4 @@
-"""Which users a run is over, and where they are found: in a manifest, a bucket or a table."""
+"""Selects the users of a run, from a manifest, a bucket or a table."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ _WRONG_LIST = (
     "--from-table and --source-column are only valid together.",
     "More than one list of users is given.",
 )
-"""By how many lists are given."""
+"""The error by the number of lists that were given."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserSelection:
-    """Where the users of a run come from, and which of them it is over. `since` is in seconds since 1970.
+    """The list of users, and the filter over it. `since` is in seconds since 1970.
 
     Raises ConfigError unless exactly one of `manifest`, `bucket` and `table` is given, this one with its column.
     """
@@ -64,23 +64,23 @@ class UserSelection:
 
     @property
     def what(self) -> str:
-        """How the users are called in the run's row: the same for the same users. A manifest is called as it is named:
-        a link to it may lead elsewhere each time, as that of a mounted ConfigMap does."""
+        """The name of the list in the run's row, equal for the same users. A manifest keeps the path as given: a link
+        may resolve to another file each time, as in a mounted ConfigMap."""
         if self.manifest is not None:
             return shown(os.path.abspath(self.manifest))  # noqa: PTH100 - `Path.absolute` keeps `..`
         return str(self.bucket) if self.bucket is not None else f"{self.table}.{self.source_column}"
 
     @property
     def kind(self) -> str:
-        """The kind of list that names the users, for those who must not learn more."""
+        """The kind of list, for alerts and metrics, which must not name it."""
         if self.manifest is not None:
             return "manifest"
         return "bucket" if self.bucket is not None else "table"
 
     def found(self, sink: Sink, settings: ImportSettings) -> SelectedUsers:
-        """The users, each with a source.
+        """Returns the users, each with a source.
 
-        Raises ConfigError, also where no user is named at all; SourceRefused and its kinds.
+        Raises ConfigError, also if the list is empty; SourceRefused and its kinds.
         """
         found = self._all(sink, settings)
         if not found.users:
@@ -116,9 +116,8 @@ class UserSelection:
         whole: Mapping[str, tuple[str, str]],
         rules: SourceRules,
     ) -> list[RunUser]:
-        """Those of the users, as far as they are in a run that goes on: without their counts, and without anything done
-        where they are to be looked at again. `whole` tells who is in as a whole, and from what (`RunLedger.versions`);
-        `rules` which files may be looked at."""
+        """Merges stored progress into the selected users, without their counts; users that must be checked again become
+        `pending`. `whole` is what `RunLedger.versions` returned; `rules` say which files may be read."""
         named = {user.user_id: user for user in users}
         return [self._now(named[user.user_id], user, whole, rules) for user in in_run if user.user_id in named]
 
@@ -135,12 +134,12 @@ class UserSelection:
 
 
 def _from_here(user: UserSource) -> UserSource:
-    """A reader may have another working directory than the command, and so may who goes on with the run."""
+    """Makes a path absolute: readers, and a process that resumes the run, may have another working directory."""
     return replace(user, source=absolute(user.source))
 
 
 def _has_changed(user: UserSource, before: RunUser, rules: SourceRules) -> bool:
-    """As far as that is seen at a glance: a run that goes on does not ask again for exports of users who are done. Who
-    has failed without a version had no export, or none that could be asked for."""
+    """Decides from stored state alone: a resumed run does not check the exports of finished users again. A user who
+    failed without a version had no export, or none that could be read."""
     now = seen_version(user, rules)
     return bool(now) and now != before.version and (bool(before.version) or before.state == "failed")

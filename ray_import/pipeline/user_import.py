@@ -1,4 +1,4 @@
-"""The import of one user: from the first look at the export to how it ended."""
+"""The import of one user as a state machine, from opening the export to writing the end of the job."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,9 +20,9 @@ from ray_import.pipeline.tally import add_counts
 from ray_import.records import Batch, Counts, Problem, lacks, reject_problem
 
 REJECTS_NAMED = 20
-"""Rejects that the summary names; all of them are counted, and kept in the destination."""
+"""The most rejects that the summary names. All are counted, and stored at the destination."""
 MOST_NAME_CHARACTERS = 60
-"""Of a file's name in a note."""
+"""The most characters of a file's name in a note."""
 
 
 class UserImport:
@@ -73,17 +73,17 @@ class UserImport:
 
     @property
     def waits_on(self) -> Any | None:
-        """What there has to be more of before this import goes on; None where it waits for workers."""
+        """What the import waits for before it continues; None while it waits for workers."""
         return None if self._batch is not None or self._is_read else self._reading.waits_on
 
     @property
     def waits_for_server(self) -> bool:
-        """Whether its reader has still to read from a server what comes next."""
+        """Whether its reader waits for a server."""
         return self._reading.of_server and self.waits_on is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the import has finished."""
         return self._is_read and self.in_flight == 0
 
     @property
@@ -92,7 +92,7 @@ class UserImport:
 
     @property
     def takes_room(self) -> bool:
-        """Whether it has something with the workers, or for them."""
+        """Whether it has batches in flight, or one to hand out."""
         return self.in_flight > 0 or self._batch is not None
 
     def go_on(self, workers: Workers, most_bytes: int, turn: int) -> bool:
@@ -174,7 +174,7 @@ class UserImport:
             self._look_at_refusals()
 
     def tell_job(self) -> None:
-        """Brings the job's row up to date; where it is another's by now, or refused, this import ends."""
+        """Updates the job's row. The import ends if it has lost its lease, or if the update is refused."""
         if not self.has_begun:
             return
         with self._ends_alone():
@@ -191,7 +191,7 @@ class UserImport:
 
     @contextmanager
     def _ends_alone(self) -> Iterator[None]:
-        """What the destination refuses of this user ends this import, not the run; that it is away ends the run."""
+        """Handles a destination's error: a refusal ends this user's import; an unreachable destination ends the run."""
         try:
             yield
         except SinkError as error:
@@ -234,7 +234,7 @@ class UserImport:
                 step()
 
     def _prune(self) -> None:
-        """Only by a complete export: what is missing in another one may have been in it."""
+        """Prunes only after a complete export: an incomplete one may lack conversations that still exist."""
         if self.work.prune and self.error is None and self.state == "complete":
             self.pruned = self._sink.prune(self.work.job)
             self.counts.chunks_deleted += self.pruned.chunks
@@ -289,11 +289,11 @@ class UserImport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was asked for beside the import and could not be done."""
+        """What was requested beside the import and failed."""
         return (self._profile.warning,) if self._profile is not None and self._profile.warning else ()
 
     def stop_reading(self) -> None:
-        """Nothing more of the export is wanted."""
+        """Stops reading the export."""
         self._reading.close()
 
     def _nothing_found(self) -> NotAnExport | None:
@@ -305,12 +305,12 @@ class UserImport:
 
     @property
     def _end_problems(self) -> Sequence[Problem]:
-        """What is wrong with the source; empty before all of it is read."""
+        """The problems of the source; empty until it was read completely."""
         return () if self._end is None else self._end.problems
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with the source, as far as it is known, and the first rejects."""
+        """The known problems of the source, and the first rejects."""
         return (*self._source_problems, *self._rejects)
 
     @property

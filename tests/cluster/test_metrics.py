@@ -143,7 +143,7 @@ def test_counters_grow_by_what_is_new_begin_with_nothing_and_wait_for_what_is_ta
 
     total = Recorded("import_retries", "", "what")
     for batches, calls in ((0, 0), (2, 0), (1, 3), (4, 3)):
-        total.is_now({"batch": batches, "destination": calls})
+        total.set_total({"batch": batches, "destination": calls})
     assert told == [
         ("import_retries", 0, {"what": "batch"}),
         ("import_retries", 0, {"what": "destination"}),

@@ -29,7 +29,7 @@ def sizes_of(known_bytes: dict[str, int], *users: RunUser) -> Any:
 def test_share_is_unknown_when_a_size_is_not_known() -> None:
     sizes = sizes_of({"ana": 100})
     assert sizes.share([]) is None
-    sizes.is_now(replace(ANA, state="complete"))
+    sizes.update(replace(ANA, state="complete"))
     assert sizes.share([]) is None
     assert sizes.share([Reading(BEN, 50, None)]) is None
 
@@ -38,8 +38,8 @@ def test_share_is_unknown_when_a_size_is_not_known() -> None:
 def test_share_counts_an_export_whole_when_its_import_ended_well_or_not(state: Any) -> None:
     sizes = sizes_of({"ana": 100, "ben": 300})
     assert sizes.share([]) == 0.0
-    sizes.is_now(replace(ANA, state=state))
-    sizes.is_now(replace(ANA, state=state))
+    sizes.update(replace(ANA, state=state))
+    sizes.update(replace(ANA, state=state))
     assert sizes.share([]) == 0.25
 
 
@@ -60,15 +60,15 @@ def test_share_uses_the_json_when_only_a_reader_knows_the_size() -> None:
     assert sizes.share([Reading(BEN, 100, 300)]) == 0.25
     assert sizes.share([]) == 0.0, "a reader that broke off: its size stays known"
     sizes.opened("ben", 5_000)
-    sizes.is_now(replace(BEN, state="complete"))
+    sizes.update(replace(BEN, state="complete"))
     assert sizes.share([]) == 0.75
 
 
 def test_share_leaves_out_an_export_when_it_ended_without_a_known_size() -> None:
     sizes = sizes_of({"ana": 100})
-    sizes.is_now(replace(BEN, state="failed"))
+    sizes.update(replace(BEN, state="failed"))
     assert sizes.share([]) == 0.0
-    sizes.is_now(replace(ANA, state="complete"))
+    sizes.update(replace(ANA, state="complete"))
     assert sizes.share([]) == 1.0
 
 
@@ -86,5 +86,5 @@ def test_share_is_between_0_and_1_and_1_when_all_ended(users: list[tuple[int, bo
     share = sizes.share(reading)
     assert share is None or 0 <= share <= 1
     for user in named:
-        sizes.is_now(replace(user, state="complete"))
+        sizes.update(replace(user, state="complete"))
     assert sizes.share([]) in (1.0, None)

@@ -35,11 +35,11 @@ class Kept:
     messages: "Queue[Mapping[str, object]]" = field(default_factory=Queue)
     taken_back: bool = False
 
-    def is_now(self, message: Mapping[str, object]) -> None:
+    def arm(self, message: Mapping[str, object]) -> None:
         assert not self.taken_back
         self.messages.put(message)
 
-    def take_back(self) -> None:
+    def disarm(self) -> None:
         self.taken_back = True
 
 

@@ -12,7 +12,7 @@ import os, signal, sys
 from ray_import.pipeline.alerts import LastWill
 will = LastWill(sys.argv[1])
 for seconds in (1, 2):
-    will.is_now({"event": "died", "seconds": seconds})
+    will.arm({"event": "died", "seconds": seconds})
 """
 ENDS = {
     "killed": "os.kill(os.getpid(), signal.SIGKILL)",
@@ -37,23 +37,23 @@ def test_of_a_process_that_is_gone_what_it_left_last_is_told_once(end: str) -> N
 
 def test_what_was_taken_back_is_not_told() -> None:
     with webhook() as hook:
-        assert run("will.take_back()\nassert will._holder.returncode == 0\nos._exit(7)", hook.url) == 7
+        assert run("will.disarm()\nassert will._holder.returncode == 0\nos._exit(7)", hook.url) == 7
         assert hook.messages() == []
 
 
 def test_where_there_is_no_webhook_there_is_no_process() -> None:
-    assert run("assert will._holder is None\nwill.take_back()\nos._exit(7)", "") == 7
+    assert run("assert will._holder is None\nwill.disarm()\nos._exit(7)", "") == 7
 
 
 def test_a_run_goes_on_where_its_will_was_killed() -> None:
-    killed = "will._holder.kill()\nwill._holder.wait()\nwill.is_now({})\nwill.take_back()\nos._exit(7)"
+    killed = "will._holder.kill()\nwill._holder.wait()\nwill.arm({})\nwill.disarm()\nos._exit(7)"
     with webhook() as hook:
         assert run(killed, hook.url) == 7
         assert hook.messages() == []
 
 
 def test_the_address_is_in_nobodys_arguments() -> None:
-    look = "import psutil\nassert 'secret' not in str(psutil.Process(will._holder.pid).cmdline())\nwill.take_back()"
+    look = "import psutil\nassert 'secret' not in str(psutil.Process(will._holder.pid).cmdline())\nwill.disarm()"
     with webhook() as hook:
         assert "secret" in hook.url
         assert run(f"{look}\nos._exit(7)", hook.url) == 7
