@@ -9,8 +9,8 @@ from tests.unit.pipeline.webhook import webhook
 
 RUN = """
 import os, signal, sys
-from ray_import.pipeline.alerts import LastWill
-will = LastWill(sys.argv[1])
+from ray_import.pipeline.alerts import DeadMansSwitch
+will = DeadMansSwitch(sys.argv[1])
 for seconds in (1, 2):
     will.arm({"event": "died", "seconds": seconds})
 """
