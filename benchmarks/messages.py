@@ -21,16 +21,22 @@ MEGABYTE = 1e6
 _IMPORT = """
 import gc, json, sys, time
 from pathlib import Path
-from ray_import.chunks.rows import Import
-from ray_import.pipeline.batching import batches_of
-from ray_import.pipeline.sources import open_sources
-from ray_import.pipeline.batch import Work, import_batch
 from ray_import.settings import ImportSettings
-from ray_import.destinations.sqlite.sink import SqliteSink
-
 export, database, messages = sys.argv[1:]
+if messages == "before":  # the names of version 0.1
+    from ray_import.chunks.rows import Import as ImportJob
+    from ray_import.importing.batching import batches_of
+    from ray_import.importing.sources import open_sources
+    from ray_import.importing.work import Work as BatchContext, import_batch
+    from ray_import.sink.sqlite import SqliteSink
+else:
+    from ray_import.chunks.rows import ImportJob
+    from ray_import.destinations.sqlite.sink import SqliteSink
+    from ray_import.pipeline.batch import BatchContext, import_batch
+    from ray_import.pipeline.batching import batches_of
+    from ray_import.pipeline.sources import open_sources
 settings = ImportSettings() if messages == "before" else ImportSettings(messages=messages == "with")
-work = Work(Import("benchmark", "somebody", 1_790_000_000.0), settings)
+work = BatchContext(ImportJob("benchmark", "somebody", 1_790_000_000.0), settings)
 sink = SqliteSink(Path(database))
 gc.freeze()
 gc.disable()  # with a collection after each batch, as in a worker

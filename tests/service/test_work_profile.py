@@ -233,7 +233,9 @@ def test_answered_requests_are_not_paid_again_when_workers_are_killed_in_the_pro
         api.set(latency_seconds=0.5)
         for answers in range(1, undisturbed):
             worker = place.started()
-            wait_until(lambda least=answers: paid(api) >= least)  # type: ignore[misc]
+            wait_until(  # two answers may be paid for before a kill: the next worker must have begun, too
+                lambda least=answers: place.job(job_id).attempts == least and paid(api) >= least  # type: ignore[misc]
+            )
             worker.kill()
         api.set(latency_seconds=0.0)
         assert place.once() == {"complete": 1}
