@@ -1,4 +1,7 @@
-"""Raw bytes to values, mended only where the rules say how (extraction.md §5, format.md §7)."""
+"""Raw bytes to values, mended only where the rules say how (extraction.md §5, format.md §7).
+
+A value whose type differs from the one that the format promises counts as empty.
+"""
 
 import re
 from typing import Any

@@ -1,4 +1,8 @@
-"""One raw conversation to the messages that are kept, with every other one counted."""
+"""One raw conversation to the messages that are kept, with every other one counted.
+
+Titles, ids and node keys are bounded (extraction.md §2): each stands in every row or chunk of its conversation, so one
+long title times many branches would make a database many times the size of the export.
+"""
 
 import hashlib
 import re

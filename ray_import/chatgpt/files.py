@@ -1,4 +1,7 @@
-"""Which members of an export hold conversations (extraction.md §1, format.md §1.1)."""
+"""Which members of an export hold conversations (extraction.md §1, format.md §1.1).
+
+The export's own list of its files is used for one thing: to notice a missing shard.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Set

@@ -3,6 +3,8 @@
 A fence ends with its list item or quote, and a code span with its paragraph. So the containers are followed as far
 as these two need it. The time is linear in the text's length: each line is looked at once, and containers
 deeper than `MOST_CONTAINERS` are text.
+
+A code span is the text between two equal runs of backticks within one paragraph (§6.1).
 """
 
 import re

@@ -2,6 +2,8 @@
 
 Private-use marks: U+E200 opens and U+E201 closes a span whose fields U+E202 parts, U+E203 and U+E204
 stand around cited words. Only what lies inside such marks is touched: "cited" and "linked" are words.
+
+In place of a private-use mark the app shows a name, a title, a formula, or nothing.
 """
 
 import re

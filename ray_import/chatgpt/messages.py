@@ -1,4 +1,7 @@
-"""What becomes of each message of a conversation: kept, with a text, or left out for a reason (extraction.md §4)."""
+"""What becomes of each message of a conversation: kept, with a text, or left out for a reason (extraction.md §4).
+
+An answer may continue another one: the second half of a program begins inside code (§5).
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field

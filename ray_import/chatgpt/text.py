@@ -1,6 +1,8 @@
 """A message's text: clean, readable prose, what the person saw (extraction.md §5).
 
 Lone surrogates do not occur here: no decoder lets them through (`decode.py`).
+
+Inline data (`data:…;base64,…`) becomes `[data]`.
 """
 
 import re

@@ -1,4 +1,8 @@
-"""Which messages a person saw as chat, and why the others are left out (extraction.md §4)."""
+"""Which messages a person saw as chat, and why the others are left out (extraction.md §4).
+
+Some files do not name the recipient of any message (§4, the SLIM shape): a tool call there looks like an answer that is
+one JSON object. In doubt it is an answer, because people ask for JSON, too.
+"""
 
 import re
 from collections.abc import Iterator

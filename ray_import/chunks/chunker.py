@@ -6,6 +6,8 @@ one's end. So the overlap needs no text of its own, and the fresh parts, joined,
 
 Cuts are places in rendered texts; spans are places in the messages' own texts, without the attachments and the quoted
 words that stand before these.
+
+The first chunk of a side thread begins with the end of the message that it answers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,4 +1,10 @@
-"""What has to be in the environment before Ray is imported, since Ray reads it then. Imports no Ray."""
+"""Settings that must be in the environment before Ray is imported, and the CPUs that this process may use. Imports no
+Ray.
+
+The CPUs are those of the affinity and of the container's quota. Quotas are those of Linux control groups: `cpu.max` in
+version 2 (kernel docs, cgroup-v2.rst), `cpu.cfs_quota_us` and `cpu.cfs_period_us` in version 1 (sched-bwc.rst). A quota
+of a group bounds all groups below it.
+"""
 
 import os
 import re

@@ -10,6 +10,8 @@ RayError
 ├─ ObjectLostError …         a payload is gone with the node that had read it
 ├─ ObjectStoreFullError, OutOfDiskError    a payload finds no room: for the moment
 └─ RaySystemError            the import ends
+
+Actors return their errors as values: Ray shows the text of what an actor raises in its logs and its dashboard.
 """
 
 import logging

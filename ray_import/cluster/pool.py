@@ -1,4 +1,7 @@
-"""A pool of Ray actors that work on batches, of one import or of many, with the bytes in flight bounded."""
+"""A pool of Ray actors that work on batches, of one import or of many, with the bytes in flight bounded.
+
+Batches that kill workers are halved, or rejected.
+"""
 
 import pickle
 import time

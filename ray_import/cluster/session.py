@@ -1,4 +1,8 @@
-"""Joining the cluster that is there, or starting one for this import alone."""
+"""Joining the cluster that is there, or starting one for this import alone.
+
+Ray itself needs 30 to 40 s to give up starting, and reports words only. So what can be known is checked first; for the
+rest a table of Ray's words (2.60) decides, which tests/cluster/test_starting.py holds against real failures.
+"""
 
 import logging
 import os

@@ -1,4 +1,7 @@
-"""Finds the conversation that a destination refuses, by halves; and parts that a destination can take."""
+"""Finds the conversation that a destination refuses, by halves; and parts that a destination can take.
+
+The size of a row in a call is that of all its columns, not of its text alone.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 

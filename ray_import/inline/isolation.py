@@ -1,4 +1,7 @@
-"""Batches in which an earlier run died: imported in a child process, and halved down to the conversation to blame."""
+"""Batches in which an earlier run died: imported in a child process, and halved down to the conversation to blame.
+
+The child process is a program of its own, so that no threads are forked.
+"""
 
 import os
 import pickle

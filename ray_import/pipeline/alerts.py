@@ -1,4 +1,9 @@
-"""Alerts to a webhook when a run stalls, dies, or ends with failures."""
+"""Alerts to a webhook when a run stalls, dies, or ends with failures.
+
+A process may die without a word: killed, out of memory, or ended by Ray, which does so a minute after it has lost its
+head node. So a helper process holds the message and one end of a pipe. If the pipe closes while the message is armed,
+the helper posts it.
+"""
 
 import json
 import signal
@@ -123,7 +128,7 @@ class Will(Protocol):
 
 class Watch:
     """A reporter, and a context around a run: `tell` gets a message when the run stalls, when an error ends it, and
-    when it ends with failures (see `ray_import.pipeline.alerts`).
+    when it ends with failures.
 
     It looks from a thread of its own, so that a stall is seen also where the run itself waits for something; `tell` is
     called there for a stall. `what` is the kind of list that the users come from. Once the run has begun, `will` has

@@ -1,4 +1,10 @@
-"""The import loop over one or many users: reading, handing out batches, retries, and the end of each user."""
+"""The import loop over one or many users: reading, handing out batches, retries, and the end of each user.
+
+Slow servers must not hold up other users, so there are two lanes of `most_active` places each. In the normal lane a
+slow source gives up its place (SourceSlow); its user is read again in the slow lane, where only the deadline ends the
+reading. A reading in the normal lane that receives nothing takes a free place of the slow lane until it receives
+something.
+"""
 
 import time
 from collections import Counter, deque
@@ -51,7 +57,7 @@ RESIZE_EVERY_SECONDS = 3.0
 
 class Run:
     """All users of a run. `most_active` of them are read at a time, and as many more whose servers are slow (see
-    `ray_import.pipeline.engine`): from which nothing has come for `silent_after_seconds`, or whose reading gave up.
+    above): from which nothing has come for `silent_after_seconds`, or whose reading gave up.
     `clock` gives seconds that only grow.
 
     `save` remembers how far users are; what it raises ends the run. `resize` is called every few

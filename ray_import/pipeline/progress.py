@@ -1,4 +1,6 @@
-"""The progress of an import, of one user or of many, and who gets it."""
+"""The progress of an import, of one user or of many: who receives it, how fast it is, how long it will take, and which
+of the three steps (reading, working, writing) the others wait for.
+"""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What an import came to: for a person, for `--json`, and for the job's row."""
+"""The result of an import, and of a run over many users: for a person, for `--json`, and for the job's row."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

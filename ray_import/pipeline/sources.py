@@ -1,4 +1,7 @@
-"""All the exports of a run as one stream of raw conversations, and what was wrong with them."""
+"""All the exports of a run as one stream of raw conversations, and what was wrong with them.
+
+Stored rejects of earlier imports are a source, too: after an upgrade, some may pass.
+"""
 
 import os
 from collections import deque

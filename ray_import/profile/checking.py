@@ -2,7 +2,7 @@
 
 Reasons of rejection, in the order in which they are looked for:
 
-    unknown_category      not one of `categories.CATEGORIES`
+    unknown_category      not one of `settings.CATEGORIES`
     empty                 no subject, no statement, or a quote without words
     too_long              a subject or a statement over its size
     no_such_message       no line of the request has this number
@@ -11,6 +11,10 @@ Reasons of rejection, in the order in which they are looked for:
     quote_not_found       the quote does not stand in that message
     quote_too_short       it stands there, but is a letter or two of many
     repeated              the same fact of the same message once more
+
+A quote is looked for exactly, then after normalising. Case, letters, digits, accents and symbols count. White space and
+punctuation only separate words; a sign before a digit and a mark between two digits count (-5, 3.5, 10:30), and so do
+signs that stand for a word (%, &, @, #).
 """
 
 import re

@@ -1,4 +1,7 @@
-"""Keeps what a command spends below its limit: a request is let through only if its worst case fits."""
+"""Keeps what a command spends below its limit: a request is let through only if its worst case fits.
+
+The API reports no prices: the table is Anthropic's list of the date below.
+"""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""The profiles of many users in one process: several at the same time, over the same calls."""
+"""The profiles of many users in one process: several at the same time, over the same calls.
+
+Which worker makes whose profile, and what becomes of users whose worker is lost, is decided here, without Ray.
+"""
 
 import asyncio
 from collections import Counter, deque

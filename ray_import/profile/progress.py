@@ -1,4 +1,4 @@
-"""How far a run of the profile step is."""
+"""The progress of a run of the profile step, for one user, and added up over many."""
 
 import time
 from collections import Counter

@@ -4,6 +4,8 @@ Two things are tried, because damage is of two kinds. Where only a token is wron
 character, bad UTF-8), the brackets still balance and say where the conversation ends. Where a bracket
 or a quote is missing they lie; then the next place that looks like a conversation's beginning, and
 that a real decoder finds to be one whole conversation, is where it goes on.
+
+A place counts as the beginning of a conversation if it looks like one and a real decoder finds a complete one there.
 """
 
 import re

@@ -1,4 +1,7 @@
-"""An export as it was found: what there is to read, and what was wrong with the rest."""
+"""An export as it was found: what there is to read, and what was wrong with the rest.
+
+Some files are looked at only after the complete source was walked; those that are not read become notes.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager

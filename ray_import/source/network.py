@@ -2,6 +2,9 @@
 
 The time-outs of httpx are for a single read: a server that sends a byte of a header every few seconds never runs into
 one. So every wait on a socket is counted here, below HTTP, and none goes beyond the deadline.
+
+Connecting is bounded as well: the owner of a host name decides how many addresses it has, and a socket library that
+gives each of them the full time-out waits as long as that person likes. So few addresses share one time-out.
 """
 
 import math

@@ -3,6 +3,8 @@
 It is held in blocks. Where reading begins, or jumps to, two are asked for. Where it goes on, the next range is twice as
 long as what was read in one go so far, and from 2 MB on it is all that is left: of the member where one is read, else
 of the object. So hardly more is fetched than is read, and a long reading is few requests.
+
+A server without ranges, and a pipe, are read once, to a temporary file without a name.
 """
 
 import tempfile

@@ -5,6 +5,8 @@ is resolved once, all of its addresses are checked, and the socket is opened to 
 for SNI and the certificate. This is done in a network backend of httpcore, whose interface is public, below a transport
 of our own. A check of a URL beforehand would be undone by the second look-up, and a change of httpx's own transport
 relies on a private attribute: if that is renamed, nothing is checked any more.
+
+Which addresses and host names count as public is decided here, too.
 """
 
 import re

@@ -4,6 +4,8 @@ Before there is a connection libpq gives no SQLSTATE, only words: its own ("serv
 the server's or a pooler's FATAL message. So here, and only here, words decide whether to retry. What a table knows as a
 refusal ends the command at once. Everything else is retried within the caller's deadline, also words that no table
 knows: a server whose `lc_messages` is not English translates its FATAL messages.
+
+A connection has a deadline of its own: a frozen server acknowledges packets, and never answers.
 """
 
 import ipaddress

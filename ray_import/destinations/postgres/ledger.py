@@ -1,4 +1,4 @@
-"""The imports that a Postgres remembers: which one runs, how far it is, and how it ended."""
+"""The imports, and the runs over many users, that a Postgres remembers: state, progress, and how they ended."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""The imports that a SQLite file remembers: which one runs, how far it is, and how it ended."""
+"""The imports, and the runs over many users, that a SQLite file remembers: state, progress, and how they ended."""
 
 import time
 from collections.abc import Sequence

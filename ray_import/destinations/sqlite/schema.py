@@ -1,4 +1,8 @@
-"""Gives tables of a SQLite file another primary key, with all that users have added to them."""
+"""Checks and changes the tables of a SQLite file.
+
+A table may have been altered by its owner: whether it can be written to is checked before an import. A migration gives
+a table another primary key, and keeps everything that users have added to it.
+"""
 
 import re
 import sqlite3

@@ -1,6 +1,7 @@
-"""One line per request in the log, and an answer where a request fails by a fault of ours.
+"""One log line per request, an answer where a request fails by a fault of ours, and bounds on bodies.
 
 The log holds the method, the route, the status and the time: no query, no id, no header, no address of a client.
+Bodies, chunked ones too, are bounded in size and in time.
 """
 
 import asyncio
